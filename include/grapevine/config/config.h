@@ -1,0 +1,120 @@
+/*
+ * config.h - the file, the flags and the environment as one checked struct.
+ *
+ * Filled by gv_config_load(); a plain value afterwards, read by everybody, changed by nobody. The
+ * option table (option.h) is the one description of every field: flag, type, unit, default, range.
+ */
+#ifndef GV_CONFIG_CONFIG_H
+#define GV_CONFIG_CONFIG_H
+
+#include "grapevine/base/err.h"
+#include "grapevine/base/log.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define GV_CONFIG_LIST_MAX 1024 /* items of one repeatable option */
+
+struct gv_config_list {
+    char **items; /* owned */
+    size_t count;
+};
+
+struct gv_config_prefill {
+    char *url;              /* owned */
+    int32_t bootstrap_port; /* -1: none */
+};
+
+struct gv_config {
+    /* serving */
+    char *host;       /* "0.0.0.0" */
+    uint16_t port;    /* 30000; 0: the kernel chooses, printed in the start line */
+    uint32_t threads; /* 0: one per core */
+    struct gv_config_list worker_urls;
+    struct gv_config_list api_keys; /* --api-key; empty: open */
+    char *worker_api_key;           /* for workers of flags; "" none */
+    char *model;                 /* --model: model of flag workers whose metadata tell none; "" */
+    uint64_t max_payload_bytes;  /* 536870912 */
+    uint64_t request_timeout_ms; /* 1800 s */
+    uint64_t connect_timeout_ms; /* 10 s */
+    uint64_t first_byte_timeout_ms;  /* 0: the request timeout */
+    uint64_t stream_idle_timeout_ms; /* 180 s */
+    uint64_t client_idle_timeout_ms; /* keep-alive 75 s */
+    uint64_t client_head_timeout_ms; /* 30 s for a request head, then 60 s without body progress */
+    uint64_t client_body_timeout_ms;
+    uint32_t max_connections;      /* client connections of this node; 65536 */
+    uint32_t max_head_bytes;       /* 64 KiB */
+    uint32_t max_header_count;     /* 128 */
+    uint32_t max_uri_bytes;        /* 8 KiB */
+    uint32_t pool_idle_per_worker; /* 500 per loop */
+    uint64_t pool_idle_timeout_ms; /* 50 s */
+    /* routing */
+    char *policy;                   /* "cache_aware" */
+    char *prefill_policy;           /* "" : policy */
+    char *decode_policy;            /* "" : policy */
+    double cache_threshold;         /* 0.3 */
+    uint32_t balance_abs_threshold; /* 64 */
+    double balance_rel_threshold;   /* 1.5 */
+    uint64_t max_tree_bytes;        /* --max-tree-size: bytes of prompt per worker; 67108864 */
+    uint64_t trie_memory_bytes;     /* node's budget for all tries; 1 GiB */
+    uint32_t block_bytes;           /* 256 */
+    uint32_t retry_max;             /* attempts in total; 5 */
+    uint64_t retry_initial_backoff_ms, retry_max_backoff_ms; /* 50, 30000 */
+    double retry_backoff_multiplier, retry_jitter_factor;    /* 1.5, 0.2 */
+    uint32_t disable_retries;
+    uint32_t cb_failure_threshold; /* 10 */
+    uint32_t cb_success_threshold; /* 3 */
+    uint64_t cb_timeout_ms;        /* 60 s */
+    uint64_t cb_window_ms;         /* 120 s */
+    uint32_t disable_circuit_breaker;
+    /* prefill/decode */
+    uint32_t pd_disaggregation;
+    struct gv_config_prefill *prefills; /* owned */
+    size_t prefill_count;
+    struct gv_config_list decode_urls;
+    /* probes */
+    uint64_t health_interval_ms;       /* 60 s when ready; 1 s while not ready */
+    uint64_t health_timeout_ms;        /* 5 s */
+    uint32_t health_failure_threshold; /* 3 */
+    uint32_t health_success_threshold; /* 2 */
+    char *health_endpoint;             /* "/health" */
+    /* end of life */
+    uint64_t shutdown_grace_ms; /* 180 s */
+    uint64_t drain_settle_ms;   /* 5 s */
+    /* mesh */
+    char *node_name;  /* "" : host name and port */
+    char *cluster_id; /* "grapevine" */
+    struct gv_config_list seeds;
+    char *mesh_host;           /* bind; "" : host when keys are there, else 127.0.0.1 */
+    uint16_t mesh_port;        /* 39527 */
+    char *mesh_advertise_host; /* "" : found by looking */
+    char *mesh_keyring;        /* path; "" none */
+    uint32_t mesh_insecure;
+    uint64_t mesh_sync_timeout_ms; /* 5 s */
+    char *state_dir;               /* "" none */
+    uint32_t enable_mesh;          /* 1 when seeds, keyring or --enable-mesh were given */
+    char *advertise_url;           /* where this node's API answers; "" : from host and port */
+    /* watching */
+    char *prometheus_host;    /* "0.0.0.0" */
+    uint16_t prometheus_port; /* 29000; 0: the kernel chooses */
+    enum gv_log_level log_level;
+    uint32_t log_json;
+    uint32_t decision_headers; /* say in response headers which worker and why */
+    char *config_file;         /* "" none */
+};
+
+enum gv_config_outcome {
+    GV_CONFIG_RUN = 0, /* go on */
+    GV_CONFIG_DONE,    /* --help, --version, --config-test, --print-config: printed; exit 0 */
+    GV_CONFIG_BAD      /* an error was printed to stderr; exit 2 */
+};
+
+/**
+ * Flags over environment (GRAPEVINE_<FLAG>) over file over default. Prints help or errors itself.
+ * `config` is valid after GV_CONFIG_RUN and must then be freed with gv_config_deinit().
+ */
+enum gv_config_outcome gv_config_load(int argc, char **argv, char **environment,
+                                      struct gv_config *config);
+
+void gv_config_deinit(struct gv_config *config);
+
+#endif

@@ -1,0 +1,319 @@
+/*
+ * engine.h - one node's share in the mesh, as a pure machine: step(event, now) -> effects.
+ *
+ * No socket, no clock, no random number, no encryption inside. The shell (cluster/) hands in events
+ * and carries out the effects; the simulator (tools/vinesim) does the same for a whole cluster in
+ * virtual time. Calls out go through the store that is handed down at init: the node's tries and
+ * records.
+ *
+ * Sessions are reliable, ordered, authenticated byte-message channels (a TCP session in the shell);
+ * packets are unreliable (UDP). The engine speaks in encoded protobuf messages (proto/mesh.proto).
+ * One thread.
+ */
+#ifndef GV_GOSSIP_ENGINE_H
+#define GV_GOSSIP_ENGINE_H
+
+#include "grapevine/base/addr.h"
+#include "grapevine/base/err.h"
+#include "grapevine/base/slice.h"
+
+#define GV_NODE_NAME_MAX  64 /* bytes with NUL */
+#define GV_CLUSTER_ID_MAX 64
+#define GV_GOSSIP_PACKET_MAX                                                                       \
+    1200 /* plain bytes of a datagram, before sealing: under 1,400 sealed */
+#define GV_GOSSIP_FRAME_MAX (256 * 1024) /* plain bytes of one session message */
+
+struct gv_gossip;
+
+/* ---- what is gossiped ------------------------------------------------------------------------ */
+
+/* A trie operation as it travels: the worker by URL, the trie by its composite key. */
+struct gv_gossip_operation {
+    uint8_t kind;           /* 0 insert, 1 touch, 2 remove: as route/operation.h */
+    struct gv_slice key;    /* "pool::model" or "*" */
+    struct gv_slice worker; /* URL */
+    uint32_t stamp;
+    uint32_t reason; /* remove */
+    uint32_t depth;
+    uint64_t parent;
+    const uint64_t *fingerprints;
+    uint32_t count;
+};
+
+/* A worker's record: last writer wins by (version_ms, origin). */
+struct gv_gossip_worker {
+    struct gv_slice url;
+    bool deleted;
+    uint64_t version_ms;    /* hybrid clock, wall milliseconds */
+    struct gv_slice origin; /* node that wrote it */
+    uint8_t pool;
+    int32_t bootstrap_port; /* -1 none */
+    int32_t priority;
+    double cost;
+    uint64_t capacity_tokens;
+    struct gv_slice runtime;
+    struct gv_slice models[16];
+    uint32_t model_count;
+};
+
+/* (node, worker): that node's own load there. Vanishes with the node. */
+struct gv_gossip_load {
+    struct gv_slice worker; /* URL */
+    uint32_t count;         /* requests in flight */
+    uint64_t bytes;         /* queued uncached prompt bytes */
+};
+
+/* (node, worker): that node's opinion. Vanishes with the node. */
+struct gv_gossip_health {
+    struct gv_slice worker;
+    uint8_t state;     /* enum gv_worker_state of route */
+    uint64_t since_ms; /* wall clock */
+    struct gv_slice reason;
+};
+
+enum gv_member_status {
+    GV_MEMBER_ALIVE = 0,
+    GV_MEMBER_SUSPECT,
+    GV_MEMBER_DEAD,
+    GV_MEMBER_LEFT,
+    GV_MEMBER_STATUS_COUNT
+};
+
+struct gv_member {
+    char name[GV_NODE_NAME_MAX];
+    uint64_t boot_id; /* random per start */
+    uint64_t incarnation;
+    enum gv_member_status status;
+    struct gv_addr gossip_addr; /* TCP and UDP, as advertised */
+    char http_url[128];       /* where its API answers, e.g. "http://10.0.0.1:30000"; "" unknown */
+    char version[24];         /* of the software */
+    bool ready;               /* says of itself that it takes requests */
+    bool connected;           /* a session with it is open here */
+    uint32_t rtt_us;          /* 0 unknown */
+    uint64_t last_contact_ms; /* engine time; 0 never */
+    uint64_t applied;         /* operations of its log applied here */
+};
+
+/* ---- the store: handed down at init, called back by the engine --------------------------------
+ */
+
+struct gv_gossip_store {
+    void *owner; /* borrowed; first argument of each */
+
+    /** A remote operation. Slices borrowed for the call. Must apply or refuse at once. */
+    void (*apply)(void *owner, const struct gv_gossip_operation *operation);
+
+    /** The merged record of a worker changed (local or remote writer). */
+    void (*worker_changed)(void *owner, const struct gv_gossip_worker *worker);
+
+    /** What `node` says of a worker's load or health; count 0 for "gone with the node". */
+    void (*load_changed)(void *owner, const char *node, const struct gv_gossip_load *load);
+    void (*health_changed)(void *owner, const char *node, const struct gv_gossip_health *health);
+
+    /** A member appeared or changed status, readiness or session. */
+    void (*member_changed)(void *owner, const struct gv_member *member);
+
+    /**
+     * Snapshot: the next operation at `*cursor` (an opaque 32-byte state, all zero to start) with a
+     * stamp of at least `since_stamp`; false at the end. Slices valid until the next call.
+     */
+    bool (*snapshot_next)(void *owner, uint8_t cursor[32], uint32_t since_stamp,
+                          struct gv_gossip_operation *operation);
+
+    /** 16 bytes that are equal on two nodes exactly when their live sets are. May be expensive. */
+    void (*deep_digest)(void *owner, uint8_t digest[16]);
+};
+
+/* ---- effects: what the shell must do, drained after every call ---------------------------------
+ */
+
+enum gv_effect_kind {
+    GV_EFFECT_SEND = 0, /* session, bytes */
+    GV_EFFECT_PACKET,   /* addr, node (receiver's name, for binding the seal), bytes */
+    GV_EFFECT_CONNECT,  /* addr: open a session; answered by opened or closed */
+    GV_EFFECT_CLOSE,    /* session: close it; `reason` for the log */
+    GV_EFFECT_READY,    /* this node may now say ready */
+    GV_EFFECT_CONFLICT, /* another node with our name and a higher incarnation: stop with an error;
+                           addr */
+    GV_EFFECT_LOG       /* reason: event name; node: whom it is about */
+};
+
+struct gv_effect {
+    enum gv_effect_kind kind;
+    uint64_t session;
+    struct gv_addr addr;
+    char node[GV_NODE_NAME_MAX];
+    struct gv_slice bytes; /* owned by the engine until the next call into it */
+    const char *reason;    /* static */
+};
+
+/* ---- set-up ------------------------------------------------------------------------------------
+ */
+
+struct gv_gossip_options {
+    char node[GV_NODE_NAME_MAX];
+    char cluster_id[GV_CLUSTER_ID_MAX];
+    uint64_t boot_id;
+    uint64_t incarnation;       /* max(persisted + 1, wall ms) */
+    uint32_t block_bytes;       /* must agree cluster-wide */
+    struct gv_addr gossip_addr; /* as advertised */
+    char http_url[128];
+    char version[24];
+    uint64_t seed; /* of the engine's own prng */
+    /* intervals and limits, 0 means the default in brackets */
+    uint32_t probe_interval_ms;  /* [250] */
+    uint32_t probe_timeout_ms;   /* least probe timeout [50] */
+    uint32_t suspicion_ms;       /* [750], grows with log10 of the member count */
+    uint32_t batch_interval_ms;  /* [5] */
+    uint32_t batch_bytes;        /* [16 KiB] */
+    uint32_t digest_interval_ms; /* [1000] */
+    uint32_t load_interval_ms;   /* [50] after a change of over 5 % */
+    uint32_t reconnect_ms;       /* dead, left and lost members are contacted this often [2000] */
+    uint32_t sync_timeout_ms;    /* ready at the latest after this [5000] */
+    uint32_t log_operations;     /* ring of own operations kept for resume [65536] */
+    size_t log_bytes;            /* and in bytes [8 MiB] */
+    size_t session_queue_bytes;  /* per session; beyond it: ranges or snapshot [4 MiB] */
+    uint32_t member_max;         /* [2048] */
+    uint32_t forget_after_s;     /* dead and left members [86400] */
+};
+
+GV_MUST_USE enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
+                                      const struct gv_gossip_store *store, uint64_t now_ms,
+                                      struct gv_gossip **gossip);
+void gv_gossip_free(struct gv_gossip *gossip);
+
+/* ---- events. `now_ms` is monotonic, `wall_ms` Unix time; both come in with every event. ---------
+ */
+
+struct gv_now {
+    uint64_t now_ms;
+    uint64_t wall_ms;
+};
+
+/* What the peer said in its HELLO; checked (cluster id, block size, protocol) and authenticated by
+ * the shell. */
+struct gv_gossip_hello {
+    char node[GV_NODE_NAME_MAX];
+    char cluster_id[GV_CLUSTER_ID_MAX];
+    uint64_t boot_id;
+    uint64_t incarnation;
+    uint32_t block_bytes;
+    uint32_t protocol_min, protocol_max;
+    uint64_t features;
+    struct gv_addr gossip_addr;
+    char http_url[128];
+    char version[24];
+};
+
+/** Fill the HELLO of this node. */
+void gv_gossip_hello(const struct gv_gossip *gossip, struct gv_gossip_hello *hello);
+
+/** Encode / decode a HELLO (protobuf). Errors: GV_EPROTO malformed or over limits; GV_ETOOBIG. */
+GV_MUST_USE enum gv_err gv_gossip_hello_encode(const struct gv_gossip_hello *hello, uint8_t *into,
+                                               size_t room, size_t *len);
+GV_MUST_USE enum gv_err gv_gossip_hello_decode(struct gv_slice bytes,
+                                               struct gv_gossip_hello *hello);
+
+/** Time passed: call at gv_gossip_wake_at() or earlier. */
+void gv_gossip_tick(struct gv_gossip *gossip, struct gv_now now);
+
+/** When the next tick is due, in engine milliseconds. */
+uint64_t gv_gossip_wake_at(const struct gv_gossip *gossip);
+
+/** Addresses that the seeds resolve to now (replaces the last list). */
+void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size_t count,
+                     struct gv_now now);
+
+/** A session is open; `session` is a number of the shell's, never reused; `outgoing`: we connected.
+ */
+void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session, bool outgoing,
+                      const struct gv_gossip_hello *peer, struct gv_now now);
+
+/** A connect failed (session 0, addr tells which), or a session is gone (`reset`: by the kernel).
+ */
+void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session, const struct gv_addr *addr,
+                      bool reset, struct gv_now now);
+
+/** One message came over a session. GV_EPROTO: nonsense; counted; the shell closes the session. */
+GV_MUST_USE enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session,
+                                          struct gv_slice bytes, struct gv_now now);
+
+/** The shell's queue for a session changed: bytes not yet taken by the kernel. */
+void gv_gossip_queued(struct gv_gossip *gossip, uint64_t session, size_t bytes);
+
+/** One authenticated datagram came. Nonsense is counted and otherwise ignored. */
+void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, const char *sender,
+                      struct gv_slice bytes, struct gv_now now);
+
+/** Publish an operation that this node has applied. Errors: GV_EINVAL, GV_ENOMEM. */
+GV_MUST_USE enum gv_err gv_gossip_publish(struct gv_gossip *gossip,
+                                          const struct gv_gossip_operation *operation,
+                                          struct gv_now now);
+
+/** Write a worker record (deleted: remove). Version and origin are set here. store.worker_changed
+ * follows. */
+GV_MUST_USE enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip,
+                                             const struct gv_gossip_worker *worker,
+                                             struct gv_now now);
+
+/** This node's own load / opinion; sent when it changed enough. */
+void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *load,
+                        struct gv_now now);
+void gv_gossip_set_health(struct gv_gossip *gossip, const struct gv_gossip_health *health,
+                          struct gv_now now);
+
+/** This node (no longer) takes requests. */
+void gv_gossip_set_ready(struct gv_gossip *gossip, bool ready, struct gv_now now);
+
+/** Announce `left` and send what waits; the shell may end once the effects are drained and sent. */
+void gv_gossip_leave(struct gv_gossip *gossip, struct gv_now now);
+
+/* ---- effects ------------------------------------------------------------------------------------
+ */
+
+/** The next effect, in order; false when none is left. Drain after every event, before the next. */
+bool gv_gossip_next_effect(struct gv_gossip *gossip, struct gv_effect *effect);
+
+/* ---- looking in ---------------------------------------------------------------------------------
+ */
+
+/** Members including this node, sorted by name; returns how many were filled. */
+uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *members,
+                           uint32_t room);
+
+/** 16 bytes over version vector and floors; equal on nodes that have applied the same. */
+void gv_gossip_digest(const struct gv_gossip *gossip, uint8_t digest[16]);
+
+/** True once this node's state equals a donor's, or it is alone, or sync_timeout_ms is over. */
+bool gv_gossip_is_ready(const struct gv_gossip *gossip);
+
+/* X(name, "what it counts") : counters since the start. */
+#define GV_GOSSIP_COUNTER_LIST(X)                                                                  \
+    X(operations_published, "operations of this node put on the log")                              \
+    X(operations_applied, "operations of other nodes applied")                                     \
+    X(operations_duplicate, "operations that were known already")                                  \
+    X(batches_sent, "batches sent")                                                                \
+    X(batches_received, "batches received") X(bytes_sent, "session bytes sent, plain")             \
+        X(bytes_received, "session bytes received, plain") X(packets_sent, "datagrams sent")       \
+            X(packets_received, "datagrams received") X(ranges_sent, "missing ranges sent")        \
+                X(snapshots_sent, "snapshots begun for peers") X(snapshots_received,               \
+                                                                 "snapshots begun here")           \
+                    X(repairs, "repairs started after a digest differed")                          \
+                        X(probes_sent, "SWIM probes sent") X(probes_failed,                        \
+                                                             "probes without an answer in time")   \
+                            X(suspicions, "members doubted") X(refutations,                        \
+                                                               "doubts of this node refuted")      \
+                                X(deaths, "members declared dead")                                 \
+                                    X(malformed, "messages that made no sense")                    \
+                                        X(refused_stamps, "stamps too far ahead of the clock")     \
+                                            X(queue_overflows,                                     \
+                                              "sessions that fell back to ranges or a snapshot")
+
+struct gv_gossip_counters {
+#define GV_GOSSIP_COUNTER_FIELD(name, text) uint64_t name;
+    GV_GOSSIP_COUNTER_LIST(GV_GOSSIP_COUNTER_FIELD)
+#undef GV_GOSSIP_COUNTER_FIELD
+};
+const struct gv_gossip_counters *gv_gossip_counters(const struct gv_gossip *gossip);
+
+#endif

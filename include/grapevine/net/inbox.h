@@ -1,0 +1,29 @@
+/*
+ * inbox.h - the only way from one thread to another: a queue that wakes its loop.
+ */
+#ifndef GV_NET_INBOX_H
+#define GV_NET_INBOX_H
+
+#include "grapevine/net/loop.h"
+
+struct gv_inbox;
+
+/** Runs on the loop's thread, once per message, in the order of the posts. `message` is moved. */
+typedef void (*gv_inbox_fn)(void *owner, void *message);
+
+/** Open an inbox on `loop` that holds at most `max_count` messages. On the loop's thread or before
+ * it runs. */
+GV_MUST_USE enum gv_err gv_inbox_open(struct gv_loop *loop, uint32_t max_count,
+                                      gv_inbox_fn on_message, void *owner, struct gv_inbox **inbox);
+
+/**
+ * Hand `message` to the loop; any thread. On GV_OK it is moved, on failure it stays the caller's.
+ * Errors: GV_EFULL max_count messages wait. GV_ECLOSED the inbox was closed.
+ */
+GV_MUST_USE enum gv_err gv_inbox_post(struct gv_inbox *inbox, void *message);
+
+/** Close; messages that still wait are delivered first. On the loop's thread. Nobody posts any
+ * more. */
+void gv_inbox_close(struct gv_inbox *inbox);
+
+#endif

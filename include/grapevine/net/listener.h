@@ -1,0 +1,35 @@
+/*
+ * listener.h - a TCP port that accepts. Several loops may listen on one port (SO_REUSEPORT).
+ *
+ * When the process has no descriptors left, accepting pauses for 100 ms at a time instead of
+ * spinning; each pause is counted. One thread.
+ */
+#ifndef GV_NET_LISTENER_H
+#define GV_NET_LISTENER_H
+
+#include "grapevine/net/stream.h"
+
+struct gv_listener;
+
+/** A new connection; call gv_stream_adopt() inside, or gv_stream_close(). */
+typedef void (*gv_accept_fn)(void *owner, struct gv_stream *stream);
+
+struct gv_listener_options {
+    struct gv_addr addr; /* port 0: the kernel chooses, see gv_listener_addr() */
+    bool share_port;     /* SO_REUSEPORT */
+    int backlog;         /* 0: 1024 */
+};
+
+/** Errors: GV_EEXISTS the port is taken. GV_EAUTH not allowed. GV_EINVAL no such address. GV_EIO.
+ */
+GV_MUST_USE enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listener_options options,
+                                         gv_accept_fn on_accept, void *owner,
+                                         struct gv_listener **listener);
+
+/** The address bound, with the real port. */
+struct gv_addr gv_listener_addr(const struct gv_listener *listener);
+
+/** Accept no more; the memory is freed later by the loop. NULL is fine. */
+void gv_listener_close(struct gv_listener *listener);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * worker.h - one engine that answers requests: what it is, which pool it is in, how it is now.
+ *
+ * A plain value. The URL is its identity in the whole cluster; inside one process it also has a
+ * small index, given by the fleet and never reused while the process lives, by which tries and
+ * loads are addressed.
+ */
+#ifndef GV_ROUTE_WORKER_H
+#define GV_ROUTE_WORKER_H
+
+#include "grapevine/base/addr.h"
+#include "grapevine/base/err.h"
+#include "grapevine/base/slice.h"
+
+#define GV_WORKERS_MAX       16384 /* indexes per process */
+#define GV_WORKER_URL_MAX    512   /* bytes with NUL */
+#define GV_WORKER_MODEL_MAX  256   /* bytes with NUL */
+#define GV_WORKER_MODELS_MAX 16
+#define GV_KEY_MAX           280 /* bytes of "pool::model" with NUL */
+#define GV_MODEL_UNKNOWN     "unknown"
+
+enum gv_pool {
+    GV_POOL_REGULAR = 0,
+    GV_POOL_PREFILL,
+    GV_POOL_DECODE,
+    GV_POOL_COUNT
+};
+
+enum gv_worker_state {
+    GV_WORKER_PENDING = 0, /* known, not yet probed often enough */
+    GV_WORKER_READY,       /* the only state that gets requests */
+    GV_WORKER_NOT_READY,   /* probes fail */
+    GV_WORKER_DRAINING,    /* to be removed when its requests have ended */
+    GV_WORKER_REFUSED,     /* its metadata contradict its registration */
+    GV_WORKER_STATE_COUNT
+};
+
+enum gv_worker_source {
+    GV_SOURCE_FLAG = 0, /* --worker-urls, --prefill, --decode */
+    GV_SOURCE_API,      /* POST /workers on this node */
+    GV_SOURCE_MESH,     /* another node told us */
+    GV_SOURCE_COUNT
+};
+
+struct gv_worker {
+    char url[GV_WORKER_URL_MAX]; /* canonical, see http/uri.h */
+    char id[40];                 /* UUID text, made from the URL, equal on all nodes */
+    enum gv_pool pool;
+    enum gv_worker_state state;
+    enum gv_worker_source source;
+    uint32_t index;       /* in this process; below GV_WORKERS_MAX */
+    uint32_t model_count; /* 0: any model */
+    char models[GV_WORKER_MODELS_MAX][GV_WORKER_MODEL_MAX];
+    int32_t bootstrap_port;   /* prefill workers; -1: none */
+    int32_t priority;         /* 50 by default */
+    double cost;              /* 1.0 by default */
+    char api_key[256];        /* "" none; never shown, never logged, never gossiped */
+    char runtime[16];         /* "sglang", "vllm", "openai", or "" */
+    uint64_t capacity_tokens; /* KV cache, from metadata; 0: unknown */
+    uint64_t ready_since_ms;  /* wall clock; 0: not ready */
+    char reason[160];         /* why it is in its state, for people */
+};
+
+/** "prefill" for GV_POOL_PREFILL; and back: false when unknown. */
+const char *gv_pool_name(enum gv_pool pool);
+bool gv_pool_parse(struct gv_slice text, enum gv_pool *pool);
+const char *gv_worker_state_name(enum gv_worker_state state);
+const char *gv_worker_source_name(enum gv_worker_source source);
+
+/** Does it serve `model`? A worker without models serves any; an empty or "unknown" model matches
+ * any worker. */
+bool gv_worker_serves(const struct gv_worker *worker, struct gv_slice model);
+
+/**
+ * Compose the only address of a trie: "pool::model", empty model as "unknown".
+ * Errors: GV_ETOOBIG.
+ */
+GV_MUST_USE enum gv_err gv_key_compose(enum gv_pool pool, struct gv_slice model,
+                                       char key[GV_KEY_MAX]);
+
+/** Take "pool::model" apart. Errors: GV_EINVAL no such pool, no "::", or an empty model. */
+GV_MUST_USE enum gv_err gv_key_split(struct gv_slice key, enum gv_pool *pool,
+                                     struct gv_slice *model);
+
+#endif
