@@ -122,6 +122,13 @@ function(gv_test file prefix label timeout)
   add_executable(${target} ${file})
   target_link_libraries(${target} PRIVATE gv_support ${ARGN})
   add_test(NAME ${prefix}.${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${prefix}.${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+  # Where threads meet, the test also runs under ThreadSanitizer (tools/check, step tsan).
+  if(prefix MATCHES "^(unit[.](base|net|route|cluster|proxy|admin)|model|integration)$")
+    list(APPEND label thread)
+  endif()
+  if(GV_SANITIZE)
+    math(EXPR timeout "${timeout} * 4")
+  endif()
+  set_tests_properties(${prefix}.${name} PROPERTIES LABELS "${label}" TIMEOUT ${timeout}
     ENVIRONMENT "GV_BIN=${CMAKE_BINARY_DIR}/bin;GV_SOURCE=${CMAKE_SOURCE_DIR}")
 endfunction()
