@@ -160,6 +160,9 @@ struct gv_gossip_options {
     char http_url[128];
     char version[24];
     uint64_t seed; /* of the engine's own prng */
+    /* gv_gossip_seeds() will follow, maybe later (names are still being resolved): until then
+     * silence is not taken for being alone. */
+    bool expects_seeds;
     /* intervals and limits, 0 means the default in brackets */
     uint32_t probe_interval_ms;  /* [250] */
     uint32_t probe_timeout_ms;   /* least probe timeout [50] */
@@ -203,6 +206,10 @@ struct gv_gossip_hello {
     struct gv_addr gossip_addr;
     char http_url[128];
     char version[24];
+    /* Never on the wire. An outgoing session's shell sets it to the address that GV_EFFECT_CONNECT
+     * asked for, so that the engine knows which attempt succeeded (and which address is its own).
+     */
+    struct gv_addr dialed;
 };
 
 /** Fill the HELLO of this node. */
