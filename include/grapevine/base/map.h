@@ -17,6 +17,7 @@ struct gv_map {
     struct gv_map_slot *slots; /* owned */
     size_t room;               /* slots allocated: a power of two, or 0 */
     size_t count;              /* keys held */
+    size_t dead_count;         /* slots whose key was taken */
     size_t max_count;          /* limit on count */
     uint64_t secret[2];        /* the hash key */
     enum gv_mem_kind kind;

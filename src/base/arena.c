@@ -1,0 +1,99 @@
+/*
+ * arena.c - chunks in a list, newest first; pieces are cut from the newest.
+ *
+ * Pieces are rounded up to the alignment of any type, and counted rounded. A piece that is larger
+ * than a usual chunk gets a chunk of its own size.
+ */
+#include "grapevine/base/arena.h"
+#include "grapevine/base/assert.h"
+#include <stdalign.h>
+
+#define CHUNK_BYTES 4096 /* of pieces, in a usual chunk */
+#define ALIGNMENT   alignof(max_align_t)
+
+struct gv_arena_chunk {
+    struct gv_arena_chunk *older; /* owned */
+    size_t used;                  /* bytes handed out of `pieces` */
+    size_t room;                  /* bytes in `pieces` */
+    alignas(max_align_t) uint8_t pieces[];
+};
+
+void gv_arena_init(struct gv_arena *arena, enum gv_mem_kind kind, size_t max_bytes)
+{
+    *arena = (struct gv_arena){.max_bytes = max_bytes, .kind = kind};
+}
+
+static void free_chunks(struct gv_arena *arena, struct gv_arena_chunk *chunk)
+{
+    while (chunk != NULL) {
+        struct gv_arena_chunk *older = chunk->older;
+        gv_mem_free(arena->kind, chunk);
+        chunk = older;
+    }
+}
+
+void gv_arena_deinit(struct gv_arena *arena)
+{
+    free_chunks(arena, arena->chunks);
+    gv_arena_init(arena, arena->kind, arena->max_bytes);
+}
+
+/* The oldest chunk is kept: it has the usual size unless the first piece was a large one. */
+void gv_arena_reset(struct gv_arena *arena)
+{
+    struct gv_arena_chunk *kept = arena->chunks;
+    while (kept != NULL && kept->older != NULL) {
+        struct gv_arena_chunk *older = kept->older;
+        gv_mem_free(arena->kind, kept);
+        kept = older;
+    }
+    if (kept != NULL && kept->room > CHUNK_BYTES) {
+        gv_mem_free(arena->kind, kept);
+        kept = NULL;
+    }
+    if (kept != NULL) {
+        kept->used = 0;
+    }
+    arena->chunks = kept;
+    arena->used_bytes = 0;
+}
+
+void *gv_arena_take(struct gv_arena *arena, size_t bytes)
+{
+    GV_ASSERT(arena->used_bytes <= arena->max_bytes);
+    if (bytes > arena->max_bytes - arena->used_bytes) {
+        return NULL;
+    }
+    size_t size = (bytes == 0 ? 1 : bytes) + (ALIGNMENT - 1);
+    size -= size % ALIGNMENT;
+    if (size > arena->max_bytes - arena->used_bytes) {
+        return NULL;
+    }
+    struct gv_arena_chunk *chunk = arena->chunks;
+    if (chunk == NULL || size > chunk->room - chunk->used) {
+        size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        chunk = gv_mem_new(arena->kind, sizeof *chunk + room);
+        if (chunk == NULL) {
+            return NULL;
+        }
+        chunk->room = room;
+        chunk->older = arena->chunks;
+        arena->chunks = chunk;
+    }
+    void *piece = chunk->pieces + chunk->used;
+    chunk->used += size;
+    arena->used_bytes += size;
+    return memset(piece, 0, size);
+}
+
+char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice)
+{
+    if (slice.len == SIZE_MAX) {
+        return NULL;
+    }
+    char *copy = gv_arena_take(arena, slice.len + 1);
+    if (copy != NULL && slice.len > 0) {
+        memcpy(copy, slice.data, slice.len);
+    }
+    return copy;
+}
