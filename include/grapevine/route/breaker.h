@@ -58,7 +58,7 @@ GV_MUST_USE enum gv_err gv_breaker_admit(struct gv_breaker *breaker, uint64_t no
                                          uint32_t *epoch);
 
 /** Would gv_breaker_admit() let a request through at `now_ms`? Changes nothing. */
-bool gv_breaker_is_open_at(const struct gv_breaker *breaker, uint64_t now_ms);
+bool gv_breaker_can_admit(const struct gv_breaker *breaker, uint64_t now_ms);
 
 /** Report how a request ended that gv_breaker_admit() let through in `epoch`. */
 void gv_breaker_report(struct gv_breaker *breaker, uint32_t epoch, bool ok, uint64_t now_ms);
