@@ -196,18 +196,6 @@ static uint32_t place_of(const struct gv_fleet_view *view, struct gv_slice url, 
     return low;
 }
 
-/* A UUID, version 8 (our own making), that every node makes alike from the URL (RFC 9562). */
-static void name_by_url(struct gv_worker *worker)
-{
-    XXH128_hash_t hash =
-        XXH3_128bits_withSeed(worker->url, strlen(worker->url), UINT64_C(0x67726170657631));
-    uint64_t high = (hash.high64 & ~UINT64_C(0xF000)) | UINT64_C(0x8000);
-    uint64_t low = (hash.low64 & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
-    snprintf(worker->id, sizeof worker->id, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32),
-             (unsigned)(high >> 16 & 0xFFFF), (unsigned)(high & 0xFFFF), (unsigned)(low >> 48),
-             (unsigned long long)(low & UINT64_C(0xFFFFFFFFFFFF)));
-}
-
 static bool is_same_service(const struct gv_worker *old, const struct gv_worker *now)
 {
     if (old->pool != now->pool) {
@@ -273,7 +261,7 @@ static enum gv_err put(struct gv_fleet *fleet, const struct gv_worker *worker)
     memcpy(put_here + 1, old->workers + after, (old->view.count - after) * sizeof *put_here);
     *put_here = *worker;
     put_here->index = index;
-    name_by_url(put_here);
+    gv_worker_identify(put_here);
     if (found) {
         keep_known(put_here, &old->workers[place]);
     }

@@ -2,6 +2,9 @@
 
 #include "grapevine/base/assert.h"
 
+#include <stdio.h>
+#include <xxhash.h>
+
 static const char *const pool_names[GV_POOL_COUNT] = {
     [GV_POOL_REGULAR] = "regular",
     [GV_POOL_PREFILL] = "prefill",
@@ -90,4 +93,16 @@ enum gv_err gv_key_split(struct gv_slice key, enum gv_pool *pool, struct gv_slic
         }
     }
     return GV_EINVAL;
+}
+
+/* A UUID, version 8 (our own making), that every node makes alike from the URL (RFC 9562). */
+void gv_worker_identify(struct gv_worker *worker)
+{
+    XXH128_hash_t hash =
+        XXH3_128bits_withSeed(worker->url, strlen(worker->url), UINT64_C(0x67726170657631));
+    uint64_t high = (hash.high64 & ~UINT64_C(0xF000)) | UINT64_C(0x8000);
+    uint64_t low = (hash.low64 & ~(UINT64_C(3) << 62)) | (UINT64_C(2) << 62);
+    snprintf(worker->id, sizeof worker->id, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(high >> 32),
+             (unsigned)(high >> 16 & 0xFFFF), (unsigned)(high & 0xFFFF), (unsigned)(low >> 48),
+             (unsigned long long)(low & UINT64_C(0xFFFFFFFFFFFF)));
 }

@@ -67,6 +67,9 @@ bool gv_pool_parse(struct gv_slice text, enum gv_pool *pool);
 const char *gv_worker_state_name(enum gv_worker_state state);
 const char *gv_worker_source_name(enum gv_worker_source source);
 
+/** Set `id` from `url`: a UUID (RFC 9562, version 8) that is the same on every node. */
+void gv_worker_identify(struct gv_worker *worker);
+
 /** Does it serve `model`? A worker without models serves any; an empty or "unknown" model matches
  * any worker. */
 bool gv_worker_serves(const struct gv_worker *worker, struct gv_slice model);

@@ -1,0 +1,207 @@
+#include "admin/connection.h"
+
+#include "grapevine/http/parser.h"
+#include "grapevine/http/writer.h"
+
+#include <string.h>
+
+#define TARGET_MAX 8192u
+#define LINGER_MS  1000u
+#define QUEUE_HIGH (64u * 1024 * 1024)
+
+struct connection {
+    struct gv_connections *set; /* borrowed */
+    struct gv_list in_list;     /* of set->list */
+    struct gv_stream *stream;   /* owned until on_closed */
+    struct gv_parser *parser;   /* owned */
+    struct gv_buf body;         /* owned */
+    uint64_t active_at_ms;
+    enum gv_method method;
+    bool keep_alive;
+    bool ending;
+    char path[TARGET_MAX];
+    char query[TARGET_MAX];
+    char authorization[512];
+};
+
+static void send_head(struct connection *connection, const struct gv_answer *answer,
+                      struct gv_buf *head)
+{
+    enum gv_err err = gv_writer_status(head, answer->status);
+    if (err == GV_OK && answer->content_type != NULL) {
+        err = gv_writer_header(head, gv_slice_text("Content-Type"),
+                               gv_slice_text(answer->content_type));
+    }
+    if (err == GV_OK && answer->location[0] != '\0') {
+        err = gv_writer_header(head, gv_slice_text("Location"), gv_slice_text(answer->location));
+    }
+    if (err == GV_OK) {
+        err = gv_writer_end_head(head, answer->body.len, !connection->keep_alive);
+    }
+    if (err != GV_OK) {
+        gv_stream_close(connection->stream);
+    }
+}
+
+static void send_answer(struct connection *connection, struct gv_answer *answer)
+{
+    struct gv_buf head;
+    gv_buf_init(&head, GV_MEM_BUFFER, 64 * 1024);
+    if (answer->problem != GV_PROBLEM_NONE) {
+        gv_buf_clear(&answer->body);
+        if (gv_problem_response(answer->problem, answer->detail, NULL, !connection->keep_alive,
+                                &head) != GV_OK) {
+            gv_stream_close(connection->stream);
+        }
+    } else {
+        send_head(connection, answer, &head);
+    }
+    struct gv_slice body =
+        connection->method == GV_METHOD_HEAD ? gv_slice_of(NULL, 0) : gv_buf_slice(&answer->body);
+    enum gv_err err = gv_stream_send2(connection->stream, gv_buf_slice(&head), body);
+    if ((err == GV_OK || err == GV_EFULL) && !connection->keep_alive) {
+        connection->ending = true;
+        gv_stream_finish(connection->stream, LINGER_MS);
+    }
+    gv_buf_deinit(&head);
+}
+
+static enum gv_err on_head(void *owner, const struct gv_head *head)
+{
+    struct connection *connection = owner;
+    connection->method = head->method;
+    connection->keep_alive = head->keep_alive;
+    gv_buf_clear(&connection->body);
+    struct gv_slice authorization = gv_head_find(head, "Authorization");
+    if (!gv_slice_copy_text(head->path, connection->path, sizeof connection->path) ||
+        !gv_slice_copy_text(head->query, connection->query, sizeof connection->query)) {
+        return GV_ETOOBIG;
+    }
+    if (!gv_slice_copy_text(authorization, connection->authorization,
+                            sizeof connection->authorization)) {
+        connection->authorization[0] = '\0'; /* longer than any key of ours: not accepted */
+    }
+    if (head->expect_continue) {
+        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        enum gv_err err = gv_stream_send(connection->stream, gv_slice_text(go_on));
+        return err == GV_EFULL ? GV_OK : err;
+    }
+    return GV_OK;
+}
+
+static enum gv_err on_body(void *owner, struct gv_slice bytes)
+{
+    struct connection *connection = owner;
+    return gv_buf_append(&connection->body, bytes);
+}
+
+static enum gv_err on_message_end(void *owner)
+{
+    struct connection *connection = owner;
+    const struct gv_request request = {.method = connection->method,
+                                       .path = connection->path,
+                                       .query = connection->query,
+                                       .authorization = connection->authorization,
+                                       .body = gv_buf_slice(&connection->body)};
+    struct gv_answer answer;
+    gv_answer_init(&answer);
+    gv_routes_answer(connection->set->parts, &request, &answer);
+    send_answer(connection, &answer);
+    gv_answer_deinit(&answer);
+    gv_buf_reset(&connection->body);
+    return GV_OK;
+}
+
+static const struct gv_parser_events parser_events = {
+    .on_head = on_head, .on_body = on_body, .on_message_end = on_message_end};
+
+static void refuse(struct connection *connection, enum gv_err err)
+{
+    struct gv_answer answer;
+    gv_answer_init(&answer);
+    enum gv_problem problem = gv_parser_problem(connection->parser);
+    answer.problem = problem != GV_PROBLEM_NONE ? problem
+                     : err == GV_ETOOBIG        ? GV_PROBLEM_BODY_TOO_BIG
+                                                : GV_PROBLEM_INTERNAL;
+    connection->keep_alive = false;
+    send_answer(connection, &answer);
+    gv_answer_deinit(&answer);
+}
+
+static void on_data(void *owner, struct gv_slice bytes)
+{
+    struct connection *connection = owner;
+    connection->active_at_ms = gv_loop_now_ms(connection->set->loop);
+    while (bytes.len > 0 && !connection->ending) {
+        size_t used = 0;
+        enum gv_err err = gv_parser_feed(connection->parser, bytes, &used);
+        if (err != GV_OK) {
+            refuse(connection, err);
+            return;
+        }
+        bytes = gv_slice_of(bytes.data + used, bytes.len - used);
+    }
+}
+
+static void on_end(void *owner)
+{
+    struct connection *connection = owner;
+    gv_stream_finish(connection->stream, LINGER_MS);
+}
+
+static void on_closed(void *owner, enum gv_err why)
+{
+    struct connection *connection = owner;
+    (void)why;
+    struct gv_connections *set = connection->set;
+    gv_list_remove(&connection->in_list);
+    set->count -= 1;
+    gv_parser_free(connection->parser);
+    gv_buf_deinit(&connection->body);
+    gv_mem_free(GV_MEM_NET, connection);
+    set->on_closed(set->owner);
+}
+
+static const struct gv_stream_events stream_events = {
+    .on_data = on_data, .on_end = on_end, .on_closed = on_closed};
+
+static const struct gv_parser_limits parser_limits = {
+    .head_bytes = 64 * 1024,
+    .uri_bytes = TARGET_MAX - 1,
+    .header_count = 128,
+    .body_bytes = GV_ADMIN_BODY_MAX,
+    .chunk_ext_bytes = 1024,
+    .trailer_bytes = 4096,
+};
+
+void gv_connection_open(struct gv_connections *set, struct gv_stream *stream)
+{
+    struct connection *connection = gv_mem_new(GV_MEM_NET, sizeof *connection);
+    if (connection == NULL || gv_parser_new(GV_PARSER_REQUEST, parser_limits, &parser_events,
+                                            connection, &connection->parser) != GV_OK) {
+        gv_mem_free(GV_MEM_NET, connection);
+        gv_stream_close(stream);
+        return;
+    }
+    connection->set = set;
+    connection->stream = stream;
+    connection->active_at_ms = gv_loop_now_ms(set->loop);
+    gv_buf_init(&connection->body, GV_MEM_BUFFER, GV_ADMIN_BODY_MAX);
+    gv_list_init(&connection->in_list);
+    gv_list_add(&set->list, &connection->in_list);
+    set->count += 1;
+    gv_stream_adopt(
+        stream, &stream_events, connection,
+        (struct gv_stream_limits){.high_mark_bytes = QUEUE_HIGH, .low_mark_bytes = QUEUE_HIGH / 2});
+}
+
+void gv_connection_sweep(struct gv_connections *set, uint64_t now_ms, uint64_t idle_ms)
+{
+    GV_LIST_EACH(&set->list, at, following)
+    {
+        struct connection *connection = GV_CONTAINER(at, struct connection, in_list);
+        if (idle_ms == 0 || now_ms - connection->active_at_ms >= idle_ms) {
+            gv_stream_close(connection->stream);
+        }
+    }
+}

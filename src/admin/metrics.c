@@ -1,0 +1,180 @@
+/*
+ * metrics.c - GET /metrics: what the pure parts counted, beside what the shells counted themselves.
+ *
+ * Tries, loads, fleet and memory keep their numbers in their own structs; each scrape copies them
+ * into the registry. The mesh's and the proxy's families are registered where they are counted.
+ */
+#include "admin/admin.h"
+#include "grapevine/base/metric.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct gv_metric_family info = {.name = "gv_info",
+                                             .help = "Always 1; its labels tell the version.",
+                                             .type = GV_METRIC_GAUGE,
+                                             .labels = {"version", "node", "cluster"}};
+static const struct gv_metric_family started = {.name = "gv_start_time_seconds",
+                                                .help = "When the process started, Unix time.",
+                                                .type = GV_METRIC_GAUGE};
+static const struct gv_metric_family resident = {.name = "gv_resident_memory_bytes",
+                                                 .help = "Resident memory of the process.",
+                                                 .type = GV_METRIC_GAUGE};
+static const struct gv_metric_family memory = {.name = "gv_memory_bytes",
+                                               .help = "Allocated memory by kind.",
+                                               .type = GV_METRIC_GAUGE,
+                                               .labels = {"kind"}};
+static const struct gv_metric_family worker_state = {.name = "gv_workers",
+                                                     .help = "Workers by pool and state.",
+                                                     .type = GV_METRIC_GAUGE,
+                                                     .labels = {"pool", "state"}};
+static const struct gv_metric_family worker_requests = {
+    .name = "gv_worker_requests_active",
+    .help = "Requests in flight at a worker, from this node or from the whole cluster.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker", "scope"}};
+static const struct gv_metric_family tree_blocks = {.name = "gv_trie_blocks",
+                                                    .help = "Prompt blocks held, by key.",
+                                                    .type = GV_METRIC_GAUGE,
+                                                    .labels = {"key"}};
+static const struct gv_metric_family tree_entries = {.name = "gv_trie_entries",
+                                                     .help =
+                                                         "Live pairs of block and worker, by key.",
+                                                     .type = GV_METRIC_GAUGE,
+                                                     .labels = {"key"}};
+static const struct gv_metric_family forest_bytes = {
+    .name = "gv_trie_memory_bytes", .help = "Memory of all tries.", .type = GV_METRIC_GAUGE};
+static const struct gv_metric_family forest_evictions = {
+    .name = "gv_trie_evictions_total",
+    .help = "Floors raised for capacity or memory.",
+    .type = GV_METRIC_COUNTER};
+static const struct gv_metric_family forest_refused = {
+    .name = "gv_trie_refused_total",
+    .help = "Operations refused by a limit or for their stamp.",
+    .type = GV_METRIC_COUNTER};
+static const struct gv_metric_family proxy_now = {
+    .name = "gv_proxy_active",
+    .help = "Clients, exchanges and idle worker connections now.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"what"}};
+static const struct gv_metric_family never = {
+    .name = "gv_impossible_total",
+    .help = "Conditions that only a mistake of ours can make true; please report.",
+    .type = GV_METRIC_COUNTER};
+
+static const struct gv_metric_family *const families[] = {
+    &info,         &started,          &resident,       &memory,
+    &worker_state, &worker_requests,  &tree_blocks,    &tree_entries,
+    &forest_bytes, &forest_evictions, &forest_refused, &proxy_now,
+    &never};
+
+enum gv_err gv_admin_metrics_register(void)
+{
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        enum gv_err err = gv_metric_register(families[i]);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
+    return GV_OK;
+}
+
+static void set(const struct gv_metric_family *family, const char *a, const char *b, double value)
+{
+    const char *const values[] = {a, b};
+    gv_metric_set(gv_metric_get(family, a == NULL ? NULL : values), value);
+}
+
+static double resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long total = 0;
+    unsigned long pages = 0;
+    if (file != NULL) {
+        if (fscanf(file, "%lu %lu", &total, &pages) != 2) {
+            pages = 0;
+        }
+        fclose(file);
+    }
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void copy_workers(const struct gv_admin_parts *parts)
+{
+    const struct gv_fleet_view *view = gv_fleet_acquire(parts->shared->fleet);
+    uint32_t counts[GV_POOL_COUNT][GV_WORKER_STATE_COUNT] = {{0}};
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct gv_worker *worker = &view->workers[i];
+        struct gv_load load = gv_load_get(parts->shared->load, worker->index);
+        counts[worker->pool][worker->state]++;
+        set(&worker_requests, worker->url, "node", load.own_count);
+        set(&worker_requests, worker->url, "cluster", (double)load.own_count + load.remote_count);
+    }
+    gv_fleet_release(parts->shared->fleet, view);
+    for (int pool = 0; pool < GV_POOL_COUNT; pool++) {
+        for (int state = 0; state < GV_WORKER_STATE_COUNT; state++) {
+            set(&worker_state, gv_pool_name((enum gv_pool)pool),
+                gv_worker_state_name((enum gv_worker_state)state), counts[pool][state]);
+        }
+    }
+}
+
+static void copy_tries(const struct gv_admin_parts *parts)
+{
+    struct gv_forest *forest = parts->shared->forest;
+    struct gv_forest_stats stats;
+    gv_forest_stats(forest, &stats);
+    set(&forest_bytes, NULL, NULL, (double)stats.bytes);
+    set(&forest_evictions, NULL, NULL, (double)stats.evictions);
+    set(&forest_refused, NULL, NULL, (double)stats.refused);
+    uint32_t room = stats.keys;
+    struct gv_forest_tree *trees = gv_mem_new(GV_MEM_GENERAL, (room + 1) * sizeof *trees);
+    if (trees == NULL) {
+        return;
+    }
+    uint32_t count = gv_forest_trees(forest, trees, room);
+    for (uint32_t i = 0; i < count; i++) {
+        set(&tree_blocks, trees[i].key, NULL, (double)trees[i].blocks);
+        set(&tree_entries, trees[i].key, NULL, (double)trees[i].entries);
+    }
+    gv_mem_free(GV_MEM_GENERAL, trees);
+}
+
+static void copy_proxies(const struct gv_admin_parts *parts)
+{
+    struct gv_proxy_stats sum = {0};
+    for (uint32_t i = 0; parts->proxies != NULL && i < parts->shared->loop_count; i++) {
+        struct gv_proxy_stats one;
+        gv_proxy_stats(parts->proxies[i], &one);
+        sum.connections += one.connections;
+        sum.exchanges += one.exchanges;
+        sum.idle_upstreams += one.idle_upstreams;
+    }
+    set(&proxy_now, "connections", NULL, (double)sum.connections);
+    set(&proxy_now, "exchanges", NULL, (double)sum.exchanges);
+    set(&proxy_now, "idle_worker_connections", NULL, (double)sum.idle_upstreams);
+}
+
+void gv_show_metrics(const struct gv_admin_parts *parts, const struct gv_request *request,
+                     struct gv_answer *answer)
+{
+    (void)request;
+    const char *const labels[] = {GV_VERSION, parts->shared->node_name,
+                                  parts->shared->config->cluster_id};
+    gv_metric_set(gv_metric_get(&info, labels), 1);
+    set(&started, NULL, NULL, (double)parts->started_wall_ms / 1000);
+    set(&resident, NULL, NULL, resident_bytes());
+    set(&never, NULL, NULL, (double)gv_never_count());
+    for (int kind = 0; kind < GV_MEM_KIND_COUNT; kind++) {
+        set(&memory, gv_mem_kind_name((enum gv_mem_kind)kind), NULL,
+            (double)gv_mem_used((enum gv_mem_kind)kind));
+    }
+    copy_workers(parts);
+    copy_tries(parts);
+    copy_proxies(parts);
+    answer->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    if (gv_metric_render(&answer->body) != GV_OK) {
+        gv_answer_problem(answer, GV_PROBLEM_INTERNAL, "the metrics do not fit");
+    }
+}

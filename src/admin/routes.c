@@ -1,0 +1,139 @@
+/*
+ * routes.c - THE table of paths that a router answers itself, and who may ask for them.
+ */
+#include "admin/admin.h"
+#include "grapevine/seal/token.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct route {
+    enum gv_method method;
+    const char *path; /* a trailing "/{id}" stands for one more segment */
+    bool open;        /* needs no key */
+    gv_handler_fn handle;
+};
+
+static const struct route routes[] = {
+    {GV_METHOD_GET, "/metrics", true, gv_show_metrics},
+    {GV_METHOD_GET, "/health", true, gv_show_alive},
+    {GV_METHOD_GET, "/liveness", true, gv_show_alive},
+    {GV_METHOD_GET, "/readiness", true, gv_show_readiness},
+    {GV_METHOD_GET, "/v1/models", true, gv_show_models},
+    {GV_METHOD_GET, "/get_model_info", true, gv_show_model_info},
+    {GV_METHOD_GET, "/get_server_info", true, gv_show_server_info},
+    {GV_METHOD_GET, "/workers", false, gv_workers_list},
+    {GV_METHOD_POST, "/workers", false, gv_workers_add},
+    {GV_METHOD_GET, "/workers/{id}", false, gv_workers_get},
+    {GV_METHOD_PUT, "/workers/{id}", false, gv_workers_replace},
+    {GV_METHOD_PATCH, "/workers/{id}", false, gv_workers_change},
+    {GV_METHOD_DELETE, "/workers/{id}", false, gv_workers_remove},
+    {GV_METHOD_GET, "/grapevine/v1/status", false, gv_show_status},
+    {GV_METHOD_GET, "/grapevine/v1/nodes", false, gv_show_nodes},
+    {GV_METHOD_GET, "/grapevine/v1/workers", false, gv_show_fleet},
+    {GV_METHOD_GET, "/grapevine/v1/trees", false, gv_show_trees},
+    {GV_METHOD_GET, "/grapevine/v1/digest", false, gv_show_digest},
+    {GV_METHOD_POST, "/grapevine/v1/explain", false, gv_show_explain},
+};
+
+static bool matches(const struct route *route, const char *path)
+{
+    const char *id = strstr(route->path, "/{id}");
+    if (id == NULL) {
+        return strcmp(route->path, path) == 0;
+    }
+    size_t stem = (size_t)(id - route->path);
+    return strncmp(route->path, path, stem) == 0 && path[stem] == '/' && path[stem + 1] != '\0' &&
+           strchr(path + stem + 1, '/') == NULL;
+}
+
+static bool may(const struct gv_admin_parts *parts, const struct gv_request *request)
+{
+    const struct gv_config_list *keys = &parts->shared->config->api_keys;
+    if (keys->count == 0) {
+        return true;
+    }
+    static const char bearer[] = "Bearer ";
+    if (strncmp(request->authorization, bearer, sizeof bearer - 1) != 0) {
+        return false;
+    }
+    struct gv_slice given = gv_slice_text(request->authorization + sizeof bearer - 1);
+    return gv_token_is_any(given, (const char *const *)keys->items, keys->count);
+}
+
+void gv_routes_answer(const struct gv_admin_parts *parts, const struct gv_request *request,
+                      struct gv_answer *answer)
+{
+    bool known = false;
+    enum gv_method method = request->method == GV_METHOD_HEAD ? GV_METHOD_GET : request->method;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!matches(&routes[i], request->path)) {
+            continue;
+        }
+        known = true;
+        if (routes[i].method != method) {
+            continue;
+        }
+        if (!routes[i].open && !may(parts, request)) {
+            gv_answer_problem(answer, GV_PROBLEM_UNAUTHORIZED,
+                              "%s needs 'Authorization: Bearer KEY'", request->path);
+            return;
+        }
+        routes[i].handle(parts, request, answer);
+        return;
+    }
+    gv_answer_problem(answer, known ? GV_PROBLEM_BAD_METHOD : GV_PROBLEM_NO_ROUTE, "%.200s",
+                      request->path);
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decode from..end into value; false when it does not fit or is malformed. */
+static bool decode(const char *from, const char *end, char *value, size_t size)
+{
+    size_t len = 0;
+    while (from < end) {
+        char c = *from++;
+        if (c == '+') {
+            c = ' ';
+        } else if (c == '%') {
+            if (end - from < 2 || hex(from[0]) < 0 || hex(from[1]) < 0) {
+                return false;
+            }
+            c = (char)(hex(from[0]) * 16 + hex(from[1]));
+            from += 2;
+        }
+        if (c == '\0' || len + 1 >= size) {
+            return false;
+        }
+        value[len++] = c;
+    }
+    value[len] = '\0';
+    return true;
+}
+
+bool gv_request_parameter(const struct gv_request *request, const char *name, char *value,
+                          size_t size)
+{
+    size_t name_len = strlen(name);
+    for (const char *at = request->query; *at != '\0';) {
+        const char *end = at + strcspn(at, "&");
+        if (strncmp(at, name, name_len) == 0 && at[name_len] == '=') {
+            return decode(at + name_len + 1, end, value, size);
+        }
+        at = *end == '&' ? end + 1 : end;
+    }
+    return false;
+}
+
+const char *gv_request_id(const struct gv_request *request)
+{
+    return strrchr(request->path, '/') + 1;
+}

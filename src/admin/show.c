@@ -1,0 +1,149 @@
+/*
+ * show.c - the reference product's public reads: probes, models, and what the workers are.
+ */
+#include "admin/admin.h"
+
+#include <string.h>
+
+void gv_show_alive(const struct gv_admin_parts *parts, const struct gv_request *request,
+                   struct gv_answer *answer)
+{
+    (void)parts;
+    (void)request;
+    answer->content_type = "text/plain; charset=utf-8";
+    if (gv_buf_append_text(&answer->body, "OK") != GV_OK) {
+        gv_answer_problem(answer, GV_PROBLEM_INTERNAL, "out of memory");
+    }
+}
+
+/* May this node take requests? Its holder must think so, and the pools must have ready workers. */
+static const char *obstacle(const struct gv_admin_parts *parts, const struct gv_fleet_view *view,
+                            char reason[GV_PROXY_REASON_BYTES])
+{
+    const struct gv_proxy_shared *shared = parts->shared;
+    if (!shared->events->is_ready(shared->owner, reason)) {
+        return reason;
+    }
+    bool enough = shared->config->pd_disaggregation ? view->ready_count[GV_POOL_PREFILL] > 0 &&
+                                                          view->ready_count[GV_POOL_DECODE] > 0
+                                                    : view->ready_count[GV_POOL_REGULAR] > 0;
+    return enough ? NULL : "insufficient healthy workers";
+}
+
+void gv_show_readiness(const struct gv_admin_parts *parts, const struct gv_request *request,
+                       struct gv_answer *answer)
+{
+    (void)request;
+    struct gv_fleet *fleet = parts->shared->fleet;
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
+    char reason[GV_PROXY_REASON_BYTES] = "";
+    const char *why = obstacle(parts, view, reason);
+    uint32_t healthy = 0;
+    for (int pool = 0; pool < GV_POOL_COUNT; pool++) {
+        healthy += view->ready_count[pool];
+    }
+    if (why == NULL) {
+        gv_answer_json(answer, 200,
+                       json_pack("{s:s, s:i, s:i}", "status", "ready", "healthy_workers",
+                                 (int)healthy, "total_workers", (int)view->count));
+    } else {
+        gv_answer_json(answer, 503, json_pack("{s:s, s:s}", "status", "not ready", "reason", why));
+    }
+    gv_fleet_release(fleet, view);
+}
+
+static bool has_model(json_t *models, const char *id)
+{
+    size_t at;
+    json_t *model;
+    json_array_foreach(models, at, model)
+    {
+        if (strcmp(json_string_value(json_object_get(model, "id")), id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void gv_show_models(const struct gv_admin_parts *parts, const struct gv_request *request,
+                    struct gv_answer *answer)
+{
+    (void)request;
+    struct gv_fleet *fleet = parts->shared->fleet;
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
+    json_t *models = json_array();
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct gv_worker *worker = &view->workers[i];
+        for (uint32_t m = 0; m < worker->model_count; m++) {
+            if (!has_model(models, worker->models[m])) {
+                json_array_append_new(
+                    models, json_pack("{s:s, s:s, s:i, s:s}", "id", worker->models[m], "object",
+                                      "model", "created", 0, "owned_by",
+                                      worker->runtime[0] ? worker->runtime : "grapevine"));
+            }
+        }
+    }
+    gv_fleet_release(fleet, view);
+    if (json_array_size(models) == 0) {
+        json_decref(models);
+        gv_answer_problem(answer, GV_PROBLEM_NO_AVAILABLE,
+                          "No models available: no worker has told its model yet");
+        return;
+    }
+    gv_answer_json(answer, 200, json_pack("{s:s, s:o}", "object", "list", "data", models));
+}
+
+/* The first ready worker of the pool that stands for the model, or NULL. */
+static const struct gv_worker *representative(const struct gv_admin_parts *parts,
+                                              const struct gv_fleet_view *view)
+{
+    enum gv_pool pool =
+        parts->shared->config->pd_disaggregation ? GV_POOL_PREFILL : GV_POOL_REGULAR;
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->workers[i].pool == pool && view->workers[i].state == GV_WORKER_READY) {
+            return &view->workers[i];
+        }
+    }
+    return NULL;
+}
+
+void gv_show_model_info(const struct gv_admin_parts *parts, const struct gv_request *request,
+                        struct gv_answer *answer)
+{
+    (void)request;
+    struct gv_fleet *fleet = parts->shared->fleet;
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
+    const struct gv_worker *worker = representative(parts, view);
+    if (worker == NULL) {
+        gv_answer_problem(answer, GV_PROBLEM_NO_AVAILABLE, "no worker is ready, %u are known",
+                          view->count);
+    } else {
+        const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
+        gv_answer_json(answer, 200,
+                       json_pack("{s:s, s:s, s:b}", "model_path", model, "served_model_name", model,
+                                 "is_generation", 1));
+    }
+    gv_fleet_release(fleet, view);
+}
+
+void gv_show_server_info(const struct gv_admin_parts *parts, const struct gv_request *request,
+                         struct gv_answer *answer)
+{
+    (void)request;
+    struct gv_fleet *fleet = parts->shared->fleet;
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
+    const struct gv_worker *worker = representative(parts, view);
+    if (worker == NULL) {
+        gv_answer_problem(answer, GV_PROBLEM_NO_AVAILABLE, "no worker is ready, %u are known",
+                          view->count);
+    } else {
+        const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
+        static const char *const modes[GV_POOL_COUNT] = {"null", "prefill", "decode"};
+        gv_answer_json(answer, 200,
+                       json_pack("{s:s, s:s, s:s, s:s, s:I}", "served_model_name", model,
+                                 "model_path", model, "runtime", worker->runtime,
+                                 "disaggregation_mode", modes[worker->pool], "max_total_num_tokens",
+                                 (json_int_t)worker->capacity_tokens));
+    }
+    gv_fleet_release(fleet, view);
+}
