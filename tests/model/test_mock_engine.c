@@ -7,14 +7,12 @@
 #include "support/suite.h"
 
 /* Blocks of 2 tokens (8 bytes), 1 ms per prompt token, 10 ms per output token. */
-static struct engine engine_of(uint64_t capacity_tokens)
+static void engine_make(struct engine *engine, uint64_t capacity_tokens)
 {
-    struct engine engine;
-    engine_init(&engine, (struct engine_limits){.block_tokens = 2,
-                                                .capacity_tokens = capacity_tokens,
-                                                .prefill_us_per_token = 1000,
-                                                .decode_us_per_token = 10000});
-    return engine;
+    engine_init(engine, (struct engine_limits){.block_tokens = 2,
+                                               .capacity_tokens = capacity_tokens,
+                                               .prefill_us_per_token = 1000,
+                                               .decode_us_per_token = 10000});
 }
 
 static struct engine_job job_of(const struct engine *engine, const char *prompt, uint32_t outputs)
@@ -46,7 +44,8 @@ static uint64_t cached_when_run(struct engine *engine, const char *prompt, uint6
 /* 16 bytes are 4 tokens: 4 ms. Both sides of the first token, of the second, and of the last. */
 static void tokens_appear_after_prefill_and_then_at_the_pace_of_decode(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     struct engine_job job = job_of(&engine, "aaaaaaaabbbbbbbb", 3);
     engine_submit(&engine, &job, 5000);
     CU_ASSERT_EQUAL(engine.prefill_done_at_us, 9000);
@@ -66,7 +65,8 @@ static void tokens_appear_after_prefill_and_then_at_the_pace_of_decode(void)
 
 static void prefill_takes_one_job_at_a_time_in_the_order_of_arrival(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     struct engine_job first = job_of(&engine, "aaaaaaaabbbbbbbb", 1);
     struct engine_job second = job_of(&engine, "ccccccccdddddddd", 1);
     engine_submit(&engine, &first, 0);
@@ -83,7 +83,8 @@ static void prefill_takes_one_job_at_a_time_in_the_order_of_arrival(void)
 
 static void a_removed_job_frees_prefill_for_the_next_at_once(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     struct engine_job first = job_of(&engine, "aaaaaaaabbbbbbbb", 1);
     struct engine_job second = job_of(&engine, "ccccccccdddddddd", 1);
     struct engine_job third = job_of(&engine, "eeeeeeeeffffffff", 1);
@@ -101,7 +102,8 @@ static void a_removed_job_frees_prefill_for_the_next_at_once(void)
 
 static void only_whole_blocks_of_an_equal_prefix_are_cached(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     uint64_t now_us = 0;
     CU_ASSERT_EQUAL(cached_when_run(&engine, "aaaaaaaabbbbbbbbcccc", &now_us), 0);
     CU_ASSERT_EQUAL(cached_when_run(&engine, "aaaaaaaabbbbbbbbccccdddd", &now_us), 4);
@@ -112,7 +114,8 @@ static void only_whole_blocks_of_an_equal_prefix_are_cached(void)
 
 static void the_last_token_of_a_prompt_is_always_computed(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     uint64_t now_us = 0;
     (void)cached_when_run(&engine, "aaaaaaaabbbbbbbb", &now_us);
     struct engine_job job = job_of(&engine, "aaaaaaaabbbbbbbb", 1);
@@ -126,7 +129,8 @@ static void the_last_token_of_a_prompt_is_always_computed(void)
 /* Room for 3 blocks. The prefix that two prompts share is younger than what follows it. */
 static void what_was_used_longest_ago_is_evicted_and_a_prefix_outlives_its_ends(void)
 {
-    struct engine engine = engine_of(6);
+    struct engine engine;
+    engine_make(&engine, 6);
     uint64_t now_us = 0;
     (void)cached_when_run(&engine, "aaaaaaaabbbbbbbb----", &now_us);
     (void)cached_when_run(&engine, "aaaaaaaacccccccc----", &now_us);
@@ -155,7 +159,8 @@ static void without_capacity_nothing_is_cached_and_without_time_nothing_waits(vo
 
 static void a_prefilled_job_decodes_at_once_and_leaves_the_cache_alone(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     struct engine_job job = job_of(&engine, "aaaaaaaabbbbbbbb", 2);
     engine_submit_prefilled(&engine, &job, 99, 1000);
     CU_ASSERT_EQUAL(job.cached_tokens, 3); /* cannot be more than all but one */
@@ -168,7 +173,8 @@ static void a_prefilled_job_decodes_at_once_and_leaves_the_cache_alone(void)
 
 static void an_empty_prompt_is_one_token_and_no_output_is_one_output(void)
 {
-    struct engine engine = engine_of(100);
+    struct engine engine;
+    engine_make(&engine, 100);
     struct engine_job job = job_of(&engine, "", 0);
     CU_ASSERT_EQUAL(job.prompt_tokens, 1);
     CU_ASSERT_EQUAL(job.output_tokens, 1);
@@ -238,7 +244,8 @@ static void the_cache_holds_what_a_searched_list_holds(void)
     gv_prng_init(&prng, 11);
     uint64_t hits = 0;
     for (size_t capacity = 0; capacity < 24; capacity++) {
-        struct engine engine = engine_of(capacity * 2);
+        struct engine engine;
+        engine_make(&engine, capacity * 2);
         struct list list = {.count = 0, .capacity = capacity};
         uint64_t now_us = 0;
         for (int i = 0; i < 300; i++) {

@@ -85,8 +85,7 @@ enum gv_err engine_job_init(const struct engine *engine, struct engine_job *job,
                                .block_count = count,
                                .prompt_tokens = tokens == 0 ? 1 : tokens,
                                .output_tokens = output_tokens == 0 ? 1 : output_tokens};
-    gv_list_init(&job->link);
-    return GV_OK;
+    return GV_OK; /* the link stays zero: in no list, and the job may still be moved */
 }
 
 void engine_job_deinit(struct engine_job *job)
