@@ -60,8 +60,9 @@ GV_MUST_USE enum gv_err gv_cluster_open(struct gv_loop *loop,
                                         struct gv_cluster **cluster);
 
 /**
- * Close everything at once, without a word to the others. On the loop's thread or when the loop
- * does not run; the memory is freed by the loop, at the latest in gv_loop_free(). NULL is fine.
+ * Close everything at once, without a word to the others. On the loop's thread, not from inside an
+ * event, or when the loop does not run; no other thread may use the cluster any more. The sessions'
+ * memory is freed by the loop, at the latest in gv_loop_free(). NULL is fine.
  */
 void gv_cluster_close(struct gv_cluster *cluster);
 

@@ -1,0 +1,130 @@
+/*
+ * address.c - where the mesh listens, and what address the others are told.
+ *
+ * Names are looked up once, on a loop of their own, while the node starts: they are about this host
+ * itself, and without an answer there is nothing to start.
+ */
+#include "address.h"
+
+#include "grapevine/base/log.h"
+#include "grapevine/net/loop.h"
+#include "grapevine/net/resolve.h"
+#include "grapevine/net/source.h"
+#include "shell.h"
+
+struct lookup {
+    struct gv_loop *loop;
+    enum gv_err err;
+    struct gv_addr addr;
+};
+
+static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
+                        uint32_t ttl_s)
+{
+    (void)ttl_s;
+    struct lookup *lookup = owner;
+    lookup->err = err == GV_OK && count == 0 ? GV_ENOTFOUND : err;
+    if (lookup->err == GV_OK) {
+        lookup->addr = addrs[0];
+        for (size_t i = 0; i < count; i++) {
+            if (addrs[i].family == 4) { /* where both are known, IPv4: seeds mostly are */
+                lookup->addr = addrs[i];
+                break;
+            }
+        }
+    }
+    gv_loop_stop(lookup->loop);
+}
+
+static enum gv_err look_up(const char *host, uint16_t port, struct gv_addr *addr)
+{
+    struct lookup lookup = {.err = GV_EIO};
+    struct gv_resolver *resolver = NULL;
+    enum gv_err err = gv_loop_new("gv-start", &lookup.loop);
+    if (err != GV_OK) {
+        return err;
+    }
+    err = gv_resolver_open(lookup.loop, &resolver);
+    if (err == GV_OK) {
+        err = gv_resolve(resolver, host, port, on_resolved, &lookup);
+    }
+    if (err == GV_OK) {
+        gv_loop_run(lookup.loop);
+        err = lookup.err;
+    }
+    gv_resolver_close(resolver);
+    gv_loop_free(lookup.loop);
+    if (err == GV_OK) {
+        *addr = lookup.addr;
+    }
+    return err;
+}
+
+/* A numeric address with or without brackets, or a name. */
+static enum gv_err read_host(const char *option, const char *host, uint16_t port,
+                             struct gv_addr *addr)
+{
+    struct gv_addr found;
+    enum gv_err err = gv_addr_parse(gv_slice_text(host), 1, &found);
+    if (err != GV_OK) {
+        err = look_up(host, port, &found);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "address.unreadable", GV_STR("option", option), GV_STR("value", host),
+               GV_ERR(err));
+        return GV_EINVAL;
+    }
+    found.port = port;
+    *addr = found;
+    return GV_OK;
+}
+
+static bool is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+enum gv_err gv_address_bind(const struct gv_config *config, bool has_keys, struct gv_addr *addr)
+{
+    if (is_given(config->mesh_host)) {
+        return read_host("mesh-host", config->mesh_host, config->mesh_port, addr);
+    }
+    if (has_keys && is_given(config->host)) {
+        return read_host("host", config->host, config->mesh_port, addr);
+    }
+    *addr = (struct gv_addr){.family = 4, .ip = {127, 0, 0, 1}, .port = config->mesh_port};
+    return GV_OK;
+}
+
+enum gv_err gv_address_advertise(const struct gv_config *config, const struct gv_addr *bound,
+                                 struct gv_addr *addr)
+{
+    if (is_given(config->mesh_advertise_host)) {
+        return read_host("mesh-advertise-host", config->mesh_advertise_host, bound->port, addr);
+    }
+    if (!gv_addr_is_unspecified(bound)) {
+        *addr = *bound;
+        return GV_OK;
+    }
+    struct gv_addr found;
+    enum gv_err err = GV_ENOTFOUND;
+    for (size_t i = 0; err != GV_OK && i < config->seeds.count; i++) {
+        struct gv_seed_name seed;
+        if (gv_seed_parse(gv_slice_text(config->seeds.items[i]), config->mesh_port, &seed) ==
+                GV_OK &&
+            seed.is_numeric) {
+            err = gv_source_find(&seed.addr, &found);
+        }
+    }
+    if (err != GV_OK) {
+        err = gv_source_find(NULL, &found);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "address.unknown",
+               GV_STR("advice", "say how others reach this node: --mesh-advertise-host"));
+        return GV_ENOTFOUND;
+    }
+    found.port = bound->port;
+    *addr = found;
+    return GV_OK;
+}

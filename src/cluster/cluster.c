@@ -1,0 +1,403 @@
+/*
+ * cluster.c - the engine, its timer and its effects; opens the other parts of cluster/ in order and
+ * closes them in reverse.
+ *
+ * Every call into the engine is followed by gv_shell_settle(): carry out what it wants, tell it
+ * what that did to the queues, arm the timer for its next wish.
+ */
+#include "grapevine/cluster/cluster.h"
+
+#include "address.h"
+#include "grapevine/seal/identity.h"
+#include "shell.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SETTLE_ROUNDS_MAX 16 /* then the loop gets a turn; on_drain and the timer go on */
+#define BIND_TRIES_MAX    16 /* ports chosen by the kernel that UDP must have too */
+
+/* ---- the engine's life -------------------------------------------------------------------------
+ */
+
+struct gv_now gv_shell_now(void)
+{
+    return (struct gv_now){.now_ms = gv_clock_us() / 1000, .wall_ms = gv_clock_wall_ms()};
+}
+
+bool gv_shell_may_log(struct gv_cluster *cluster, const char *event, const char *peer)
+{
+    static const uint64_t any[2] = {3, 4};
+    char text[GV_WORKER_URL_MAX];
+    int len = snprintf(text, sizeof text, "%s %s", event, peer);
+    size_t used = len < 0 ? 0 : (size_t)len;
+    used = used < sizeof text ? used : sizeof text - 1;
+    uint64_t hash = gv_siphash(any, gv_slice_of(text, used));
+    struct gv_shell_quiet *slot = &cluster->quiet[hash % GV_SHELL_LOG_SLOTS];
+    uint64_t now_ms = gv_shell_now().now_ms;
+    if (slot->hash == hash && slot->at_ms != 0 && now_ms - slot->at_ms < GV_SHELL_LOG_QUIET_MS) {
+        return false;
+    }
+    *slot = (struct gv_shell_quiet){.hash = hash, .at_ms = now_ms};
+    return true;
+}
+
+static void conflict(struct gv_cluster *cluster, const struct gv_effect *effect)
+{
+    char addr[GV_ADDR_TEXT_BYTES];
+    gv_log(GV_LOG_ERROR, "mesh.conflict", GV_STR("node", cluster->node),
+           GV_STR("other", gv_addr_format(&effect->addr, addr)),
+           GV_STR("advice", "another node has this name and started later; use --node-name"));
+    if (cluster->options.events.on_conflict != NULL) {
+        cluster->options.events.on_conflict(cluster->options.owner, &effect->addr);
+    }
+}
+
+static void synced(struct gv_cluster *cluster)
+{
+    if (cluster->synced) {
+        return;
+    }
+    cluster->synced = true;
+    cluster->dirty = true;
+    gv_log(GV_LOG_INFO, "mesh.synced", GV_STR("node", cluster->node));
+    if (cluster->options.events.on_synced != NULL) {
+        cluster->options.events.on_synced(cluster->options.owner);
+    }
+}
+
+static void carry(struct gv_cluster *cluster, const struct gv_effect *effect)
+{
+    switch (effect->kind) {
+    case GV_EFFECT_SEND:
+    case GV_EFFECT_CONNECT:
+    case GV_EFFECT_CLOSE:
+        if (cluster->links != NULL) {
+            gv_links_carry(cluster->links, effect);
+        }
+        break;
+    case GV_EFFECT_PACKET:
+        if (cluster->packets != NULL) {
+            gv_packets_carry(cluster->packets, effect);
+        }
+        break;
+    case GV_EFFECT_READY:
+        synced(cluster);
+        break;
+    case GV_EFFECT_CONFLICT:
+        conflict(cluster, effect);
+        break;
+    case GV_EFFECT_LOG:
+        gv_log(GV_LOG_INFO, effect->reason == NULL ? "mesh.event" : effect->reason,
+               GV_STR("member", effect->node));
+        cluster->dirty = true;
+        break;
+    }
+}
+
+static void carry_all(struct gv_cluster *cluster)
+{
+    struct gv_effect effect;
+    while (gv_gossip_next_effect(cluster->gossip, &effect)) {
+        carry(cluster, &effect);
+    }
+}
+
+static void arm(struct gv_cluster *cluster)
+{
+    uint64_t wake_at_ms = gv_gossip_wake_at(cluster->gossip);
+    if (wake_at_ms == cluster->wake_at_ms) {
+        return;
+    }
+    cluster->wake_at_ms = wake_at_ms;
+    uint64_t now_ms = gv_shell_now().now_ms;
+    gv_timer_start(cluster->wake, wake_at_ms > now_ms ? wake_at_ms - now_ms : 1, 0);
+}
+
+void gv_shell_settle(struct gv_cluster *cluster)
+{
+    if (cluster->closing || cluster->draining_effects) {
+        return;
+    }
+    cluster->draining_effects = true;
+    carry_all(cluster);
+    for (int i = 0; cluster->links != NULL && i < SETTLE_ROUNDS_MAX; i++) {
+        if (!gv_links_report(cluster->links)) {
+            break;
+        }
+        carry_all(cluster);
+    }
+    cluster->draining_effects = false;
+    arm(cluster);
+    if (cluster->dirty) {
+        gv_view_refresh(cluster);
+    }
+}
+
+static void on_wake(void *owner)
+{
+    struct gv_cluster *cluster = owner;
+    cluster->wake_at_ms = 0;
+    gv_gossip_tick(cluster->gossip, gv_shell_now());
+    gv_shell_settle(cluster);
+}
+
+static void on_view_time(void *owner)
+{
+    struct gv_cluster *cluster = owner;
+    if (cluster->links != NULL) {
+        gv_links_expire(cluster->links);
+    }
+    gv_shell_wishes(cluster);
+    gv_shell_settle(cluster);
+    gv_view_refresh(cluster);
+    gv_gauge_refresh(cluster);
+    gv_state_keep(cluster);
+}
+
+/* ---- wishes ------------------------------------------------------------------------------------
+ */
+
+static void on_leave_time(void *owner)
+{
+    struct gv_cluster *cluster = owner;
+    gv_shell_settle(cluster);
+    bool is_sent = cluster->links == NULL || gv_links_queued(cluster->links) == 0;
+    if (!is_sent && gv_shell_now().now_ms < cluster->leave_until_ms) {
+        return;
+    }
+    gv_timer_stop(cluster->leave_timer);
+    gv_log(GV_LOG_INFO, "mesh.left", GV_STR("node", cluster->node), GV_FLAG("sent", is_sent));
+    if (cluster->on_left != NULL) {
+        cluster->on_left(cluster->on_left_owner);
+    }
+}
+
+static void leave(struct gv_cluster *cluster, const struct gv_view_wish *wish)
+{
+    cluster->leaving = true;
+    cluster->dirty = true;
+    cluster->on_left = wish->on_left;
+    cluster->on_left_owner = wish->on_left_owner;
+    struct gv_now now = gv_shell_now();
+    cluster->leave_until_ms = now.now_ms + GV_SHELL_LEAVE_MS;
+    gv_gossip_leave(cluster->gossip, now);
+    gv_timer_start(cluster->leave_timer, GV_SHELL_LEAVE_STEP_MS, GV_SHELL_LEAVE_STEP_MS);
+}
+
+void gv_shell_wishes(struct gv_cluster *cluster)
+{
+    struct gv_view_wish wish;
+    gv_view_wishes(cluster, &wish);
+    if (cluster->leaving) {
+        return;
+    }
+    if (wish.ready != cluster->ready) {
+        cluster->ready = wish.ready;
+        cluster->dirty = true;
+        gv_gossip_set_ready(cluster->gossip, wish.ready, gv_shell_now());
+    }
+    if (wish.leave) {
+        leave(cluster, &wish);
+    }
+}
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+/* With port 0 the kernel chooses a TCP port; UDP needs the same number, so try a few. */
+static enum gv_err bind_both(struct gv_cluster *cluster, struct gv_addr addr)
+{
+    enum gv_err err = GV_EEXISTS;
+    int tries = addr.port == 0 ? BIND_TRIES_MAX : 1;
+    for (int i = 0; i < tries && err == GV_EEXISTS; i++) {
+        err = gv_links_open(cluster, addr, &cluster->links);
+        if (err == GV_OK) {
+            cluster->bound = gv_links_addr(cluster->links);
+            err = gv_packets_open(cluster, cluster->bound, &cluster->packets);
+            if (err != GV_OK) {
+                gv_links_close(cluster->links);
+                cluster->links = NULL;
+            }
+        }
+    }
+    return err;
+}
+
+static enum gv_err open_identity(struct gv_cluster *cluster)
+{
+    const char *dir = cluster->options.config->state_dir;
+    char path[1024];
+    if (dir != NULL && dir[0] != '\0' &&
+        (size_t)snprintf(path, sizeof path, "%s/node.key", dir) < sizeof path) {
+        enum gv_err err = gv_identity_load(path, &cluster->identity);
+        if (err == GV_OK) {
+            return GV_OK;
+        }
+        gv_log(GV_LOG_WARN, "state.no_identity", GV_STR("path", path), GV_ERR(err),
+               GV_STR("instead", "a new one for this run"));
+    }
+    cluster->identity = gv_identity_new();
+    return cluster->identity == NULL ? GV_ENOMEM : GV_OK;
+}
+
+static enum gv_err open_mesh(struct gv_cluster *cluster)
+{
+    const struct gv_config *config = cluster->options.config;
+    struct gv_addr addr;
+    enum gv_err err = gv_address_bind(config, cluster->options.keyring != NULL, &addr);
+    if (err == GV_OK && cluster->options.keyring == NULL && !gv_addr_is_loopback(&addr) &&
+        config->mesh_insecure == 0) {
+        char text[GV_ADDR_TEXT_BYTES];
+        gv_log(GV_LOG_ERROR, "mesh.unprotected", GV_STR("addr", gv_addr_format(&addr, text)),
+               GV_STR("advice", "give --mesh-keyring, or bind to loopback, or --mesh-insecure"));
+        return GV_EAUTH;
+    }
+    if (err == GV_OK) {
+        err = open_identity(cluster);
+    }
+    if (err != GV_OK) {
+        return err;
+    }
+    err = bind_both(cluster, addr);
+    if (err != GV_OK) {
+        char text[GV_ADDR_TEXT_BYTES];
+        gv_log(GV_LOG_ERROR, "mesh.unbound", GV_STR("addr", gv_addr_format(&addr, text)),
+               GV_ERR(err));
+        return err;
+    }
+    return gv_address_advertise(config, &cluster->bound, &cluster->advertised);
+}
+
+static enum gv_err open_engine(struct gv_cluster *cluster)
+{
+    const struct gv_config *config = cluster->options.config;
+    struct gv_now now = gv_shell_now();
+    struct gv_gossip_options options = {.boot_id = cluster->boot_id,
+                                        .incarnation = cluster->incarnation,
+                                        .block_bytes = config->block_bytes,
+                                        .gossip_addr = cluster->advertised,
+                                        .expects_seeds =
+                                            cluster->enabled && config->seeds.count > 0,
+                                        .sync_timeout_ms = (uint32_t)config->mesh_sync_timeout_ms};
+    gv_random_bytes(&options.seed, sizeof options.seed);
+    gv_slice_copy_text(gv_slice_text(cluster->node), options.node, sizeof options.node);
+    gv_slice_copy_text(gv_slice_text(config->cluster_id), options.cluster_id,
+                       sizeof options.cluster_id);
+    gv_slice_copy_text(gv_slice_text(cluster->http_url), options.http_url, sizeof options.http_url);
+    gv_slice_copy_text(gv_slice_text(GV_VERSION), options.version, sizeof options.version);
+    struct gv_gossip_store store = gv_absorb_store(cluster);
+    return gv_gossip_new(&options, &store, now.now_ms, &cluster->gossip);
+}
+
+static enum gv_err open_timers(struct gv_cluster *cluster)
+{
+    enum gv_err err = gv_timer_open(cluster->loop, on_wake, cluster, &cluster->wake);
+    if (err == GV_OK) {
+        err = gv_timer_open(cluster->loop, on_view_time, cluster, &cluster->view_timer);
+    }
+    if (err == GV_OK) {
+        err = gv_timer_open(cluster->loop, on_leave_time, cluster, &cluster->leave_timer);
+    }
+    if (err == GV_OK) {
+        gv_timer_start(cluster->view_timer, GV_SHELL_VIEW_MS, GV_SHELL_VIEW_MS);
+    }
+    return err;
+}
+
+static enum gv_err open_parts(struct gv_cluster *cluster)
+{
+    enum gv_err err = gv_gauge_open();
+    if (err == GV_OK) {
+        err = gv_absorb_open(cluster);
+    }
+    if (err == GV_OK) {
+        err = gv_state_open(cluster);
+    }
+    if (err == GV_OK) {
+        cluster->incarnation = gv_state_incarnation(cluster, gv_clock_wall_ms());
+        err = cluster->enabled ? open_mesh(cluster) : GV_OK;
+    }
+    if (err == GV_OK) {
+        err = open_timers(cluster);
+    }
+    if (err == GV_OK) {
+        err = open_engine(cluster);
+    }
+    if (err == GV_OK) {
+        err = gv_publish_open(cluster);
+    }
+    if (err == GV_OK && cluster->enabled) {
+        err = gv_seeds_open(cluster);
+    }
+    return err;
+}
+
+enum gv_err gv_cluster_open(struct gv_loop *loop, const struct gv_cluster_options *options,
+                            struct gv_cluster **cluster)
+{
+    struct gv_slice name = gv_slice_text(options->node);
+    struct gv_slice id = gv_slice_text(options->config->cluster_id);
+    if (name.len == 0 || name.len >= GV_NODE_NAME_MAX || id.len >= GV_CLUSTER_ID_MAX ||
+        options->config->block_bytes == 0) {
+        gv_log(GV_LOG_ERROR, "mesh.misnamed", GV_STR("node", options->node),
+               GV_STR("cluster_id", options->config->cluster_id),
+               GV_UINT("longest", GV_NODE_NAME_MAX - 1));
+        return GV_EINVAL;
+    }
+    struct gv_cluster *made = gv_mem_new(GV_MEM_GOSSIP, sizeof *made);
+    if (made == NULL) {
+        return GV_ENOMEM;
+    }
+    made->options = *options;
+    made->loop = loop;
+    made->enabled = options->config->enable_mesh != 0;
+    gv_slice_copy_text(name, made->node, sizeof made->node);
+    gv_slice_copy_text(gv_slice_text(options->http_url), made->http_url, sizeof made->http_url);
+    made->options.node = made->node;
+    made->options.http_url = made->http_url;
+    gv_random_bytes(&made->boot_id, sizeof made->boot_id);
+    enum gv_err err = gv_view_open(made);
+    if (err == GV_OK) {
+        err = open_parts(made);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "mesh.unopened", GV_ERR(err));
+        gv_cluster_close(made);
+        return err;
+    }
+    gv_shell_settle(made);
+    gv_view_refresh(made);
+    gv_state_keep(made);
+    *cluster = made;
+    return GV_OK;
+}
+
+struct gv_addr gv_cluster_addr(const struct gv_cluster *cluster)
+{
+    return cluster->bound;
+}
+
+void gv_cluster_close(struct gv_cluster *cluster)
+{
+    if (cluster == NULL) {
+        return;
+    }
+    cluster->closing = true;
+    gv_seeds_close(cluster->seeds);
+    gv_publish_close(cluster);
+    gv_timer_close(cluster->leave_timer);
+    gv_timer_close(cluster->view_timer);
+    gv_timer_close(cluster->wake);
+    gv_packets_close(cluster->packets);
+    gv_links_close(cluster->links);
+    if (cluster->gossip != NULL) {
+        gv_gossip_free(cluster->gossip);
+    }
+    gv_identity_free(cluster->identity);
+    gv_state_close(cluster);
+    gv_publish_free(cluster);
+    gv_absorb_free(cluster);
+    gv_view_free(cluster);
+    gv_mem_free(GV_MEM_GOSSIP, cluster);
+}

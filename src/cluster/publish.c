@@ -1,0 +1,362 @@
+/*
+ * publish.c - from any thread to the engine.
+ *
+ * Whoever has something to tell the mesh writes a letter (one allocation) and posts it to the mesh
+ * thread. Too many letters, or too many bytes of them, are not taken: operations that were lost
+ * that way are told again from the tries themselves, from the oldest lost stamp on, a slice at a
+ * time. That is safe because operations are idempotent.
+ *
+ * Two timers live here: one compares this node's own loads with what the others were told last, the
+ * other gives the forest a slice of housekeeping and publishes the floors it made.
+ */
+#include "shell.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum letter_kind {
+    LETTER_OPERATION = 0,
+    LETTER_PUT,
+    LETTER_DELETE,
+    LETTER_HEALTH,
+    LETTER_NUDGE
+};
+
+struct letter {
+    enum letter_kind kind;
+    size_t bytes; /* admitted by gv_view_admit() */
+    union {
+        struct gv_operation operation; /* fingerprints follow the letter */
+        struct gv_worker worker;
+        struct {
+            char url[GV_WORKER_URL_MAX];
+            char reason[96];
+            enum gv_worker_state state;
+        } health;
+    } as;
+    uint64_t fingerprints[];
+};
+
+static struct letter *write_letter(struct gv_cluster *cluster, enum letter_kind kind, size_t size)
+{
+    if (!gv_view_admit(cluster, size)) {
+        return NULL;
+    }
+    struct letter *letter = gv_mem_new(GV_MEM_GOSSIP, size);
+    if (letter == NULL) {
+        gv_view_release(cluster, size);
+        return NULL;
+    }
+    letter->kind = kind;
+    letter->bytes = size;
+    return letter;
+}
+
+static enum gv_err post(struct gv_cluster *cluster, struct letter *letter)
+{
+    size_t bytes = letter->bytes;
+    enum gv_err err = gv_inbox_post(cluster->publish.inbox, letter);
+    if (err != GV_OK) {
+        gv_mem_free(GV_MEM_GOSSIP, letter);
+        gv_view_release(cluster, bytes);
+    }
+    return err;
+}
+
+/* ---- any thread --------------------------------------------------------------------------------
+ */
+
+void gv_cluster_publish(struct gv_cluster *cluster, const struct gv_operation *operation)
+{
+    if (!cluster->enabled) {
+        return;
+    }
+    struct letter *letter =
+        write_letter(cluster, LETTER_OPERATION,
+                     sizeof *letter + operation->count * sizeof operation->fingerprints[0]);
+    if (letter == NULL) {
+        gv_view_lose(cluster, operation->stamp);
+        return;
+    }
+    letter->as.operation = *operation;
+    letter->as.operation.fingerprints = letter->fingerprints;
+    if (operation->count > 0) {
+        memcpy(letter->fingerprints, operation->fingerprints,
+               operation->count * sizeof operation->fingerprints[0]);
+    }
+    if (post(cluster, letter) != GV_OK) {
+        gv_view_lose(cluster, operation->stamp);
+    }
+}
+
+enum gv_err gv_cluster_put_worker(struct gv_cluster *cluster, const struct gv_worker *worker)
+{
+    if (worker->url[0] == '\0' || worker->pool >= GV_POOL_COUNT) {
+        return GV_EINVAL;
+    }
+    struct letter *letter = write_letter(cluster, LETTER_PUT, sizeof *letter);
+    if (letter == NULL) {
+        return GV_EFULL;
+    }
+    letter->as.worker = *worker;
+    return post(cluster, letter);
+}
+
+enum gv_err gv_cluster_delete_worker(struct gv_cluster *cluster, const char *url)
+{
+    struct gv_slice text = gv_slice_text(url);
+    if (text.len == 0 || text.len >= GV_WORKER_URL_MAX) {
+        return GV_EINVAL;
+    }
+    struct letter *letter = write_letter(cluster, LETTER_DELETE, sizeof *letter);
+    if (letter == NULL) {
+        return GV_EFULL;
+    }
+    gv_slice_copy_text(text, letter->as.worker.url, sizeof letter->as.worker.url);
+    return post(cluster, letter);
+}
+
+void gv_cluster_set_health(struct gv_cluster *cluster, const char *url, enum gv_worker_state state,
+                           const char *reason)
+{
+    struct gv_slice text = gv_slice_text(url);
+    if (text.len == 0 || text.len >= GV_WORKER_URL_MAX) {
+        return;
+    }
+    struct letter *letter = write_letter(cluster, LETTER_HEALTH, sizeof *letter);
+    if (letter == NULL) {
+        return;
+    }
+    gv_slice_copy_text(text, letter->as.health.url, sizeof letter->as.health.url);
+    gv_slice_copy_text(gv_slice_text(reason == NULL ? "" : reason), letter->as.health.reason,
+                       sizeof letter->as.health.reason);
+    letter->as.health.state = state;
+    (void)post(cluster, letter);
+}
+
+/* Wishes are kept in the view; the letter only makes them be read now and not 100 ms later. */
+static void nudge(struct gv_cluster *cluster)
+{
+    struct letter *letter = write_letter(cluster, LETTER_NUDGE, sizeof *letter);
+    if (letter != NULL) {
+        (void)post(cluster, letter);
+    }
+}
+
+void gv_cluster_set_ready(struct gv_cluster *cluster, bool ready)
+{
+    gv_view_want_ready(cluster, ready);
+    nudge(cluster);
+}
+
+void gv_cluster_leave(struct gv_cluster *cluster, void (*on_left)(void *owner), void *owner)
+{
+    gv_view_want_leave(cluster, on_left, owner);
+    nudge(cluster);
+}
+
+/* ---- on the mesh thread ------------------------------------------------------------------------
+ */
+
+static void tell_run(struct gv_cluster *cluster, const struct gv_gossip_operation *operation)
+{
+    enum gv_err err = gv_gossip_publish(cluster->gossip, operation, gv_shell_now());
+    if (err != GV_OK) {
+        gv_view_lose(cluster, operation->stamp);
+    }
+}
+
+void gv_publish_tell(struct gv_cluster *cluster, const struct gv_operation *operation)
+{
+    char url[GV_WORKER_URL_MAX];
+    if (!gv_fleet_url(cluster->options.fleet, operation->worker, url)) {
+        return; /* an index that was never given: nothing that anybody could name */
+    }
+    struct gv_gossip_operation run = {.kind = (uint8_t)operation->kind,
+                                      .key = gv_slice_text(operation->key),
+                                      .worker = gv_slice_text(url),
+                                      .stamp = operation->stamp,
+                                      .reason = (uint32_t)operation->reason,
+                                      .depth = operation->depth,
+                                      .parent = operation->parent};
+    if (operation->count == 0) {
+        tell_run(cluster, &run);
+        return;
+    }
+    for (uint32_t at = 0; at < operation->count; at += run.count) {
+        uint32_t left = operation->count - at;
+        run.count = left < GV_SHELL_RUN_MAX ? left : GV_SHELL_RUN_MAX;
+        run.fingerprints = operation->fingerprints + at;
+        run.depth = operation->depth + at;
+        run.parent = at == 0 ? operation->parent : operation->fingerprints[at - 1];
+        tell_run(cluster, &run);
+    }
+}
+
+static void open_letter(struct gv_cluster *cluster, const struct letter *letter)
+{
+    switch (letter->kind) {
+    case LETTER_OPERATION:
+        gv_publish_tell(cluster, &letter->as.operation);
+        break;
+    case LETTER_PUT:
+        gv_absorb_put(cluster, &letter->as.worker);
+        break;
+    case LETTER_DELETE:
+        gv_absorb_delete(cluster, letter->as.worker.url);
+        break;
+    case LETTER_HEALTH: {
+        struct gv_now now = gv_shell_now();
+        struct gv_gossip_health health = {.worker = gv_slice_text(letter->as.health.url),
+                                          .state = (uint8_t)letter->as.health.state,
+                                          .since_ms = now.wall_ms,
+                                          .reason = gv_slice_text(letter->as.health.reason)};
+        gv_gossip_set_health(cluster->gossip, &health, now);
+        break;
+    }
+    case LETTER_NUDGE:
+        gv_shell_wishes(cluster);
+        break;
+    }
+}
+
+static void on_letter(void *owner, void *message)
+{
+    struct gv_cluster *cluster = owner;
+    struct letter *letter = message;
+    if (!cluster->closing) {
+        open_letter(cluster, letter);
+        gv_shell_settle(cluster);
+    }
+    gv_view_release(cluster, letter->bytes);
+    gv_mem_free(GV_MEM_GOSSIP, letter);
+}
+
+/* A worker's share of a trie is what its engine can hold, where it tells, and never more than the
+ * default: about four bytes of prompt a token. */
+static void set_capacities(struct gv_cluster *cluster)
+{
+    uint64_t version = gv_fleet_version(cluster->options.fleet);
+    if (version == cluster->publish.fleet_version) {
+        return;
+    }
+    cluster->publish.fleet_version = version;
+    const struct gv_config *config = cluster->options.config;
+    uint64_t most = config->max_tree_bytes / config->block_bytes;
+    const struct gv_fleet_view *view = gv_fleet_acquire(cluster->options.fleet);
+    for (uint32_t i = 0; i < view->count; i++) {
+        uint64_t tokens = view->workers[i].capacity_tokens;
+        uint64_t blocks = tokens > UINT64_MAX / 4 ? most : tokens * 4 / config->block_bytes;
+        gv_forest_set_capacity(cluster->options.forest, view->workers[i].index,
+                               blocks < most ? blocks : most);
+    }
+    gv_fleet_release(cluster->options.fleet, view);
+}
+
+static void on_load_time(void *owner)
+{
+    struct gv_cluster *cluster = owner;
+    struct gv_publish *publish = &cluster->publish;
+    char url[GV_WORKER_URL_MAX];
+    while (publish->url_count < GV_WORKERS_MAX &&
+           gv_fleet_url(cluster->options.fleet, publish->url_count, url)) {
+        publish->url_count += 1;
+    }
+    struct gv_now now = gv_shell_now();
+    for (uint32_t i = 0; i < publish->url_count; i++) {
+        struct gv_load load = gv_load_get(cluster->options.load, i);
+        struct gv_load *told = &publish->told[i];
+        if ((load.own_count == told->own_count && load.own_bytes == told->own_bytes) ||
+            !gv_fleet_url(cluster->options.fleet, i, url)) {
+            continue;
+        }
+        *told = load;
+        struct gv_gossip_load record = {
+            .worker = gv_slice_text(url), .count = load.own_count, .bytes = load.own_bytes};
+        gv_gossip_set_load(cluster->gossip, &record, now);
+    }
+    set_capacities(cluster);
+    gv_shell_settle(cluster);
+}
+
+/* Tell again what was lost: everything in the tries that is not older than the oldest loss. */
+static void restate(struct gv_cluster *cluster)
+{
+    struct gv_publish *publish = &cluster->publish;
+    uint32_t since;
+    if (gv_view_take_lost(cluster, &since)) {
+        publish->restate_since =
+            publish->restating && publish->restate_since < since ? publish->restate_since : since;
+        publish->restating = true;
+        memset(&publish->restate, 0, sizeof publish->restate);
+        gv_log(GV_LOG_WARN, "mesh.restate", GV_UINT("since_stamp", since));
+    }
+    for (uint32_t i = 0; publish->restating && i < GV_SHELL_RESTATE_RUNS; i++) {
+        struct gv_absorb *absorb = &cluster->absorb;
+        struct gv_operation operation;
+        publish->restating = gv_forest_next(
+            cluster->options.forest, &publish->restate, publish->restate_since, absorb->scratch,
+            sizeof absorb->scratch / sizeof absorb->scratch[0], &operation);
+        if (publish->restating) {
+            gv_publish_tell(cluster, &operation);
+        }
+    }
+}
+
+static void on_sweep_time(void *owner)
+{
+    struct gv_cluster *cluster = owner;
+    struct gv_operation floors[GV_SHELL_SWEEP_FLOORS];
+    uint32_t count =
+        gv_forest_sweep(cluster->options.forest, gv_clock_wall_ms(), floors, GV_SHELL_SWEEP_FLOORS);
+    if (!cluster->enabled) {
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        gv_publish_tell(cluster, &floors[i]);
+    }
+    restate(cluster);
+    gv_shell_settle(cluster);
+}
+
+enum gv_err gv_publish_open(struct gv_cluster *cluster)
+{
+    struct gv_publish *publish = &cluster->publish;
+    publish->fleet_version = UINT64_MAX;
+    publish->told = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof publish->told[0]);
+    if (publish->told == NULL) {
+        return GV_ENOMEM;
+    }
+    enum gv_err err =
+        gv_inbox_open(cluster->loop, GV_SHELL_INBOX_MAX, on_letter, cluster, &publish->inbox);
+    if (err == GV_OK) {
+        err = gv_timer_open(cluster->loop, on_load_time, cluster, &publish->load_timer);
+    }
+    if (err == GV_OK) {
+        err = gv_timer_open(cluster->loop, on_sweep_time, cluster, &publish->sweep_timer);
+    }
+    if (err == GV_OK) {
+        gv_timer_start(publish->load_timer, GV_SHELL_LOAD_MS, GV_SHELL_LOAD_MS);
+        gv_timer_start(publish->sweep_timer, GV_SHELL_SWEEP_MS, GV_SHELL_SWEEP_MS);
+    }
+    return err;
+}
+
+void gv_publish_close(struct gv_cluster *cluster)
+{
+    struct gv_publish *publish = &cluster->publish;
+    gv_timer_close(publish->load_timer);
+    gv_timer_close(publish->sweep_timer);
+    if (publish->inbox != NULL) {
+        gv_inbox_close(publish->inbox);
+    }
+    publish->load_timer = NULL;
+    publish->sweep_timer = NULL;
+    publish->inbox = NULL;
+}
+
+void gv_publish_free(struct gv_cluster *cluster)
+{
+    gv_mem_free(GV_MEM_GOSSIP, cluster->publish.told);
+    cluster->publish.told = NULL;
+}
