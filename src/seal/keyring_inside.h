@@ -1,0 +1,27 @@
+/*
+ * keyring_inside.h - what a key ring is made of; for keyring.c and keyring_file.c only.
+ */
+#ifndef GV_SEAL_KEYRING_INSIDE_H
+#define GV_SEAL_KEYRING_INSIDE_H
+
+#include "grapevine/seal/keyring.h"
+
+struct gv_key {
+    struct gv_key_id id;
+    uint8_t secret[GV_KEY_BYTES];
+};
+
+/* Lies in guarded, locked memory of libsodium. */
+struct gv_keyring {
+    struct gv_key keys[GV_KEYRING_KEYS_MAX];
+    size_t count;
+    size_t active; /* index; meaningful when count > 0 */
+};
+
+/** The id that belongs to a secret. */
+struct gv_key_id gv_key_id_of(const uint8_t secret[GV_KEY_BYTES]);
+
+/** Add a key. Errors: GV_EFULL, GV_EEXISTS. */
+GV_MUST_USE enum gv_err gv_keyring_add(struct gv_keyring *ring, const uint8_t secret[GV_KEY_BYTES]);
+
+#endif
