@@ -5,6 +5,7 @@
  * into the registry. The mesh's and the proxy's families are registered where they are counted.
  */
 #include "admin/admin.h"
+#include "grapevine/base/assert.h"
 #include "grapevine/base/metric.h"
 
 #include <stdio.h>
