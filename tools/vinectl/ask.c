@@ -1,0 +1,138 @@
+#include "ask.h"
+
+#include "fetch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Turn a finished fetch into JSON, or say why not in `error`. */
+static json_t *read_reply(struct fetch *fetch, char *error, size_t size, enum outcome *outcome)
+{
+    struct gv_slice bytes = gv_buf_slice(&fetch->reply);
+    if (fetch->err != GV_OK) {
+        snprintf(error, size, "%s: %s", fetch->url, gv_err_text(fetch->err));
+        *outcome = OUTCOME_UNREACHABLE;
+        return NULL;
+    }
+    if (fetch->status == 401 || fetch->status == 403) {
+        snprintf(error, size, "%s: the key was not accepted (%u); give one with --api-key-file",
+                 fetch->url, (unsigned)fetch->status);
+        *outcome = OUTCOME_REFUSED;
+        return NULL;
+    }
+    json_t *json = bytes.len == 0 ? NULL : json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
+    if (fetch->status != 200 || json == NULL) {
+        const char *message = text_of(json_object_get(json, "error"), "message");
+        snprintf(error, size, "%s: answered %u %.80s", fetch->url, (unsigned)fetch->status,
+                 message[0] != '\0' ? message : "(is this a grapevine node?)");
+        json_decref(json);
+        *outcome = OUTCOME_UNREACHABLE;
+        return NULL;
+    }
+    return json;
+}
+
+json_t *ask_one(const struct context *context, const char *path, struct gv_slice body,
+                enum outcome *outcome)
+{
+    struct fetch fetch = {.url = context->endpoint, .path = path, .body = body};
+    char error[256] = "";
+    fetch_all(&fetch, 1, context->timeout_ms, context->api_key);
+    json_t *json = read_reply(&fetch, error, sizeof error, outcome);
+    if (json == NULL) {
+        fprintf(stderr, "vinectl: %s\n", error);
+    }
+    fetch_deinit(&fetch);
+    return json;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct answer *)a)->node, ((const struct answer *)b)->node);
+}
+
+/* List the members; `asked` is the index of the endpoint's own node. */
+static bool list_members(const json_t *nodes, const struct context *context,
+                         struct answers *answers)
+{
+    const json_t *members = json_object_get(nodes, "nodes");
+    size_t count = json_array_size(members);
+    if (count > ANSWERS_MAX) {
+        count = ANSWERS_MAX;
+    }
+    answers->items = calloc(count + 1, sizeof *answers->items);
+    if (answers->items == NULL) {
+        return false;
+    }
+    answers->count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *member = json_array_get(members, i);
+        struct answer *answer = &answers->items[i];
+        snprintf(answer->node, sizeof answer->node, "%s", text_of(member, "name"));
+        snprintf(answer->status, sizeof answer->status, "%s", text_of(member, "status"));
+        snprintf(answer->url, sizeof answer->url, "%s",
+                 flag_of(member, "self") ? context->endpoint : text_of(member, "http_url"));
+    }
+    qsort(answers->items, count, sizeof *answers->items, by_name);
+    return true;
+}
+
+static bool is_worth_asking(const struct answer *answer)
+{
+    return strcmp(answer->status, "alive") == 0 || strcmp(answer->status, "suspect") == 0;
+}
+
+bool ask_all(const struct context *context, const char *path, struct gv_slice body,
+             struct answers *answers, enum outcome *outcome)
+{
+    *answers = (struct answers){.items = NULL};
+    json_t *nodes = ask_one(context, "/grapevine/v1/nodes", gv_slice_of(NULL, 0), outcome);
+    if (nodes == NULL) {
+        return false;
+    }
+    struct fetch *fetches =
+        calloc(json_array_size(json_object_get(nodes, "nodes")) + 1, sizeof *fetches);
+    if (fetches == NULL || !list_members(nodes, context, answers)) {
+        free(fetches);
+        json_decref(nodes);
+        *outcome = OUTCOME_UNREACHABLE;
+        return false;
+    }
+    json_decref(nodes);
+    size_t asked = 0;
+    for (size_t i = 0; i < answers->count; i++) {
+        if (is_worth_asking(&answers->items[i]) && answers->items[i].url[0] != '\0') {
+            fetches[asked++] =
+                (struct fetch){.url = answers->items[i].url, .path = path, .body = body};
+        }
+    }
+    fetch_all(fetches, asked, context->timeout_ms, context->api_key);
+    for (size_t i = 0, at = 0; i < answers->count; i++) {
+        struct answer *answer = &answers->items[i];
+        if (!is_worth_asking(answer)) {
+            continue;
+        }
+        if (answer->url[0] == '\0') {
+            snprintf(answer->error, sizeof answer->error, "it tells no address of its API");
+        } else {
+            enum outcome ignored = OUTCOME_OK;
+            answer->json = read_reply(&fetches[at], answer->error, sizeof answer->error, &ignored);
+            fetch_deinit(&fetches[at++]);
+        }
+        if (answer->json == NULL) {
+            answers->silent += 1;
+            fprintf(stderr, "vinectl: node %s: %s\n", answer->node, answer->error);
+        }
+    }
+    free(fetches);
+    return true;
+}
+
+void answers_deinit(struct answers *answers)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        json_decref(answers->items[i].json);
+    }
+    free(answers->items);
+}

@@ -1,0 +1,255 @@
+/*
+ * vinectl - look at a grapevine cluster through any of its nodes.
+ *
+ * main.c knows the commands and the flags; each command is a file of its own. Data goes to stdout,
+ * everything else to stderr; the last line of a table is a verdict; the exit code is 0 only when
+ * all is well (vinectl.h lists the others).
+ */
+#include "vinectl.h"
+
+#include "grapevine/base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEY_FILE_BYTES 1024
+
+struct command {
+    const char *name;
+    const char *arguments;
+    const char *what;
+    command_fn run;
+};
+
+static const struct command commands[] = {
+    {"status", "", "the whole cluster on one screen, and a verdict", status_command},
+    {"nodes", "", "the router nodes, as the node asked sees them", nodes_command},
+    {"workers", "", "the workers: pool, state, load, prompt blocks held", workers_command},
+    {"tree", "", "the tries: one per pool::model, who holds how much", tree_command},
+    {"explain", "FILE|-", "where a request (JSON body) would go on every node, and why",
+     explain_command},
+    {"diff", "[--deep]", "do all nodes agree? compares the state digests", diff_command},
+    {"keys", "generate [FILE]", "make a new key ring for --mesh-keyring", keys_command},
+};
+
+static void help(FILE *out)
+{
+    fputs("vinectl - look at a grapevine cluster through any of its nodes\n\n"
+          "Usage: vinectl [flags] COMMAND [arguments]\n\n"
+          "Examples:\n"
+          "  vinectl status\n"
+          "  vinectl --endpoint http://router-1:30000 workers\n"
+          "  echo '{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | "
+          "vinectl "
+          "explain -\n"
+          "  vinectl keys generate mesh.keys\n\n"
+          "Commands:\n",
+          out);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        char call[40];
+        snprintf(call, sizeof call, "%s %s", commands[i].name, commands[i].arguments);
+        fprintf(out, "  %-22s %s\n", call, commands[i].what);
+    }
+    fputs("\nFlags:\n"
+          "  --endpoint URL         a node's data or metrics port [$GRAPEVINE_ENDPOINT, else "
+          "http://127.0.0.1:30000]\n"
+          "  --api-key-file FILE    the key, when the cluster asks for one "
+          "[$GRAPEVINE_API_KEY_FILE]\n"
+          "  --timeout SECONDS      for everything together [5]\n"
+          "  -o, --output FORMAT    table or json [table]\n"
+          "  --no-headers           tables without their first line\n"
+          "  --deep                 diff: compare the tries themselves, too\n"
+          "  --request-path PATH    explain: what the request would be sent to "
+          "[/v1/chat/completions]\n"
+          "  -h, --help             this text\n"
+          "  --version              the version\n\n"
+          "Exit codes: 0 healthy, 1 degraded, 2 usage, 3 node unreachable, 4 some nodes silent,\n"
+          "5 key refused\n",
+          out);
+}
+
+void print_json(json_t *json)
+{
+    json_dumpf(json, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(json);
+}
+
+const char *text_of(const json_t *json, const char *name)
+{
+    const char *text = json_string_value(json_object_get(json, name));
+    return text == NULL ? "" : text;
+}
+
+uint64_t number_of(const json_t *json, const char *name)
+{
+    const json_t *value = json_object_get(json, name);
+    return json_is_integer(value) && json_integer_value(value) > 0
+               ? (uint64_t)json_integer_value(value)
+               : 0;
+}
+
+bool flag_of(const json_t *json, const char *name)
+{
+    return json_is_true(json_object_get(json, name));
+}
+
+GV_PRINTF(1, 2) static enum outcome usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("vinectl: ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputs("; see vinectl --help\n", stderr);
+    return OUTCOME_USAGE;
+}
+
+/* The first line of a file, without its end. NULL with a word on stderr. */
+static char *read_key(const char *path)
+{
+    char line[KEY_FILE_BYTES];
+    FILE *file = fopen(path, "re");
+    if (file == NULL || fgets(line, sizeof line, file) == NULL) {
+        fprintf(stderr, "vinectl: cannot read a key from %s\n", path);
+        if (file != NULL) {
+            fclose(file);
+        }
+        return NULL;
+    }
+    fclose(file);
+    line[strcspn(line, "\r\n")] = '\0';
+    return strdup(line);
+}
+
+/* Flags that take a value: where it goes. */
+struct flag {
+    const char *name;
+    const char **value;
+};
+
+struct values {
+    const char *endpoint;
+    const char *key_file;
+    const char *timeout;
+    const char *output;
+    const char *path;
+};
+
+/* If args[*at] is a flag with a value, take both. -1: its value is missing. */
+static int take_value(const struct flag *flags, size_t count, int argc, char **argv, int *at)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(flags[i].name);
+        if (strcmp(argv[*at], flags[i].name) == 0) {
+            if (*at + 1 >= argc) {
+                return -1;
+            }
+            *at += 1;
+            *flags[i].value = argv[*at];
+            return 1;
+        }
+        if (strncmp(argv[*at], flags[i].name, len) == 0 && argv[*at][len] == '=') {
+            *flags[i].value = argv[*at] + len + 1;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static enum outcome apply(const struct values *values, struct context *context)
+{
+    char *end = NULL;
+    double seconds = strtod(values->timeout, &end);
+    if (end == values->timeout || *end != '\0' || !(seconds >= 0.1 && seconds <= 600)) {
+        return usage("--timeout '%s' is not a number of seconds from 0.1 to 600", values->timeout);
+    }
+    if (strcmp(values->output, "json") != 0 && strcmp(values->output, "table") != 0) {
+        return usage("--output '%s' is neither table nor json", values->output);
+    }
+    context->timeout_ms = (uint64_t)(seconds * 1000);
+    context->json = strcmp(values->output, "json") == 0;
+    context->endpoint = values->endpoint;
+    context->path = values->path;
+    if (values->key_file != NULL && values->key_file[0] != '\0') {
+        context->api_key = read_key(values->key_file);
+        if (context->api_key == NULL) {
+            return OUTCOME_USAGE;
+        }
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome run(const struct context *context, const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return commands[i].run(context);
+        }
+    }
+    return usage("there is no command '%s'", name);
+}
+
+static const char *setting(const char *variable, const char *otherwise)
+{
+    const char *value = getenv(variable);
+    return value != NULL && value[0] != '\0' ? value : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    struct values values = {.endpoint = setting("GRAPEVINE_ENDPOINT", "http://127.0.0.1:30000"),
+                            .key_file = setting("GRAPEVINE_API_KEY_FILE", NULL),
+                            .timeout = "5",
+                            .output = "table",
+                            .path = "/v1/chat/completions"};
+    const struct flag flags[] = {
+        {"--endpoint", &values.endpoint}, {"--api-key-file", &values.key_file},
+        {"--timeout", &values.timeout},   {"--output", &values.output},
+        {"-o", &values.output},           {"--request-path", &values.path}};
+    struct context context = {.headers = true, .args = argv};
+    const char *command = NULL;
+    gv_log_set_level(GV_LOG_ERROR);
+    for (int at = 1; at < argc; at++) {
+        const char *arg = argv[at];
+        int taken = take_value(flags, sizeof flags / sizeof flags[0], argc, argv, &at);
+        if (taken < 0) {
+            return (int)usage("%s needs a value", arg);
+        }
+        if (taken > 0) {
+            continue;
+        }
+        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+            help(stdout);
+            return OUTCOME_OK;
+        }
+        if (strcmp(arg, "--version") == 0) {
+            puts("vinectl " GV_VERSION);
+            return OUTCOME_OK;
+        }
+        if (strcmp(arg, "--deep") == 0) {
+            context.deep = true;
+        } else if (strcmp(arg, "--no-headers") == 0) {
+            context.headers = false;
+        } else if (arg[0] == '-' && arg[1] != '\0') {
+            return (int)usage("unknown flag '%s'", arg);
+        } else if (command == NULL) {
+            command = arg;
+        } else {
+            context.args[context.arg_count++] = argv[at]; /* never beyond what was read */
+        }
+    }
+    if (command == NULL) {
+        help(stderr);
+        return OUTCOME_USAGE;
+    }
+    enum outcome outcome = apply(&values, &context);
+    if (outcome == OUTCOME_OK) {
+        outcome = run(&context, command);
+    }
+    free(context.api_key);
+    return (int)outcome;
+}

@@ -1,0 +1,164 @@
+/*
+ * status.c - vinectl status: the whole cluster on one screen, and a verdict.
+ */
+#include "diff.h"
+#include "table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct summary {
+    size_t nodes;  /* that should be there */
+    size_t ready;  /* of them, taking requests */
+    size_t gone;   /* dead or suspect */
+    size_t silent; /* alive, but did not answer */
+    size_t groups; /* different states */
+    uint64_t workers;
+    uint64_t workers_ready;
+    uint64_t in_flight;
+};
+
+static void add_node(struct table *table, const struct answer *answer, struct summary *summary)
+{
+    const json_t *json = answer->json;
+    const json_t *forest = json_object_get(json, "forest");
+    bool ready = flag_of(json, "ready");
+    bool left = strcmp(answer->status, "left") == 0;
+    summary->nodes += left ? 0 : 1;
+    summary->gone += !left && strcmp(answer->status, "alive") != 0;
+    summary->ready += ready;
+    summary->in_flight += number_of(json, "in_flight");
+    table_text(table, answer->node);
+    table_text(table, answer->status);
+    table_text(table, json == NULL ? "?" : ready ? "yes" : "no");
+    if (json == NULL) {
+        for (int i = 0; i < 5; i++) {
+            table_text(table, "");
+        }
+        table_text(table, answer->url);
+        return;
+    }
+    char digest[9];
+    snprintf(digest, sizeof digest, "%.8s", text_of(json_object_get(json, "mesh"), "digest"));
+    table_age(table, number_of(json, "uptime_s"));
+    table_number(table, number_of(json, "in_flight"));
+    table_number(table, number_of(forest, "entries"));
+    table_bytes(table, number_of(forest, "bytes"));
+    table_text(table, digest);
+    table_text(table, ready ? text_of(json, "http_url") : text_of(json, "reason"));
+}
+
+static void add_pools(const json_t *workers, struct table *table, struct summary *summary)
+{
+    const char *pool;
+    json_t *counts;
+    json_object_foreach((json_t *)(uintptr_t)workers, pool, counts)
+    {
+        uint64_t total = number_of(counts, "total");
+        if (total == 0) {
+            continue;
+        }
+        table_text(table, pool);
+        table_number(table, total);
+        table_number(table, number_of(counts, "ready"));
+        summary->workers += total;
+        summary->workers_ready += number_of(counts, "ready");
+    }
+}
+
+/* What is wrong, in the order in which one would mend it; "" when nothing is. */
+static const char *complaint(const struct summary *summary, char text[200])
+{
+    text[0] = '\0';
+    if (summary->gone > 0) {
+        snprintf(text, 200, "%zu of %zu nodes are not alive; look at `vinectl nodes`",
+                 summary->gone, summary->nodes);
+    } else if (summary->silent > 0) {
+        snprintf(text, 200, "%zu of %zu nodes did not answer", summary->silent, summary->nodes);
+    } else if (summary->groups != 1) {
+        snprintf(text, 200, "nodes hold %zu different states; look at `vinectl diff`",
+                 summary->groups);
+    } else if (summary->workers_ready < summary->workers || summary->workers == 0) {
+        snprintf(text, 200,
+                 "%" PRIu64 " of %" PRIu64 " workers are ready; look at `vinectl workers`",
+                 summary->workers_ready, summary->workers);
+    } else if (summary->ready < summary->nodes) {
+        snprintf(text, 200, "%zu of %zu nodes are ready", summary->ready, summary->nodes);
+    }
+    return text;
+}
+
+static void print_tables(const struct context *context, const struct answers *answers,
+                         const json_t *workers, struct summary *summary)
+{
+    static const char *const node_names[] = {"NODE",     "STATUS", "READY",  "#UP",  "#IN-FLIGHT",
+                                             "#ENTRIES", "#TRIES", "DIGEST", "HTTP", NULL};
+    static const char *const pool_names[] = {"POOL", "#WORKERS", "#READY", NULL};
+    struct table nodes;
+    struct table pools;
+    table_init(&nodes, node_names);
+    table_init(&pools, pool_names);
+    for (size_t i = 0; i < answers->count; i++) {
+        add_node(&nodes, &answers->items[i], summary);
+    }
+    add_pools(workers, &pools, summary);
+    if (!context->json) {
+        table_print(&nodes, context->headers);
+        putchar('\n');
+        table_print(&pools, context->headers);
+        putchar('\n');
+    }
+    table_deinit(&nodes);
+    table_deinit(&pools);
+}
+
+static void print_status_json(const struct answers *answers, const struct summary *summary,
+                              const char *wrong)
+{
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < answers->count; i++) {
+        json_t *item = json_pack("{s:s, s:s}", "node", answers->items[i].node, "status",
+                                 answers->items[i].status);
+        json_object_set(item, "answer", answers->items[i].json);
+        json_array_append_new(nodes, item);
+    }
+    print_json(json_pack("{s:b, s:s, s:b, s:o}", "healthy", wrong[0] == '\0', "complaint", wrong,
+                         "agree", summary->groups == 1, "nodes", nodes));
+}
+
+enum outcome status_command(const struct context *context)
+{
+    struct answers digests;
+    struct answers answers;
+    struct summary summary = {.groups = 0};
+    enum outcome outcome = OUTCOME_OK;
+    if (!diff_ask(context, &digests, &summary.groups, &outcome)) {
+        return outcome;
+    }
+    answers_deinit(&digests);
+    if (!ask_all(context, "/grapevine/v1/status", gv_slice_of(NULL, 0), &answers, &outcome)) {
+        return outcome;
+    }
+    json_t *own = ask_one(context, "/grapevine/v1/status", gv_slice_of(NULL, 0), &outcome);
+    summary.silent = answers.silent;
+    print_tables(context, &answers, json_object_get(own, "workers"), &summary);
+    char text[200];
+    const char *wrong = complaint(&summary, text);
+    if (context->json) {
+        print_status_json(&answers, &summary, wrong);
+    } else if (wrong[0] == '\0') {
+        printf("healthy: %zu nodes of cluster %s agree, %" PRIu64 " of %" PRIu64
+               " workers ready, %" PRIu64 " requests in flight\n",
+               summary.nodes, text_of(own, "cluster_id"), summary.workers_ready, summary.workers,
+               summary.in_flight);
+    } else {
+        printf("DEGRADED: %s\n", wrong);
+    }
+    outcome = wrong[0] == '\0'     ? OUTCOME_OK
+              : summary.silent > 0 ? OUTCOME_PARTIAL
+                                   : OUTCOME_DEGRADED;
+    json_decref(own);
+    answers_deinit(&answers);
+    return outcome;
+}
