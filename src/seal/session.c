@@ -9,8 +9,9 @@
 
 #define FRAME_HEAD       5 /* length and type */
 #define STREAM_TAG_BYTES crypto_secretstream_xchacha20poly1305_ABYTES
-#define HANDSHAKE_MAX    (1 + GV_OPENING_MAX_BYTES) /* type and body of any frame before ESTABLISHED \
-                                                     */
+#define HANDSHAKE_MAX                                                                              \
+    (1 + GV_OPENING_MAX_BYTES) /* type and body of any frame before ESTABLISHED                    \
+                                */
 
 _Static_assert(GV_SESSION_FRAME_OVERHEAD == FRAME_HEAD + STREAM_TAG_BYTES, "as promised");
 

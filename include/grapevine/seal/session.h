@@ -28,12 +28,13 @@
 #include "grapevine/seal/identity.h"
 #include "grapevine/seal/keyring.h"
 
-#define GV_SESSION_VERSION        1
-#define GV_SESSION_HELLO_MAX      4096          /* bytes of a hello */
-#define GV_SESSION_TEXT_MAX       256           /* bytes of a refusal's text, with its NUL */
-#define GV_SESSION_FEED_MAX       (1024 * 1024) /* bytes handed in at once */
-#define GV_SESSION_FRAME_OVERHEAD 22 /* bytes added to a message: length, type, secretstream tag   \
-                                      */
+#define GV_SESSION_VERSION   1
+#define GV_SESSION_HELLO_MAX 4096          /* bytes of a hello */
+#define GV_SESSION_TEXT_MAX  256           /* bytes of a refusal's text, with its NUL */
+#define GV_SESSION_FEED_MAX  (1024 * 1024) /* bytes handed in at once */
+#define GV_SESSION_FRAME_OVERHEAD                                                                  \
+    22 /* bytes added to a message: length, type, secretstream tag                                 \
+        */
 
 enum gv_session_role {
     GV_SESSION_INITIATOR = 0, /* who connected */
