@@ -1,0 +1,73 @@
+/*
+ * floor.h - of every worker in one trie: below which stamp it is forgotten, and how much it holds.
+ *
+ * The floor is the only way an entry ever dies. Beside it stands the worker's share: how many
+ * blocks it holds live, as a histogram over stamps, so that "which floor keeps the newest n
+ * blocks?" is answered without walking the trie. The histogram has a fixed number of slots of 2^k
+ * seconds; k grows when the stamps spread, and a floor that it proposes is always the last second
+ * of a slot, so that two nodes propose alike.
+ *
+ * Memory comes from the byte budget of the forest. The trie's lock guards it.
+ */
+#ifndef GV_ROUTE_FLOOR_H
+#define GV_ROUTE_FLOOR_H
+
+#include "grapevine/base/err.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GV_FLOOR_SLOTS 128 /* of a histogram */
+
+struct gv_mem_budget;
+
+struct gv_floor {
+    uint32_t own;         /* highest floor for this key */
+    uint32_t all;         /* highest floor for "*" */
+    uint32_t raised_at_s; /* stamp of the wall clock when it last rose */
+    uint32_t base;        /* first slot's number: stamps (base << shift) and up */
+    uint32_t shift;       /* a slot covers 2^shift seconds */
+    uint64_t live;        /* blocks held live: the sum of the slots */
+    uint32_t *slots;      /* owned; NULL while nothing was ever held */
+};
+
+struct gv_floors {
+    struct gv_mem_budget *budget; /* borrowed */
+    struct gv_floor **rows;       /* owned; by worker index; a row may be NULL */
+    uint32_t room;
+    uint64_t live; /* over all workers */
+};
+
+void gv_floors_init(struct gv_floors *floors, struct gv_mem_budget *budget);
+void gv_floors_deinit(struct gv_floors *floors);
+
+/** The row of `worker`, or NULL when nothing is known of it. */
+const struct gv_floor *gv_floors_find(const struct gv_floors *floors, uint32_t worker);
+
+/** The stamp that an entry of `worker` must exceed to be live. */
+uint32_t gv_floors_of(const struct gv_floors *floors, uint32_t worker);
+
+/** Make sure that there is a row with a histogram. Errors: GV_EFULL no budget, or no memory. */
+GV_MUST_USE enum gv_err gv_floors_open(struct gv_floors *floors, uint32_t worker);
+
+/** `count` blocks of an open row have now `stamp`; dead stamps are not counted. */
+void gv_floors_add(struct gv_floors *floors, uint32_t worker, uint32_t stamp, uint32_t count);
+/** `count` blocks of an open row have no longer `stamp`. */
+void gv_floors_remove(struct gv_floors *floors, uint32_t worker, uint32_t stamp, uint32_t count);
+
+/**
+ * Raise a floor (`for_all`: the one of "*"). `*recount`: the floor cut through a slot, so that the
+ * row must be counted anew: gv_floors_clear(), then gv_floors_add() for everything it holds.
+ * Errors: GV_EFULL.
+ */
+GV_MUST_USE enum gv_err gv_floors_raise(struct gv_floors *floors, uint32_t worker, uint32_t stamp,
+                                        bool for_all, uint32_t now_s, bool *recount);
+void gv_floors_clear(struct gv_floors *floors, uint32_t worker);
+
+/**
+ * The lowest floor that leaves at most `keep` live blocks, never above `newest`; false when the
+ * worker holds no more than that, or only what is newer.
+ */
+bool gv_floors_propose(const struct gv_floors *floors, uint32_t worker, uint64_t keep,
+                       uint32_t newest, uint32_t *stamp);
+
+#endif

@@ -1,0 +1,256 @@
+#include "route/cells.h"
+
+#include "grapevine/base/assert.h"
+#include "grapevine/base/mem.h"
+#include <string.h>
+
+/* A chunk is aligned to its size, so that an array's address tells its chunk. */
+#define CHUNK_BYTES     8192u
+#define SLAB_CHUNKS_MIN 7u /* with the alignment, 64 KiB from the heap */
+#define SLAB_CHUNKS_MAX 127u
+
+struct slab {
+    struct gv_list all;
+    struct gv_list bare;
+    struct chunk *free_chunks; /* linked through next_free */
+    uint32_t chunk_count;
+    uint32_t out_count; /* chunks that have a class */
+};
+
+struct chunk {
+    struct gv_list list; /* with_room or full of its class */
+    struct slab *slab;   /* borrowed: the slab outlives its chunks */
+    struct chunk *next_free;
+    uint64_t *free_arrays; /* linked through their first word */
+    uint32_t class;
+    uint32_t out_count;   /* arrays taken */
+    uint32_t fresh_count; /* arrays never yet taken, at the end */
+    uint32_t array_count;
+};
+
+bool gv_mem_budget_take(struct gv_mem_budget *budget, size_t bytes)
+{
+    size_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
+    if (before > budget->max || bytes > budget->max - before) {
+        gv_mem_budget_give(budget, bytes);
+        atomic_store_explicit(&budget->was_refused, true, memory_order_relaxed);
+        return false;
+    }
+    return true;
+}
+
+void gv_mem_budget_give(struct gv_mem_budget *budget, size_t bytes)
+{
+    size_t before = atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
+    GV_ASSERT(before >= bytes);
+}
+
+void *gv_mem_budget_new(struct gv_mem_budget *budget, size_t bytes)
+{
+    if (!gv_mem_budget_take(budget, bytes)) {
+        return NULL;
+    }
+    void *memory = gv_mem_new(GV_MEM_TRIE, bytes);
+    if (memory == NULL) {
+        gv_mem_budget_give(budget, bytes);
+    }
+    return memory;
+}
+
+void gv_mem_budget_free(struct gv_mem_budget *budget, void *memory, size_t bytes)
+{
+    if (memory != NULL) {
+        gv_mem_free(GV_MEM_TRIE, memory);
+        gv_mem_budget_give(budget, bytes);
+    }
+}
+
+/* Steps of 1 up to 16 words, of 2 up to 32, of 4 up to 64: at most an eighth is waste. */
+static uint32_t class_of(uint32_t words)
+{
+    GV_ASSERT(words >= 1 && words <= GV_CELL_WORDS_MAX);
+    if (words <= 16) {
+        return words - 1;
+    }
+    return words <= 32 ? 16 + (words - 17) / 2 : 24 + (words - 33) / 4;
+}
+
+static uint32_t class_words(uint32_t class)
+{
+    if (class < 16) {
+        return class + 1;
+    }
+    return class < 24 ? 18 + (class - 16) * 2 : 36 + (class - 24) * 4;
+}
+
+uint32_t gv_cells_room(uint32_t words)
+{
+    words = words == 0 ? 1 : words;
+    return words <= GV_CELL_WORDS_MAX ? class_words(class_of(words)) : words;
+}
+
+void gv_cells_init(struct gv_cells *cells, struct gv_mem_budget *budget)
+{
+    *cells = (struct gv_cells){.budget = budget, .next_slab_chunks = SLAB_CHUNKS_MIN};
+    for (uint32_t i = 0; i < GV_CELL_CLASSES; i++) {
+        gv_list_init(&cells->with_room[i]);
+        gv_list_init(&cells->full[i]);
+    }
+    gv_list_init(&cells->slabs);
+    gv_list_init(&cells->bare_slabs);
+}
+
+static size_t slab_bytes(uint32_t chunk_count)
+{
+    return sizeof(struct slab) + ((size_t)chunk_count + 1) * CHUNK_BYTES;
+}
+
+static void slab_free(struct gv_cells *cells, struct slab *slab)
+{
+    size_t bytes = slab_bytes(slab->chunk_count);
+    gv_list_remove(&slab->all);
+    gv_list_remove(&slab->bare);
+    cells->bytes -= bytes;
+    gv_mem_budget_free(cells->budget, slab, bytes);
+}
+
+void gv_cells_deinit(struct gv_cells *cells)
+{
+    GV_LIST_EACH(&cells->slabs, at, following)
+    {
+        slab_free(cells, GV_CONTAINER(at, struct slab, all));
+    }
+    GV_ASSERT(cells->bytes == 0);
+}
+
+static struct slab *slab_new(struct gv_cells *cells)
+{
+    uint32_t count = cells->next_slab_chunks;
+    struct slab *slab = gv_mem_budget_new(cells->budget, slab_bytes(count));
+    if (slab == NULL && count > SLAB_CHUNKS_MIN) {
+        count = SLAB_CHUNKS_MIN; /* near the cap a small one may still fit */
+        slab = gv_mem_budget_new(cells->budget, slab_bytes(count));
+    }
+    if (slab == NULL) {
+        return NULL;
+    }
+    cells->bytes += slab_bytes(count);
+    slab->chunk_count = count;
+    uintptr_t first = ((uintptr_t)(slab + 1) + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1);
+    for (uint32_t i = count; i > 0; i--) {
+        struct chunk *chunk = (struct chunk *)(first + (uintptr_t)(i - 1) * CHUNK_BYTES);
+        chunk->slab = slab;
+        chunk->next_free = slab->free_chunks;
+        slab->free_chunks = chunk;
+    }
+    gv_list_add(&cells->slabs, &slab->all);
+    gv_list_add(&cells->bare_slabs, &slab->bare);
+    uint32_t next = count * 2 + 1;
+    cells->next_slab_chunks = next < SLAB_CHUNKS_MAX ? next : SLAB_CHUNKS_MAX;
+    return slab;
+}
+
+static struct chunk *chunk_new(struct gv_cells *cells, uint32_t class)
+{
+    struct gv_list *bare = gv_list_first(&cells->bare_slabs);
+    struct slab *slab = bare != NULL ? GV_CONTAINER(bare, struct slab, bare) : slab_new(cells);
+    if (slab == NULL) {
+        return NULL;
+    }
+    struct chunk *chunk = slab->free_chunks;
+    slab->free_chunks = chunk->next_free;
+    slab->out_count += 1;
+    if (slab->free_chunks == NULL) {
+        gv_list_remove(&slab->bare);
+    }
+    gv_list_init(&chunk->list);
+    chunk->next_free = NULL;
+    chunk->free_arrays = NULL;
+    chunk->class = class;
+    chunk->out_count = 0;
+    chunk->array_count =
+        (uint32_t)((CHUNK_BYTES - sizeof *chunk) / (class_words(class) * sizeof(uint64_t)));
+    chunk->fresh_count = chunk->array_count;
+    gv_list_add(&cells->with_room[class], &chunk->list);
+    return chunk;
+}
+
+static void chunk_free(struct gv_cells *cells, struct chunk *chunk)
+{
+    struct slab *slab = chunk->slab;
+    gv_list_remove(&chunk->list);
+    if (slab->free_chunks == NULL) {
+        gv_list_init(&slab->bare);
+        gv_list_add(&cells->bare_slabs, &slab->bare);
+    }
+    chunk->next_free = slab->free_chunks;
+    slab->free_chunks = chunk;
+    slab->out_count -= 1;
+    if (slab->out_count == 0) {
+        slab_free(cells, slab);
+    }
+}
+
+static uint64_t *large_new(struct gv_cells *cells, uint32_t words)
+{
+    size_t bytes = (size_t)words * sizeof(uint64_t);
+    uint64_t *array = gv_mem_budget_new(cells->budget, bytes);
+    if (array != NULL) {
+        cells->bytes += bytes;
+    }
+    return array;
+}
+
+uint64_t *gv_cells_take(struct gv_cells *cells, uint32_t words)
+{
+    words = words == 0 ? 1 : words;
+    if (words > GV_CELL_WORDS_MAX) {
+        return large_new(cells, words);
+    }
+    uint32_t class = class_of(words);
+    struct gv_list *first = gv_list_first(&cells->with_room[class]);
+    struct chunk *chunk =
+        first != NULL ? GV_CONTAINER(first, struct chunk, list) : chunk_new(cells, class);
+    if (chunk == NULL) {
+        return NULL;
+    }
+    uint64_t *array = chunk->free_arrays;
+    if (array != NULL) {
+        chunk->free_arrays = (uint64_t *)(uintptr_t)array[0];
+    } else {
+        GV_ASSERT(chunk->fresh_count > 0);
+        uint32_t at = chunk->array_count - chunk->fresh_count;
+        array = (uint64_t *)(void *)(chunk + 1) + (size_t)at * class_words(class);
+        chunk->fresh_count -= 1;
+    }
+    chunk->out_count += 1;
+    if (chunk->out_count == chunk->array_count) {
+        gv_list_remove(&chunk->list);
+        gv_list_add(&cells->full[class], &chunk->list);
+    }
+    return array;
+}
+
+void gv_cells_give(struct gv_cells *cells, uint64_t *array, uint32_t words)
+{
+    words = words == 0 ? 1 : words;
+    if (words > GV_CELL_WORDS_MAX) {
+        size_t bytes = (size_t)words * sizeof(uint64_t);
+        cells->bytes -= bytes;
+        gv_mem_budget_free(cells->budget, array, bytes);
+        return;
+    }
+    struct chunk *chunk = (struct chunk *)((uintptr_t)array & ~(uintptr_t)(CHUNK_BYTES - 1));
+    GV_ASSERT(chunk->class == class_of(words));
+    GV_ASSERT(chunk->out_count > 0);
+    array[0] = (uint64_t)(uintptr_t)chunk->free_arrays;
+    chunk->free_arrays = array;
+    if (chunk->out_count == chunk->array_count) {
+        gv_list_remove(&chunk->list);
+        gv_list_add(&cells->with_room[chunk->class], &chunk->list);
+    }
+    chunk->out_count -= 1;
+    if (chunk->out_count == 0) {
+        chunk_free(cells, chunk);
+    }
+}

@@ -1,0 +1,323 @@
+#include "grapevine/route/forest.h"
+#include "support/suite.h"
+
+#include "grapevine/base/mem.h"
+#include "grapevine/base/prng.h"
+#include <string.h>
+
+#define WALL(seconds) ((GV_STAMP_EPOCH_S + (seconds)) * 1000)
+#define KEY           "regular::m"
+
+static struct gv_forest *forest_of(size_t max_bytes)
+{
+    struct gv_forest *forest = NULL;
+    struct gv_forest_limits limits = {.max_bytes = max_bytes,
+                                      .touch_interval_s = 5,
+                                      .max_keys = 8,
+                                      .worker_blocks = UINT64_MAX,
+                                      .min_age_s = 10,
+                                      .max_ahead_s = 60};
+    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &forest), GV_OK);
+    return forest;
+}
+
+static uint32_t depth_of(struct gv_forest *forest, const char *key, const uint64_t *chain,
+                         uint32_t count, uint32_t worker)
+{
+    uint32_t depth = 77;
+    gv_forest_match(forest, key, chain, count, &worker, 1, &depth);
+    return depth;
+}
+
+static const uint64_t path[8] = {11, 12, 13, 14, 15, 16, 17, 18};
+
+static void an_unknown_key_holds_nothing(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 0);
+    gv_forest_free(forest);
+}
+
+static void what_is_recorded_is_held_by_that_worker_only(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1000), &op));
+    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_INSERT);
+    CU_ASSERT_EQUAL(op.count, 5);
+    CU_ASSERT_EQUAL(op.stamp, 1000);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 5);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 3, 3), 3);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 4), 0);
+    CU_ASSERT_EQUAL(depth_of(forest, "decode::m", path, 8, 3), 0);
+    gv_forest_free(forest);
+}
+
+static void a_fresh_path_is_not_recorded_again_until_the_touch_interval_is_over(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1000), &op));
+    CU_ASSERT_FALSE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1005), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1006), &op));
+    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_TOUCH);
+    CU_ASSERT_EQUAL(op.fingerprints[0], 15);
+    CU_ASSERT_EQUAL(op.depth, 4);
+    gv_forest_free(forest);
+}
+
+static void new_blocks_below_a_fresh_parent_take_its_stamp(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1000), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1003), &op));
+    CU_ASSERT_EQUAL(op.parent, 15);
+    CU_ASSERT_EQUAL(op.count, 3);
+    CU_ASSERT_EQUAL(op.stamp, 1000);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 8);
+    gv_forest_free(forest);
+}
+
+static void another_worker_is_told_all_blocks_that_it_lacks(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1000), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 6, 4, WALL(1001), &op));
+    CU_ASSERT_EQUAL(op.count, 6);
+    CU_ASSERT_EQUAL(op.parent, 0);
+    uint32_t workers[2] = {4, 3};
+    uint32_t depths[2];
+    gv_forest_match(forest, KEY, path, 8, workers, 2, depths);
+    CU_ASSERT_EQUAL(depths[0], 6);
+    CU_ASSERT_EQUAL(depths[1], 8);
+    gv_forest_free(forest);
+}
+
+static void a_forgotten_worker_holds_nothing_and_comes_back_above_its_floor(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1000), &op));
+    gv_forest_forget(forest, "*", 3, GV_FLOOR_RESTARTED, WALL(1000), &op);
+    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_REMOVE);
+    CU_ASSERT_EQUAL(op.stamp, 1000);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 0);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 3), 0);
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1000), &op));
+    CU_ASSERT_EQUAL(op.stamp, 1001);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 8);
+    /* A key that is new after the floor knows it too. */
+    struct gv_operation late = {.kind = GV_OPERATION_TOUCH,
+                                .key = "decode::m",
+                                .worker = 3,
+                                .stamp = 1000,
+                                .count = 1,
+                                .fingerprints = path};
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &late, WALL(1001)), GV_OK);
+    CU_ASSERT_EQUAL(depth_of(forest, "decode::m", path, 1, 3), 0);
+    gv_forest_free(forest);
+}
+
+static void a_stamp_too_far_ahead_is_refused_and_counted(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op = {.kind = GV_OPERATION_TOUCH,
+                              .key = KEY,
+                              .worker = 1,
+                              .stamp = 1060,
+                              .count = 1,
+                              .fingerprints = path};
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000)), GV_OK);
+    op.stamp = 1061;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000)), GV_ERANGE);
+    struct gv_forest_stats stats;
+    gv_forest_stats(forest, &stats);
+    CU_ASSERT_EQUAL(stats.refused, 1);
+    CU_ASSERT_EQUAL(stats.applied, 1);
+    gv_forest_free(forest);
+}
+
+static void a_malformed_operation_is_refused(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    static const uint64_t zero = 0;
+    struct gv_operation good = {.kind = GV_OPERATION_INSERT,
+                                .key = KEY,
+                                .worker = 1,
+                                .stamp = 10,
+                                .count = 2,
+                                .fingerprints = path};
+    struct gv_operation op = good;
+    op.worker = GV_WORKERS_MAX;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op = good;
+    op.count = 0;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op = good;
+    op.parent = 5; /* at depth 0 */
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op = good;
+    op.depth = 3; /* without a parent */
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op = good;
+    strcpy(op.key, "*");
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op = good;
+    op.fingerprints = &zero;
+    op.count = 1;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &good, WALL(10)), GV_OK);
+    gv_forest_free(forest);
+}
+
+static void no_more_keys_than_the_limit(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    for (int i = 0; i < 9; i++) {
+        char key[] = "regular::0";
+        key[9] = (char)('0' + i);
+        CU_ASSERT_EQUAL(gv_forest_record(forest, key, path, 2, 1, WALL(10), &op), i < 8);
+    }
+    gv_forest_free(forest);
+}
+
+static void capacity_keeps_the_newest_and_spares_the_young(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    gv_forest_set_capacity(forest, 1, 100);
+    for (uint64_t i = 0; i < 30; i++) { /* 30 prompts of 10 blocks, a second apart */
+        uint64_t chain[10];
+        for (uint64_t j = 0; j < 10; j++) {
+            chain[j] = 1000 + i * 10 + j;
+        }
+        CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 10, 1, WALL(1000 + i), &op));
+    }
+    struct gv_operation made[4];
+    CU_ASSERT_EQUAL(gv_forest_sweep(forest, WALL(1009), made, 4), 0); /* all too young */
+    CU_ASSERT_EQUAL(gv_forest_sweep(forest, WALL(1040), made, 4), 1);
+    CU_ASSERT_EQUAL(made[0].kind, GV_OPERATION_REMOVE);
+    CU_ASSERT_EQUAL(made[0].reason, GV_FLOOR_CAPACITY);
+    CU_ASSERT_EQUAL(made[0].stamp, 1019);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), 100);
+    CU_ASSERT_EQUAL(gv_forest_sweep(forest, WALL(1041), made, 4), 0);
+    struct gv_forest_stats stats;
+    gv_forest_sweep(forest, WALL(1050), made, 4);
+    gv_forest_stats(forest, &stats);
+    CU_ASSERT_EQUAL(stats.blocks, 100);
+    CU_ASSERT_EQUAL(stats.swept, 200);
+    CU_ASSERT_EQUAL(stats.evictions, 1);
+    gv_forest_free(forest);
+}
+
+/* Unique prompts of all sizes through a small budget, far more than fits: the cap holds after every
+ * single operation, old prompts go, the newest stay, and the figures agree. */
+static void churn_at_the_cap_never_passes_it_and_keeps_the_newest(void)
+{
+    const size_t cap = 4 << 20;
+    struct gv_forest *forest = forest_of(cap);
+    struct gv_prng prng;
+    gv_prng_init(&prng, 7);
+    static uint64_t chain[3000];
+    struct gv_operation op;
+    struct gv_operation made[8];
+    struct gv_forest_stats stats;
+    uint64_t recorded = 0;
+    uint64_t kept_late = 0;
+    for (uint32_t i = 0; i < 6000; i++) {
+        uint32_t size = i / 1000 % 2 == 0 ? 40 : 900; /* the shape changes: memory must follow */
+        uint32_t count = 1 + (uint32_t)gv_prng_below(&prng, size);
+        for (uint32_t j = 0; j < count; j++) {
+            chain[j] = gv_prng_next(&prng) | 1;
+        }
+        uint64_t now = WALL(1000 + i);
+        uint32_t worker = i % 5;
+        if (gv_forest_record(forest, KEY, chain, count, worker, now, &op)) {
+            recorded += count;
+            kept_late += depth_of(forest, KEY, chain, count, worker) == count ? 1 : 0;
+        }
+        gv_forest_stats(forest, &stats);
+        CU_ASSERT_TRUE_FATAL(stats.bytes <= cap);
+        gv_forest_sweep(forest, now, made, 8);
+    }
+    CU_ASSERT_TRUE(recorded * 8 > 2 * cap); /* it was a churn */
+    CU_ASSERT_TRUE(kept_late > 5900);
+    CU_ASSERT_TRUE(stats.evictions > 0);
+    CU_ASSERT_TRUE(stats.entries * 8 > cap / 4); /* and the budget is used */
+    uint64_t sum = 0;
+    for (uint32_t worker = 0; worker < 5; worker++) {
+        sum += gv_forest_worker_blocks(forest, KEY, worker);
+    }
+    CU_ASSERT_EQUAL(sum, stats.entries);
+    gv_forest_free(forest);
+}
+
+static void all_memory_comes_back_when_everything_is_forgotten(void)
+{
+    size_t before = gv_mem_used(GV_MEM_TRIE);
+    struct gv_forest *forest = forest_of(64 << 20);
+    struct gv_prng prng;
+    gv_prng_init(&prng, 3);
+    uint64_t chain[50];
+    struct gv_operation op;
+    for (uint32_t i = 0; i < 2000; i++) {
+        for (uint32_t j = 0; j < 50; j++) {
+            chain[j] = gv_prng_next(&prng) | 1;
+        }
+        CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 50, i % 3, WALL(1000), &op));
+    }
+    for (uint32_t worker = 0; worker < 3; worker++) {
+        gv_forest_forget(forest, worker == 0 ? KEY : "*", worker, GV_FLOOR_REMOVED, WALL(1001),
+                         &op);
+    }
+    struct gv_forest_stats stats;
+    for (int i = 0; i < 20; i++) {
+        gv_forest_sweep(forest, WALL(1100), &op, 1);
+    }
+    gv_forest_stats(forest, &stats);
+    CU_ASSERT_EQUAL(stats.blocks, 0);
+    CU_ASSERT_EQUAL(stats.entries, 0);
+    CU_ASSERT_TRUE(stats.bytes < 600 * 1024); /* fixed tables, the run pages, a small index */
+    gv_forest_free(forest);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before);
+}
+
+/* Whatever allocation fails, the call says so or succeeds whole, and nothing leaks. */
+static void a_failing_allocation_leaves_the_forest_in_order(void)
+{
+    size_t before = gv_mem_used(GV_MEM_TRIE);
+    bool made = false;
+    for (uint64_t n = 1; !made; n++) {
+        CU_ASSERT_TRUE_FATAL(n < 100);
+        gv_mem_fail_nth(n);
+        struct gv_forest *forest = NULL;
+        struct gv_forest_limits limits = {.max_bytes = 1 << 20, .max_keys = 2};
+        struct gv_operation op;
+        made = gv_forest_new(limits, &forest) == GV_OK &&
+               gv_forest_record(forest, KEY, path, 8, 1, WALL(10), &op) &&
+               gv_forest_record(forest, KEY, path, 4, 2, WALL(10), &op);
+        gv_mem_fail_nth(0);
+        if (forest != NULL) {
+            CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(20), &op));
+            CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 8);
+        }
+        gv_forest_free(forest);
+        CU_ASSERT_EQUAL_FATAL(gv_mem_used(GV_MEM_TRIE), before);
+    }
+}
+
+GV_SUITE("route/forest", GV_CASE(an_unknown_key_holds_nothing),
+         GV_CASE(what_is_recorded_is_held_by_that_worker_only),
+         GV_CASE(a_fresh_path_is_not_recorded_again_until_the_touch_interval_is_over),
+         GV_CASE(new_blocks_below_a_fresh_parent_take_its_stamp),
+         GV_CASE(another_worker_is_told_all_blocks_that_it_lacks),
+         GV_CASE(a_forgotten_worker_holds_nothing_and_comes_back_above_its_floor),
+         GV_CASE(a_stamp_too_far_ahead_is_refused_and_counted),
+         GV_CASE(a_malformed_operation_is_refused), GV_CASE(no_more_keys_than_the_limit),
+         GV_CASE(capacity_keeps_the_newest_and_spares_the_young),
+         GV_CASE(churn_at_the_cap_never_passes_it_and_keeps_the_newest),
+         GV_CASE(all_memory_comes_back_when_everything_is_forgotten),
+         GV_CASE(a_failing_allocation_leaves_the_forest_in_order))
