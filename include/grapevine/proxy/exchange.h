@@ -1,0 +1,133 @@
+/*
+ * exchange.h - the life of one request as a declared state machine.
+ *
+ *               picked                    first body byte
+ *    CHOOSING ----------> WAITING ----------------------------> RELAYING
+ *      ^   |                |  |                                   |
+ *      |   | nobody         |  | failed, nobody else is there      |
+ *      |   v                |  v                                   |
+ *      | ENDED <------------|-BACKOFF                              |
+ *      |   ^                |    |                                 |
+ *      +---|----------------+----+ failed, another one is there    |
+ *          +-------------------------------------------------------+ end, cut, client gone
+ *
+ * One leg goes to a worker; with prefill and decode two legs go out at once, leg 0 to the prefill
+ * worker, leg 1 to the decode worker, whose answer is the client's. Nothing is passed to the
+ * client before the answer's first body byte (or its end), so everything before that can be tried
+ * again. This file decides what happens next; the carrier (src/proxy/carrier.c) does it.
+ *
+ * Pure: no input or output, no clock, no random number, no allocation.
+ */
+#ifndef GV_PROXY_EXCHANGE_H
+#define GV_PROXY_EXCHANGE_H
+
+#include "grapevine/base/sm.h"
+#include "grapevine/http/problem.h"
+
+#define GV_EXCHANGE_LEGS_MAX 2
+#define GV_LEG_PREFILL       0 /* with two legs */
+#define GV_LEG_DECODE        1
+
+enum gv_exchange_state {
+    GV_EXCHANGE_CHOOSING = 0,
+    GV_EXCHANGE_WAITING,
+    GV_EXCHANGE_BACKOFF,
+    GV_EXCHANGE_RELAYING,
+    GV_EXCHANGE_ENDED,
+    GV_EXCHANGE_STATE_COUNT
+};
+
+/* What broke a leg. */
+enum gv_cause {
+    GV_CAUSE_NONE = 0,
+    GV_CAUSE_CONNECT, /* refused, unreachable, no address */
+    GV_CAUSE_TIMEOUT, /* of connecting, of the first byte, or of silence */
+    GV_CAUSE_CLOSED,  /* closed before its answer was complete */
+    GV_CAUSE_BAD,     /* its answer is not HTTP */
+    GV_CAUSE_STATUS,  /* it answered with a status that asks to try elsewhere */
+    GV_CAUSE_COUNT
+};
+
+struct gv_exchange_limits {
+    uint32_t max_attempts; /* in total; at least 1 */
+    uint64_t initial_backoff_ms;
+    uint64_t max_backoff_ms; /* jitter included */
+    double backoff_multiplier;
+    double jitter_factor; /* 0..1: share of a backoff that is drawn */
+    uint64_t total_ms;    /* from the start to the end; 0: no limit */
+};
+
+enum gv_exchange_event_kind {
+    GV_EXCHANGE_PICKED = 0, /* leg_count workers were chosen and the requests are on their way */
+    GV_EXCHANGE_UNPICKED,   /* no worker; problem says why */
+    GV_EXCHANGE_HEAD,       /* leg answered with status */
+    GV_EXCHANGE_BODY,       /* first body byte of leg */
+    GV_EXCHANGE_END,        /* leg's answer is complete */
+    GV_EXCHANGE_BROKE,      /* leg failed by cause */
+    GV_EXCHANGE_GONE,       /* the client is gone */
+    GV_EXCHANGE_TICK        /* time has passed */
+};
+
+struct gv_exchange_event {
+    enum gv_exchange_event_kind kind;
+    uint32_t leg;            /* HEAD, BODY, END, BROKE */
+    uint32_t leg_count;      /* PICKED */
+    uint16_t status;         /* HEAD */
+    enum gv_cause cause;     /* BROKE */
+    enum gv_problem problem; /* UNPICKED */
+    bool another;            /* HEAD, BROKE: a worker is eligible that has not failed here yet */
+    double draw;             /* HEAD, BROKE: in [0, 1), for the jitter */
+};
+
+/* What the carrier must do now, in the order of the fields. */
+struct gv_exchange_effects {
+    int32_t blame;                     /* the leg that failed, or -1 */
+    enum gv_cause cause;               /* of the blame */
+    bool cancel[GV_EXCHANGE_LEGS_MAX]; /* end this leg at once */
+    bool pick;                         /* choose (again) */
+    bool wait;                         /* send TICK at wake_at_ms */
+    bool relay;                        /* pass the answer of relay_leg on, head first */
+    uint32_t relay_leg;
+    bool finish;            /* the answer is complete */
+    bool cut;               /* the answer cannot be completed: cut the client */
+    enum gv_problem answer; /* tell the client this, unless NONE */
+    bool ended;             /* the exchange is over */
+};
+
+struct gv_exchange_leg {
+    bool out;        /* sent, and neither complete, broken nor cancelled */
+    uint16_t status; /* 0 before its head */
+};
+
+struct gv_exchange {
+    struct gv_sm sm;
+    struct gv_exchange_limits limits;
+    uint64_t started_at_ms;
+    uint64_t wake_at_ms; /* meaningful in BACKOFF */
+    uint32_t attempt;    /* 1 with the first pick */
+    uint32_t leg_count;
+    uint32_t answer_leg;          /* whose answer is the client's */
+    enum gv_problem last_problem; /* of the attempt before; NONE: it was a status */
+    struct gv_exchange_leg legs[GV_EXCHANGE_LEGS_MAX];
+};
+
+/** Begin, CHOOSING; the first effect is "pick". `id` is for the flight recorder. */
+void gv_exchange_init(struct gv_exchange *exchange, struct gv_exchange_limits limits,
+                      uint64_t now_ms, uint64_t id);
+
+/**
+ * Something happened at `now_ms`; `*effects` says what to do. Events of a leg that is not out are
+ * old news and change nothing; so does every event once ENDED.
+ */
+void gv_exchange_step(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                      uint64_t now_ms, struct gv_exchange_effects *effects);
+
+enum gv_exchange_state gv_exchange_state(const struct gv_exchange *exchange);
+
+/** 408, 429, 500, 502, 503, 504. */
+bool gv_exchange_is_retryable(uint16_t status);
+
+/** "connect", "timeout", ...: the label in metrics and logs. */
+const char *gv_cause_name(enum gv_cause cause);
+
+#endif

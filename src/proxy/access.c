@@ -1,0 +1,188 @@
+/* access.c - see access.h. */
+#include "access.h"
+
+#include "grapevine/base/assert.h"
+#include "grapevine/base/log.h"
+#include <stdio.h>
+
+static struct gv_metric_family requests_family = {
+    .name = "gv_http_requests_total",
+    .help = "Requests answered, by endpoint and status.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"endpoint", "status"},
+};
+static struct gv_metric_family duration_family = {
+    .name = "gv_http_request_seconds",
+    .help = "Time from a request's last byte to its answer's last byte.",
+    .type = GV_METRIC_HISTOGRAM,
+    .labels = {"endpoint"},
+};
+static struct gv_metric_family first_byte_family = {
+    .name = "gv_time_to_first_token_seconds",
+    .help = "Time from a request's last byte to the first body byte of its answer.",
+    .type = GV_METRIC_HISTOGRAM,
+    .labels = {"endpoint"},
+};
+static const struct gv_metric_family retries_family = {
+    .name = "gv_retries_total",
+    .help = "Requests tried again, by what failed.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"cause"},
+};
+static const struct gv_metric_family errors_family = {
+    .name = "gv_upstream_errors_total",
+    .help = "Failed requests to a worker, by cause.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"worker", "cause"},
+};
+static const struct gv_metric_family decisions_family = {
+    .name = "gv_decisions_total",
+    .help = "Workers chosen, by pool and rule.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"pool", "rule"},
+};
+static const struct gv_metric_family blocks_family = {
+    .name = "gv_prompt_blocks_total",
+    .help = "Blocks of the prompts routed.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"pool"},
+};
+static const struct gv_metric_family matched_family = {
+    .name = "gv_prompt_blocks_matched_total",
+    .help = "Blocks of the prompts routed that the chosen worker held.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"pool"},
+};
+static const struct gv_metric_family predicted_family = {
+    .name = "gv_cached_tokens_predicted_total",
+    .help = "Cached prompt tokens as the trie predicted, of answers whose engine reports them.",
+    .type = GV_METRIC_COUNTER,
+};
+static const struct gv_metric_family reported_family = {
+    .name = "gv_cached_tokens_reported_total",
+    .help = "Cached prompt tokens as the engines reported.",
+    .type = GV_METRIC_COUNTER,
+};
+static const struct gv_metric_family gauge_families[GV_ACCESS_GAUGES] = {
+    {.name = "gv_client_connections",
+     .help = "Clients connected.",
+     .type = GV_METRIC_GAUGE,
+     .labels = {"loop"}},
+    {.name = "gv_exchanges",
+     .help = "Requests under way.",
+     .type = GV_METRIC_GAUGE,
+     .labels = {"loop"}},
+    {.name = "gv_loop_requests_total",
+     .help = "Requests taken by a loop.",
+     .type = GV_METRIC_COUNTER,
+     .labels = {"loop"}},
+    {.name = "gv_idle_upstreams",
+     .help = "Idle connections to workers.",
+     .type = GV_METRIC_GAUGE,
+     .labels = {"loop"}},
+};
+
+enum gv_err gv_access_register(void)
+{
+    duration_family.bounds = gv_metric_seconds_bounds;
+    duration_family.bound_count = gv_metric_seconds_bound_count;
+    first_byte_family.bounds = gv_metric_seconds_bounds;
+    first_byte_family.bound_count = gv_metric_seconds_bound_count;
+    const struct gv_metric_family *const families[] = {
+        &requests_family,   &duration_family,   &first_byte_family, &retries_family,
+        &errors_family,     &decisions_family,  &blocks_family,     &matched_family,
+        &predicted_family,  &reported_family,   &gauge_families[0], &gauge_families[1],
+        &gauge_families[2], &gauge_families[3],
+    };
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        enum gv_err err = gv_metric_register(families[i]);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
+    return GV_OK;
+}
+
+/* The cell at `slot`, looked up when it is needed for the first time. */
+static struct gv_metric *cell(struct gv_metric **slot, const struct gv_metric_family *family,
+                              const char *first, const char *second)
+{
+    if (*slot == NULL) {
+        const char *values[2] = {first, second};
+        *slot = gv_metric_get(family, values);
+    }
+    return *slot;
+}
+
+static const char *endpoint_label(uint32_t endpoint)
+{
+    return endpoint == GV_ACCESS_LOCAL ? "local" : gv_endpoint_name((enum gv_endpoint)endpoint);
+}
+
+static void count(struct gv_access *access, const struct gv_access_record *record)
+{
+    const char *endpoint = endpoint_label(record->endpoint);
+    char status[8];
+    snprintf(status, sizeof status, "%u", record->status);
+    uint16_t at = record->status < GV_ACCESS_STATUS_COUNT ? record->status : 0;
+    gv_metric_add(cell(&access->requests[record->endpoint][at], &requests_family, endpoint, status),
+                  1);
+    gv_metric_observe(cell(&access->duration[record->endpoint], &duration_family, endpoint, NULL),
+                      (double)record->total_us / 1e6);
+    if (record->first_byte_us > 0) {
+        gv_metric_observe(
+            cell(&access->first_byte[record->endpoint], &first_byte_family, endpoint, NULL),
+            (double)record->first_byte_us / 1e6);
+    }
+}
+
+void gv_access_note(struct gv_access *access, const struct gv_access_record *record)
+{
+    GV_ASSERT(record->endpoint <= GV_ACCESS_LOCAL);
+    count(access, record);
+    gv_log(GV_LOG_INFO, "access", GV_BYTES("method", record->method),
+           GV_BYTES("path", record->path), GV_UINT("status", record->status),
+           GV_STR("outcome", record->outcome), GV_STR("worker", record->worker),
+           GV_STR("prefill", record->prefill), GV_STR("rule", record->rule),
+           GV_UINT("depth", record->depth), GV_UINT("blocks", record->block_count),
+           GV_REAL("ttft_ms", (double)record->first_byte_us / 1e3),
+           GV_REAL("total_ms", (double)record->total_us / 1e3),
+           GV_UINT("bytes", record->body_bytes), GV_UINT("retries", record->retry_count),
+           GV_STR("request_id", record->request_id));
+}
+
+void gv_access_upstream_error(const char *worker, enum gv_cause cause)
+{
+    const char *values[2] = {worker, gv_cause_name(cause)};
+    gv_metric_add(gv_metric_get(&errors_family, values), 1);
+}
+
+void gv_access_retry(struct gv_access *access, enum gv_cause cause)
+{
+    gv_metric_add(cell(&access->retries[cause], &retries_family, gv_cause_name(cause), NULL), 1);
+}
+
+void gv_access_decision(struct gv_access *access, enum gv_pool pool,
+                        const struct gv_decision *decision)
+{
+    const char *name = gv_pool_name(pool);
+    gv_metric_add(cell(&access->decisions[pool][decision->rule], &decisions_family, name,
+                       gv_rule_name(decision->rule)),
+                  1);
+    gv_metric_add(cell(&access->blocks[pool], &blocks_family, name, NULL), decision->block_count);
+    gv_metric_add(cell(&access->matched[pool], &matched_family, name, NULL), decision->depth);
+}
+
+void gv_access_cached(struct gv_access *access, uint64_t predicted, uint64_t reported)
+{
+    gv_metric_add(cell(&access->predicted_tokens, &predicted_family, NULL, NULL), predicted);
+    gv_metric_add(cell(&access->reported_tokens, &reported_family, NULL, NULL), reported);
+}
+
+void gv_access_gauges(const char *loop, struct gv_metric *gauges[GV_ACCESS_GAUGES])
+{
+    const char *values[1] = {loop};
+    for (int i = 0; i < GV_ACCESS_GAUGES; i++) {
+        gauges[i] = gv_metric_get(&gauge_families[i], values);
+    }
+}

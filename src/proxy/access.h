@@ -1,0 +1,72 @@
+/*
+ * access.h - what is remembered of every exchange: one log line and the numbers of /metrics.
+ *
+ * A cell of a metric is looked up once per loop and kept. One thread per struct.
+ */
+#ifndef GV_PROXY_ACCESS_H
+#define GV_PROXY_ACCESS_H
+
+#include "grapevine/base/metric.h"
+#include "grapevine/http/head.h"
+#include "grapevine/http/prompt.h"
+#include "grapevine/proxy/exchange.h"
+#include "grapevine/route/decision.h"
+
+#define GV_ACCESS_STATUS_COUNT 600
+#define GV_ACCESS_LOCAL        GV_ENDPOINT_COUNT /* the row of requests we answer ourselves */
+
+struct gv_access {
+    struct gv_metric *requests[GV_ENDPOINT_COUNT + 1][GV_ACCESS_STATUS_COUNT];
+    struct gv_metric *duration[GV_ENDPOINT_COUNT + 1];
+    struct gv_metric *first_byte[GV_ENDPOINT_COUNT + 1];
+    struct gv_metric *retries[GV_CAUSE_COUNT];
+    struct gv_metric *decisions[GV_POOL_COUNT][GV_RULE_COUNT];
+    struct gv_metric *blocks[GV_POOL_COUNT];
+    struct gv_metric *matched[GV_POOL_COUNT];
+    struct gv_metric *predicted_tokens;
+    struct gv_metric *reported_tokens;
+};
+
+/* One exchange that has ended. */
+struct gv_access_record {
+    uint32_t endpoint; /* enum gv_endpoint, or GV_ACCESS_LOCAL */
+    struct gv_slice method;
+    struct gv_slice path;   /* without query */
+    uint16_t status;        /* sent to the client; 499: it left before one was sent */
+    const char *outcome;    /* "ok", "cut", "client_gone", or a problem's code; static */
+    const char *worker;     /* URL of the worker that answered; "" none */
+    const char *prefill;    /* URL; "" none */
+    const char *rule;       /* of the answering worker; "" none */
+    uint32_t depth;         /* blocks it held, of */
+    uint32_t block_count;   /* blocks of the prompt */
+    uint64_t first_byte_us; /* from the request's last byte; 0: none came */
+    uint64_t total_us;
+    uint64_t body_bytes; /* sent to the client */
+    uint32_t retry_count;
+    const char *request_id;
+};
+
+/** Make the families known. Once per process or more often. Errors: as gv_metric_register(). */
+GV_MUST_USE enum gv_err gv_access_register(void);
+
+/** Count and log. */
+void gv_access_note(struct gv_access *access, const struct gv_access_record *record);
+
+/** A leg failed at `worker`. */
+void gv_access_upstream_error(const char *worker, enum gv_cause cause);
+
+/** A request is tried again because of `cause`. */
+void gv_access_retry(struct gv_access *access, enum gv_cause cause);
+
+/** A decision was made. */
+void gv_access_decision(struct gv_access *access, enum gv_pool pool,
+                        const struct gv_decision *decision);
+
+/** Cached prompt tokens, as the trie predicted and as the engine reported. */
+void gv_access_cached(struct gv_access *access, uint64_t predicted, uint64_t reported);
+
+/** Gauges of one loop: [0] connections, [1] exchanges, [2] requests, [3] idle upstreams. */
+#define GV_ACCESS_GAUGES 4
+void gv_access_gauges(const char *loop, struct gv_metric *gauges[GV_ACCESS_GAUGES]);
+
+#endif

@@ -1,0 +1,584 @@
+/*
+ * client.c - one connection of a client: requests in, one at a time, answers out.
+ *
+ *     READING --complete--> BUSY --answered--> READING ...
+ *        |                   |
+ *        |  bad, too big,    |  said to be the last
+ *        +---- refused --> LEAVING --gone, or after a while--> CLOSED
+ *
+ * A pipelined request waits in `ahead` until the one before it is answered; more than that is left
+ * in the kernel. After a refusal what still comes is read and dropped for a while, so that the
+ * answer is not destroyed by a reset.
+ */
+#include "grapevine/base/assert.h"
+#include "grapevine/base/log.h"
+#include "grapevine/base/mem.h"
+#include "grapevine/http/writer.h"
+#include "grapevine/seal/token.h"
+#include "parts.h"
+
+static void turn(struct gv_client *client, struct gv_slice bytes);
+
+/* ---- the head of a request ---- */
+
+/* Open to everybody: probes of load balancers, and what lists models. */
+static bool is_public(struct gv_slice path)
+{
+    static const char *const paths[] = {"/health",    "/liveness",       "/readiness",
+                                        "/v1/models", "/get_model_info", "/get_server_info"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (gv_slice_is(path, paths[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_authorized(const struct gv_client *client, const struct gv_head *head)
+{
+    const struct gv_config_list *keys = &client->proxy->shared->config->api_keys;
+    if (keys->count == 0 || is_public(head->path)) {
+        return true;
+    }
+    struct gv_slice value = gv_head_find(head, "authorization");
+    static const char scheme[] = "Bearer ";
+    if (!gv_slice_starts_with(value, scheme)) {
+        return false;
+    }
+    struct gv_slice token =
+        gv_slice_of(value.data + sizeof scheme - 1, value.len - (sizeof scheme - 1));
+    return gv_token_is_any(token, (const char *const *)keys->items, keys->count);
+}
+
+static enum gv_client_route route_of(struct gv_client *client, const struct gv_head *head)
+{
+    if (gv_endpoint_find(head->path, &client->endpoint)) {
+        return GV_ROUTE_WORKER;
+    }
+    bool is_probe = gv_slice_is(head->path, "/health") || gv_slice_is(head->path, "/liveness") ||
+                    gv_slice_is(head->path, "/readiness");
+    return is_probe ? GV_ROUTE_PROBE : GV_ROUTE_LOCAL;
+}
+
+static enum gv_problem judge_head(struct gv_client *client, const struct gv_head *head)
+{
+    client->route = route_of(client, head);
+    if (!is_authorized(client, head)) {
+        return GV_PROBLEM_UNAUTHORIZED;
+    }
+    if (client->route == GV_ROUTE_WORKER && head->method != GV_METHOD_POST) {
+        return GV_PROBLEM_BAD_METHOD;
+    }
+    if (client->route == GV_ROUTE_PROBE && head->method != GV_METHOD_GET &&
+        head->method != GV_METHOD_HEAD) {
+        return GV_PROBLEM_BAD_METHOD;
+    }
+    if (head->method == GV_METHOD_OTHER) {
+        return GV_PROBLEM_BAD_METHOD;
+    }
+    if (client->route != GV_ROUTE_WORKER && head->has_content_length &&
+        head->content_length > GV_LOCAL_BODY_MAX) {
+        return GV_PROBLEM_BODY_TOO_BIG;
+    }
+    return GV_PROBLEM_NONE;
+}
+
+static const char *id_prefix(const struct gv_client *client)
+{
+    if (client->route != GV_ROUTE_WORKER) {
+        return "req-";
+    }
+    switch (client->endpoint) {
+    case GV_ENDPOINT_CHAT:
+        return "chatcmpl-";
+    case GV_ENDPOINT_COMPLETIONS:
+        return "cmpl-";
+    case GV_ENDPOINT_GENERATE:
+        return "gnt-";
+    case GV_ENDPOINT_EMBEDDINGS:
+    case GV_ENDPOINT_RERANK:
+    case GV_ENDPOINT_CLASSIFY:
+    case GV_ENDPOINT_COUNT:
+        break;
+    }
+    return "req-";
+}
+
+static void name_request(struct gv_client *client, const struct gv_head *head)
+{
+    static const char *const names[] = {"x-request-id", "x-correlation-id", "x-trace-id",
+                                        "request-id"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct gv_slice given = gv_head_find(head, names[i]);
+        if (given.len > 0 && given.len < sizeof client->request_id) {
+            (void)gv_slice_copy_text(given, client->request_id, sizeof client->request_id);
+            return;
+        }
+    }
+    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const char *prefix = id_prefix(client);
+    size_t len = strlen(prefix);
+    memcpy(client->request_id, prefix, len);
+    for (size_t i = 0; i < 24; i++) {
+        client->request_id[len++] = alphabet[gv_prng_below(&client->proxy->prng, 62)];
+    }
+    client->request_id[len] = '\0';
+}
+
+/* ---- the parser's events ---- */
+
+static enum gv_err parsed_head(void *owner, const struct gv_head *head)
+{
+    struct gv_client *client = owner;
+    client->head = *head;
+    client->head_seen = true;
+    client->since_ms = gv_loop_now_ms(client->proxy->loop);
+    client->refusal = judge_head(client, head);
+    name_request(client, head);
+    if (client->refusal != GV_PROBLEM_NONE) {
+        return GV_EREFUSED;
+    }
+    if (head->expect_continue && head->version_minor >= 1) {
+        enum gv_err err =
+            gv_stream_send(client->stream, gv_slice_text("HTTP/1.1 100 Continue\r\n\r\n"));
+        return err == GV_EFULL ? GV_OK : err;
+    }
+    return GV_OK;
+}
+
+static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
+{
+    struct gv_client *client = owner;
+    if (client->route != GV_ROUTE_WORKER && client->body.len + bytes.len > GV_LOCAL_BODY_MAX) {
+        client->refusal = GV_PROBLEM_BODY_TOO_BIG;
+        return GV_EREFUSED;
+    }
+    client->since_ms = gv_loop_now_ms(client->proxy->loop);
+    enum gv_err err = gv_buf_append(&client->body, bytes);
+    if (err != GV_OK) {
+        client->refusal = err == GV_ETOOBIG ? GV_PROBLEM_BODY_TOO_BIG : GV_PROBLEM_OVERLOADED;
+    }
+    return err;
+}
+
+static enum gv_err parsed_end(void *owner)
+{
+    struct gv_client *client = owner;
+    client->complete = true;
+    return GV_OK;
+}
+
+static const struct gv_parser_events parser_events = {parsed_head, parsed_body, parsed_end};
+
+/* ---- answers ---- */
+
+static void move(struct gv_client *client, enum gv_client_state state)
+{
+    GV_ASSERT(client->state != GV_CLIENT_CLOSED || state == GV_CLIENT_CLOSED);
+    client->state = state;
+    client->since_ms = gv_loop_now_ms(client->proxy->loop);
+}
+
+bool gv_client_must_close(const struct gv_client *client)
+{
+    return !client->head_seen || !client->head.keep_alive || client->head.version_minor == 0 ||
+           client->proxy->draining || client->proxy->closing;
+}
+
+void gv_client_close(struct gv_client *client)
+{
+    if (client->state == GV_CLIENT_CLOSED) {
+        return;
+    }
+    move(client, GV_CLIENT_CLOSED);
+    gv_stream_close(client->stream);
+}
+
+/* Nothing more will be answered; wait for the client to leave, dropping what it sends. */
+static void leave(struct gv_client *client)
+{
+    move(client, GV_CLIENT_LEAVING);
+    gv_buf_reset(&client->ahead);
+    gv_buf_reset(&client->body);
+    if (client->paused) {
+        client->paused = false;
+        gv_stream_resume(client->stream);
+    }
+    if (client->complete) {
+        gv_stream_finish(client->stream, GV_CLIENT_LINGER_MS);
+    }
+}
+
+void gv_client_cut(struct gv_client *client)
+{
+    if (client->state == GV_CLIENT_CLOSED) {
+        return;
+    }
+    move(client, GV_CLIENT_LEAVING);
+    gv_stream_finish(client->stream, GV_CLIENT_LINGER_MS);
+}
+
+void gv_client_done(struct gv_client *client, bool close)
+{
+    if (client->state == GV_CLIENT_CLOSED) {
+        return;
+    }
+    GV_ASSERT(client->carrier == NULL && client->ticket == NULL);
+    if (close) {
+        leave(client);
+        return;
+    }
+    move(client, GV_CLIENT_READING);
+    client->head_seen = false;
+    client->complete = false;
+    gv_buf_reset(&client->body);
+    if (client->paused) {
+        client->paused = false;
+        gv_stream_resume(client->stream);
+    }
+    if (!client->in_turn && client->ahead.len > 0) {
+        turn(client, (struct gv_slice){.data = NULL, .len = 0});
+    }
+}
+
+/* A HEAD request gets the head of the answer alone. */
+static struct gv_slice without_body(const struct gv_client *client, struct gv_slice answer)
+{
+    if (!client->head_seen || client->head.method != GV_METHOD_HEAD) {
+        return answer;
+    }
+    for (size_t i = 0; i + 4 <= answer.len; i++) {
+        if (memcmp(answer.data + i, "\r\n\r\n", 4) == 0) {
+            return gv_slice_of(answer.data, i + 4);
+        }
+    }
+    return answer;
+}
+
+static void note(struct gv_client *client, uint16_t status, const char *outcome, size_t bytes)
+{
+    struct gv_head none = {.method = GV_METHOD_OTHER};
+    const struct gv_head *head = client->head_seen ? &client->head : &none;
+    bool to_worker = client->head_seen && client->route == GV_ROUTE_WORKER;
+    uint64_t now_us = gv_clock_us();
+    struct gv_access_record record = {
+        .endpoint = to_worker ? (uint32_t)client->endpoint : (uint32_t)GV_ACCESS_LOCAL,
+        .method = head->method_text,
+        .path = head->path,
+        .status = status,
+        .outcome = outcome,
+        .worker = "",
+        .prefill = "",
+        .rule = "",
+        .total_us = client->complete ? now_us - client->started_us : 0,
+        .body_bytes = bytes,
+        .request_id = client->request_id,
+    };
+    gv_access_note(&client->proxy->access, &record);
+}
+
+void gv_client_answer(struct gv_client *client, enum gv_problem problem, const char *detail)
+{
+    if (client->state == GV_CLIENT_CLOSED) {
+        return;
+    }
+    bool close = gv_client_must_close(client) || !client->complete;
+    struct gv_buf *out = &client->proxy->scratch;
+    gv_buf_clear(out);
+    const char *id = client->head_seen ? client->request_id : NULL;
+    if (gv_problem_response(problem, detail, id, close, out) != GV_OK) {
+        gv_client_close(client);
+        return;
+    }
+    if (client->carrier == NULL) {
+        note(client, gv_problem_status(problem), gv_problem_code(problem), 0);
+    }
+    enum gv_err err = gv_stream_send(client->stream, without_body(client, gv_buf_slice(out)));
+    if (err != GV_OK && err != GV_EFULL) {
+        gv_client_close(client);
+    }
+}
+
+void gv_client_send(struct gv_client *client, uint16_t status, const char *content_type,
+                    struct gv_slice headers, struct gv_slice body)
+{
+    struct gv_buf *out = &client->proxy->scratch;
+    bool close = gv_client_must_close(client);
+    gv_buf_clear(out);
+    enum gv_err err = gv_writer_status(out, status);
+    if (err == GV_OK && content_type != NULL) {
+        err = gv_writer_header(out, gv_slice_text("Content-Type"), gv_slice_text(content_type));
+    }
+    if (err == GV_OK) {
+        err =
+            gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(client->request_id));
+    }
+    if (err == GV_OK) {
+        err = gv_buf_append(out, headers);
+    }
+    if (err == GV_OK) {
+        err = gv_writer_end_head(out, status == 204 ? GV_WRITER_NO_BODY : body.len, close);
+    }
+    if (err != GV_OK) {
+        gv_client_close(client);
+        return;
+    }
+    note(client, status, "ok", body.len);
+    if (client->head.method == GV_METHOD_HEAD || status == 204) {
+        body.len = 0;
+    }
+    err = gv_stream_send2(client->stream, gv_buf_slice(out), body);
+    if (err != GV_OK && err != GV_EFULL) {
+        gv_client_close(client);
+        return;
+    }
+    gv_client_done(client, close);
+}
+
+/* ---- requests ---- */
+
+static void refuse(struct gv_client *client)
+{
+    enum gv_problem problem = client->refusal;
+    if (problem == GV_PROBLEM_NONE) {
+        problem = gv_parser_problem(client->parser);
+    }
+    if (problem == GV_PROBLEM_NONE) {
+        problem = GV_PROBLEM_BAD_SYNTAX;
+    }
+    client->complete = false;
+    gv_client_answer(client, problem, NULL);
+    if (client->state != GV_CLIENT_CLOSED) {
+        leave(client);
+    }
+}
+
+static void serve(struct gv_client *client)
+{
+    client->started_us = gv_clock_us();
+    client->proxy->request_count += 1;
+    move(client, GV_CLIENT_BUSY);
+    switch (client->route) {
+    case GV_ROUTE_WORKER:
+        gv_carrier_start(client);
+        return;
+    case GV_ROUTE_PROBE:
+        gv_local_probe(client);
+        return;
+    case GV_ROUTE_LOCAL:
+        gv_ticket_start(client);
+        return;
+    }
+}
+
+/* Keep for later what cannot be parsed now; too much of it stays in the kernel. */
+static void keep(struct gv_client *client, struct gv_slice bytes)
+{
+    if (bytes.len > 0 && gv_buf_append(&client->ahead, bytes) != GV_OK) {
+        gv_client_close(client);
+        return;
+    }
+    if (client->ahead.len > GV_CLIENT_AHEAD_BYTES && !client->paused) {
+        client->paused = true;
+        gv_stream_pause(client->stream);
+    }
+}
+
+/* Feed the parser until a request is under way or nothing is left; first what waited. */
+static void turn(struct gv_client *client, struct gv_slice bytes)
+{
+    GV_ASSERT(!client->in_turn);
+    client->in_turn = true;
+    if (client->ahead.len > 0) {
+        keep(client, bytes);
+        bytes.len = 0;
+    }
+    bool from_ahead = client->ahead.len > 0;
+    while (client->state == GV_CLIENT_READING) {
+        struct gv_slice next = from_ahead ? gv_buf_slice(&client->ahead) : bytes;
+        if (next.len == 0) {
+            break;
+        }
+        size_t used = 0;
+        enum gv_err err = gv_parser_feed(client->parser, next, &used);
+        if (from_ahead) {
+            gv_buf_consume(&client->ahead, used);
+        } else {
+            bytes = gv_slice_of(bytes.data + used, bytes.len - used);
+        }
+        if (err != GV_OK) {
+            bytes.len = 0;
+            refuse(client);
+            break;
+        }
+        if (client->complete) {
+            serve(client);
+        }
+    }
+    if (client->state == GV_CLIENT_BUSY && bytes.len > 0) {
+        keep(client, bytes);
+    }
+    if (client->ahead.len == 0) {
+        gv_buf_reset(&client->ahead);
+    }
+    client->in_turn = false;
+}
+
+/* ---- the stream's events ---- */
+
+static void stream_data(void *owner, struct gv_slice bytes)
+{
+    struct gv_client *client = owner;
+    switch (client->state) {
+    case GV_CLIENT_READING:
+        if (!client->head_seen && gv_parser_is_idle(client->parser)) {
+            client->since_ms = gv_loop_now_ms(client->proxy->loop);
+        }
+        turn(client, bytes);
+        return;
+    case GV_CLIENT_BUSY:
+        keep(client, bytes);
+        return;
+    case GV_CLIENT_LEAVING:
+    case GV_CLIENT_CLOSED:
+        return;
+    }
+}
+
+static void drop_work(struct gv_client *client)
+{
+    if (client->carrier != NULL) {
+        struct gv_carrier *carrier = client->carrier;
+        client->carrier = NULL;
+        gv_carrier_gone(carrier);
+    }
+    if (client->ticket != NULL) {
+        gv_ticket_forget(client->ticket);
+        client->ticket = NULL;
+    }
+}
+
+/* A client that sends no more is gone: nobody would read a stream for minutes to find out. */
+static void stream_end(void *owner)
+{
+    struct gv_client *client = owner;
+    drop_work(client);
+    if (client->state != GV_CLIENT_CLOSED) {
+        move(client, GV_CLIENT_LEAVING);
+        gv_stream_finish(client->stream, GV_CLIENT_LINGER_MS);
+    }
+}
+
+static void stream_drain(void *owner)
+{
+    struct gv_client *client = owner;
+    if (client->carrier != NULL) {
+        gv_carrier_drain(client->carrier);
+    }
+}
+
+static void stream_closed(void *owner, enum gv_err why)
+{
+    (void)why;
+    struct gv_client *client = owner;
+    struct gv_proxy *proxy = client->proxy;
+    client->state = GV_CLIENT_CLOSED;
+    drop_work(client);
+    gv_list_remove(&client->link);
+    gv_parser_free(client->parser);
+    gv_buf_deinit(&client->ahead);
+    gv_buf_deinit(&client->body);
+    gv_mem_free(GV_MEM_NET, client);
+    proxy->client_count -= 1;
+    gv_proxy_settle_up(proxy);
+}
+
+static const struct gv_stream_events stream_events = {NULL, stream_data, stream_end, stream_drain,
+                                                      stream_closed};
+
+static struct gv_client *make(struct gv_proxy *proxy, struct gv_stream *stream)
+{
+    const struct gv_config *config = proxy->shared->config;
+    struct gv_client *client = gv_mem_new(GV_MEM_NET, sizeof *client);
+    if (client == NULL) {
+        return NULL;
+    }
+    struct gv_parser_limits limits = {
+        .head_bytes = config->max_head_bytes,
+        .uri_bytes = config->max_uri_bytes,
+        .header_count = config->max_header_count,
+        .body_bytes = config->max_payload_bytes,
+        .chunk_ext_bytes = 16 * 1024,
+        .trailer_bytes = 16 * 1024,
+    };
+    if (gv_parser_new(GV_PARSER_REQUEST, limits, &parser_events, client, &client->parser) !=
+        GV_OK) {
+        gv_mem_free(GV_MEM_NET, client);
+        return NULL;
+    }
+    client->proxy = proxy;
+    client->stream = stream;
+    client->since_ms = gv_loop_now_ms(proxy->loop);
+    gv_list_init(&client->link);
+    gv_buf_init(&client->ahead, GV_MEM_BUFFER, 16 * 1024 * 1024);
+    gv_buf_init(&client->body, GV_MEM_BUFFER, config->max_payload_bytes);
+    return client;
+}
+
+void gv_client_open(struct gv_proxy *proxy, struct gv_stream *stream)
+{
+    struct gv_client *client = make(proxy, stream);
+    if (client == NULL) {
+        gv_stream_close(stream);
+        return;
+    }
+    struct gv_stream_limits limits = {GV_CLIENT_HIGH_BYTES, GV_CLIENT_LOW_BYTES};
+    gv_list_add(&proxy->clients, &client->link);
+    proxy->client_count += 1;
+    gv_stream_adopt(stream, &stream_events, client, limits);
+    uint32_t most = proxy->shared->config->max_connections / proxy->shared->loop_count;
+    if (proxy->client_count > (most < 1 ? 1 : most)) {
+        gv_client_answer(client, GV_PROBLEM_OVERLOADED, NULL);
+        gv_client_cut(client);
+    }
+}
+
+static void time_out_request(struct gv_client *client)
+{
+    client->refusal = GV_PROBLEM_REQUEST_TIMEOUT;
+    refuse(client);
+}
+
+void gv_client_tick(struct gv_client *client, uint64_t now_ms)
+{
+    const struct gv_config *config = client->proxy->shared->config;
+    uint64_t age_ms = now_ms > client->since_ms ? now_ms - client->since_ms : 0;
+    switch (client->state) {
+    case GV_CLIENT_READING:
+        if (client->head_seen) {
+            if (age_ms >= config->client_body_timeout_ms) {
+                time_out_request(client);
+            }
+        } else if (!gv_parser_is_idle(client->parser)) {
+            if (age_ms >= config->client_head_timeout_ms) {
+                time_out_request(client);
+            }
+        } else if (age_ms >= (client->proxy->draining ? GV_CLIENT_DRAIN_IDLE_MS
+                                                      : config->client_idle_timeout_ms)) {
+            gv_client_close(client);
+        }
+        return;
+    case GV_CLIENT_BUSY:
+        if (client->carrier != NULL) {
+            gv_carrier_tick(client->carrier, now_ms);
+        }
+        return;
+    case GV_CLIENT_LEAVING:
+        if (age_ms >= (client->complete ? GV_CLIENT_LINGER_MS : GV_CLIENT_DISCARD_MS)) {
+            gv_client_close(client);
+        }
+        return;
+    case GV_CLIENT_CLOSED:
+        return;
+    }
+}

@@ -1,0 +1,356 @@
+/* exchange.c - see exchange.h. Every decision about retries, timeouts and ends is here. */
+#include "grapevine/proxy/exchange.h"
+
+#include "grapevine/base/assert.h"
+#include <math.h>
+#include <string.h>
+
+static const struct gv_sm_state states[GV_EXCHANGE_STATE_COUNT] = {
+    [GV_EXCHANGE_CHOOSING] = {"CHOOSING",
+                              GV_SM_TO(GV_EXCHANGE_WAITING) | GV_SM_TO(GV_EXCHANGE_ENDED)},
+    [GV_EXCHANGE_WAITING] = {"WAITING",
+                             GV_SM_TO(GV_EXCHANGE_CHOOSING) | GV_SM_TO(GV_EXCHANGE_BACKOFF) |
+                                 GV_SM_TO(GV_EXCHANGE_RELAYING) | GV_SM_TO(GV_EXCHANGE_ENDED)},
+    [GV_EXCHANGE_BACKOFF] = {"BACKOFF",
+                             GV_SM_TO(GV_EXCHANGE_CHOOSING) | GV_SM_TO(GV_EXCHANGE_ENDED)},
+    [GV_EXCHANGE_RELAYING] = {"RELAYING", GV_SM_TO(GV_EXCHANGE_ENDED)},
+    [GV_EXCHANGE_ENDED] = {"ENDED", 0},
+};
+
+static void check(const struct gv_exchange *exchange)
+{
+    GV_ASSERT(exchange->limits.max_attempts >= 1);
+    GV_ASSERT(exchange->attempt <= exchange->limits.max_attempts);
+    GV_ASSERT(exchange->leg_count <= GV_EXCHANGE_LEGS_MAX);
+    for (uint32_t i = exchange->leg_count; i < GV_EXCHANGE_LEGS_MAX; i++) {
+        GV_ASSERT(!exchange->legs[i].out);
+    }
+}
+
+void gv_exchange_init(struct gv_exchange *exchange, struct gv_exchange_limits limits,
+                      uint64_t now_ms, uint64_t id)
+{
+    memset(exchange, 0, sizeof *exchange);
+    exchange->limits = limits;
+    exchange->started_at_ms = now_ms;
+    gv_sm_init(&exchange->sm, "exchange", states, GV_EXCHANGE_CHOOSING, id);
+    check(exchange);
+}
+
+enum gv_exchange_state gv_exchange_state(const struct gv_exchange *exchange)
+{
+    return (enum gv_exchange_state)exchange->sm.state;
+}
+
+bool gv_exchange_is_retryable(uint16_t status)
+{
+    return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 ||
+           status == 504;
+}
+
+const char *gv_cause_name(enum gv_cause cause)
+{
+    static const char *const names[GV_CAUSE_COUNT] = {"none",   "connect", "timeout",
+                                                      "closed", "bad",     "status"};
+    GV_ASSERT(cause < GV_CAUSE_COUNT);
+    return names[cause];
+}
+
+static bool is_good(uint16_t status)
+{
+    return status >= 200 && status <= 299;
+}
+
+/* Two legs, and this one is not the client's answer. */
+static bool is_side_leg(const struct gv_exchange *exchange, uint32_t leg)
+{
+    return leg != exchange->answer_leg;
+}
+
+static void cancel_leg(struct gv_exchange *exchange, uint32_t leg,
+                       struct gv_exchange_effects *effects)
+{
+    if (exchange->legs[leg].out) {
+        exchange->legs[leg].out = false;
+        effects->cancel[leg] = true;
+    }
+}
+
+static void cancel_all(struct gv_exchange *exchange, struct gv_exchange_effects *effects)
+{
+    for (uint32_t i = 0; i < exchange->leg_count; i++) {
+        cancel_leg(exchange, i, effects);
+    }
+}
+
+static void end(struct gv_exchange *exchange, struct gv_exchange_effects *effects)
+{
+    cancel_all(exchange, effects);
+    gv_sm_move(&exchange->sm, GV_EXCHANGE_ENDED);
+    effects->ended = true;
+}
+
+static void blame(uint32_t leg, enum gv_cause cause, struct gv_exchange_effects *effects)
+{
+    effects->blame = (int32_t)leg;
+    effects->cause = cause;
+}
+
+/* What the client is told when `leg` failed for good. */
+static enum gv_problem problem_of(const struct gv_exchange *exchange, uint32_t leg,
+                                  enum gv_cause cause)
+{
+    if (exchange->leg_count == 2 && leg == GV_LEG_PREFILL) {
+        return GV_PROBLEM_PREFILL_FAILED;
+    }
+    switch (cause) {
+    case GV_CAUSE_CONNECT:
+        return GV_PROBLEM_UPSTREAM_CONNECT;
+    case GV_CAUSE_TIMEOUT:
+        return GV_PROBLEM_UPSTREAM_TIMEOUT;
+    case GV_CAUSE_BAD:
+        return GV_PROBLEM_UPSTREAM_BAD;
+    case GV_CAUSE_CLOSED:
+    case GV_CAUSE_STATUS:
+        return GV_PROBLEM_UPSTREAM_CLOSED;
+    case GV_CAUSE_NONE:
+    case GV_CAUSE_COUNT:
+        break;
+    }
+    GV_ASSERT(!"a leg fails for a reason");
+    return GV_PROBLEM_INTERNAL;
+}
+
+/* How long to wait before attempt n + 1, n = 1 for the first retry; never over the maximum. */
+static uint64_t backoff_ms(const struct gv_exchange_limits *limits, uint32_t attempt, double draw)
+{
+    double base =
+        (double)limits->initial_backoff_ms * pow(limits->backoff_multiplier, (double)(attempt - 1));
+    double max = (double)limits->max_backoff_ms;
+    double jitter = 1.0 + limits->jitter_factor * (2.0 * draw - 1.0);
+    double wait = fmin(fmin(base, max) * jitter, max);
+    return wait <= 0.0 ? 0 : (uint64_t)wait;
+}
+
+static bool is_past_deadline(const struct gv_exchange *exchange, uint64_t at_ms)
+{
+    return exchange->limits.total_ms > 0 &&
+           at_ms >= exchange->started_at_ms + exchange->limits.total_ms;
+}
+
+/* Try again if there is an attempt and time left: at once elsewhere, or here after a pause. */
+static bool try_again(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                      uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    if (exchange->attempt >= exchange->limits.max_attempts) {
+        return false;
+    }
+    if (event->another) {
+        cancel_all(exchange, effects);
+        gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
+        effects->pick = true;
+        return true;
+    }
+    uint64_t wake_at_ms = now_ms + backoff_ms(&exchange->limits, exchange->attempt, event->draw);
+    if (is_past_deadline(exchange, wake_at_ms)) {
+        return false;
+    }
+    cancel_all(exchange, effects);
+    gv_sm_move(&exchange->sm, GV_EXCHANGE_BACKOFF);
+    exchange->wake_at_ms = wake_at_ms;
+    effects->wait = true;
+    return true;
+}
+
+static void picked(struct gv_exchange *exchange, const struct gv_exchange_event *event)
+{
+    GV_ASSERT(gv_exchange_state(exchange) == GV_EXCHANGE_CHOOSING);
+    GV_ASSERT(event->leg_count >= 1 && event->leg_count <= GV_EXCHANGE_LEGS_MAX);
+    exchange->attempt += 1;
+    exchange->leg_count = event->leg_count;
+    exchange->answer_leg = event->leg_count - 1;
+    for (uint32_t i = 0; i < event->leg_count; i++) {
+        exchange->legs[i] = (struct gv_exchange_leg){.out = true};
+    }
+    gv_sm_move(&exchange->sm, GV_EXCHANGE_WAITING);
+}
+
+/* Nobody is there. After a failed attempt that failure is the better story. */
+static void unpicked(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                     struct gv_exchange_effects *effects)
+{
+    GV_ASSERT(gv_exchange_state(exchange) == GV_EXCHANGE_CHOOSING);
+    effects->answer =
+        exchange->last_problem == GV_PROBLEM_NONE ? event->problem : exchange->last_problem;
+    end(exchange, effects);
+}
+
+/* The prefill worker said no before decode's first byte. */
+static void side_refused(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                         struct gv_exchange_effects *effects)
+{
+    if (event->status >= 400 && event->status <= 499) {
+        exchange->answer_leg = event->leg;
+        cancel_leg(exchange, GV_LEG_DECODE, effects);
+        return;
+    }
+    effects->answer = GV_PROBLEM_PREFILL_FAILED;
+    end(exchange, effects);
+}
+
+static void head(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                 uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    exchange->legs[event->leg].status = event->status;
+    if (is_good(event->status)) {
+        return;
+    }
+    if (gv_exchange_is_retryable(event->status)) {
+        blame(event->leg, GV_CAUSE_STATUS, effects);
+    }
+    if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
+        /* Decode speaks already, so the prefix has been handed over: prefill's word is late. */
+        GV_ASSERT(is_side_leg(exchange, event->leg));
+        cancel_leg(exchange, event->leg, effects);
+        return;
+    }
+    exchange->last_problem = GV_PROBLEM_NONE;
+    if (gv_exchange_is_retryable(event->status) && try_again(exchange, event, now_ms, effects)) {
+        return;
+    }
+    if (is_side_leg(exchange, event->leg)) {
+        side_refused(exchange, event, effects);
+    } else if (exchange->leg_count == 2) {
+        cancel_leg(exchange, exchange->answer_leg == 0 ? 1 : 0, effects);
+    }
+}
+
+static void start_relay(struct gv_exchange *exchange, struct gv_exchange_effects *effects)
+{
+    effects->relay = true;
+    effects->relay_leg = exchange->answer_leg;
+    gv_sm_move(&exchange->sm, GV_EXCHANGE_RELAYING);
+}
+
+static void body(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                 struct gv_exchange_effects *effects)
+{
+    if (!is_side_leg(exchange, event->leg) && gv_exchange_state(exchange) == GV_EXCHANGE_WAITING) {
+        start_relay(exchange, effects);
+    }
+}
+
+static void leg_end(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                    struct gv_exchange_effects *effects)
+{
+    exchange->legs[event->leg].out = false;
+    if (is_side_leg(exchange, event->leg)) {
+        return;
+    }
+    if (gv_exchange_state(exchange) == GV_EXCHANGE_WAITING) {
+        start_relay(exchange, effects);
+    }
+    effects->finish = true;
+    end(exchange, effects);
+}
+
+static void broke(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                  uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    exchange->legs[event->leg].out = false;
+    blame(event->leg, event->cause, effects);
+    if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
+        if (!is_side_leg(exchange, event->leg)) {
+            effects->cut = true;
+            end(exchange, effects);
+        }
+        return;
+    }
+    exchange->last_problem = problem_of(exchange, event->leg, event->cause);
+    if (!try_again(exchange, event, now_ms, effects)) {
+        effects->answer = exchange->last_problem;
+        end(exchange, effects);
+    }
+}
+
+static void tick(struct gv_exchange *exchange, uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    if (is_past_deadline(exchange, now_ms)) {
+        if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
+            effects->cut = true;
+        } else {
+            effects->answer = GV_PROBLEM_UPSTREAM_TIMEOUT;
+        }
+        if (exchange->leg_count > 0 && exchange->legs[exchange->answer_leg].out) {
+            blame(exchange->answer_leg, GV_CAUSE_TIMEOUT, effects);
+        }
+        end(exchange, effects);
+    } else if (gv_exchange_state(exchange) == GV_EXCHANGE_BACKOFF) {
+        if (now_ms >= exchange->wake_at_ms) {
+            gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
+            effects->pick = true;
+        } else {
+            effects->wait = true;
+        }
+    }
+}
+
+static void dispatch_leg_event(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                               uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    GV_ASSERT(event->leg < GV_EXCHANGE_LEGS_MAX);
+    if (!exchange->legs[event->leg].out) {
+        return;
+    }
+    switch (event->kind) {
+    case GV_EXCHANGE_HEAD:
+        head(exchange, event, now_ms, effects);
+        return;
+    case GV_EXCHANGE_BODY:
+        body(exchange, event, effects);
+        return;
+    case GV_EXCHANGE_END:
+        leg_end(exchange, event, effects);
+        return;
+    case GV_EXCHANGE_BROKE:
+        broke(exchange, event, now_ms, effects);
+        return;
+    case GV_EXCHANGE_PICKED:
+    case GV_EXCHANGE_UNPICKED:
+    case GV_EXCHANGE_GONE:
+    case GV_EXCHANGE_TICK:
+        break;
+    }
+    GV_ASSERT(!"not an event of a leg");
+}
+
+void gv_exchange_step(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                      uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    check(exchange);
+    *effects = (struct gv_exchange_effects){.blame = -1};
+    if (gv_exchange_state(exchange) == GV_EXCHANGE_ENDED) {
+        return;
+    }
+    switch (event->kind) {
+    case GV_EXCHANGE_PICKED:
+        picked(exchange, event);
+        break;
+    case GV_EXCHANGE_UNPICKED:
+        unpicked(exchange, event, effects);
+        break;
+    case GV_EXCHANGE_HEAD:
+    case GV_EXCHANGE_BODY:
+    case GV_EXCHANGE_END:
+    case GV_EXCHANGE_BROKE:
+        dispatch_leg_event(exchange, event, now_ms, effects);
+        break;
+    case GV_EXCHANGE_GONE:
+        end(exchange, effects);
+        break;
+    case GV_EXCHANGE_TICK:
+        tick(exchange, now_ms, effects);
+        break;
+    }
+    check(exchange);
+}

@@ -1,0 +1,87 @@
+/* pair.c - see pair.h. */
+#include "pair.h"
+
+#include "grapevine/base/assert.h"
+#include "grapevine/http/splice.h"
+#include <inttypes.h>
+
+static enum gv_err append_host(const struct gv_pair_meeting *meeting, struct gv_buf *out)
+{
+    return gv_buf_append_format(out, "\"%s\"", meeting->host);
+}
+
+static enum gv_err append_port(const struct gv_pair_meeting *meeting, struct gv_buf *out)
+{
+    if (meeting->port < 0) {
+        return gv_buf_append_text(out, "null");
+    }
+    return gv_buf_append_format(out, "%" PRId32, meeting->port);
+}
+
+enum field {
+    FIELD_HOST = 0,
+    FIELD_PORT,
+    FIELD_ROOM,
+    FIELD_COUNT
+};
+
+static enum gv_err append_item(const struct gv_pair_meeting *meeting, enum field field, uint32_t i,
+                               struct gv_buf *out)
+{
+    switch (field) {
+    case FIELD_HOST:
+        return append_host(meeting, out);
+    case FIELD_PORT:
+        return append_port(meeting, out);
+    case FIELD_ROOM:
+        return gv_buf_append_format(out, "%" PRIu64, meeting->rooms[i] & GV_PAIR_ROOM_MASK);
+    case FIELD_COUNT:
+        break;
+    }
+    GV_ASSERT(!"a field of the meeting");
+    return GV_EINVAL;
+}
+
+/* One value, or for a batch an array with one value per item. */
+static enum gv_err append_value(const struct gv_pair_meeting *meeting, enum field field,
+                                struct gv_buf *out)
+{
+    if (meeting->batch_size == 0) {
+        return append_item(meeting, field, 0, out);
+    }
+    enum gv_err err = gv_buf_append_text(out, "[");
+    for (uint32_t i = 0; i < meeting->batch_size && err == GV_OK; i++) {
+        if (i > 0) {
+            err = gv_buf_append_text(out, ",");
+        }
+        if (err == GV_OK) {
+            err = append_item(meeting, field, i, out);
+        }
+    }
+    return err == GV_OK ? gv_buf_append_text(out, "]") : err;
+}
+
+enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *meeting,
+                         struct gv_buf *out)
+{
+    GV_ASSERT(meeting->batch_size <= GV_PAIR_BATCH_MAX);
+    static const char *const names[FIELD_COUNT] = {"bootstrap_host", "bootstrap_port",
+                                                   "bootstrap_room"};
+    struct gv_buf values[FIELD_COUNT];
+    struct gv_splice_field fields[FIELD_COUNT];
+    enum gv_err err = GV_OK;
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        gv_buf_init(&values[i], GV_MEM_EXCHANGE, (size_t)(GV_PAIR_BATCH_MAX + 1) * 264);
+    }
+    for (int i = 0; i < FIELD_COUNT && err == GV_OK; i++) {
+        err = append_value(meeting, (enum field)i, &values[i]);
+        fields[i] = (struct gv_splice_field){names[i], gv_buf_slice(&values[i])};
+    }
+    if (err == GV_OK) {
+        err = gv_splice(body, fields, FIELD_COUNT, out);
+    }
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        gv_buf_deinit(&values[i]);
+    }
+    return err;
+}

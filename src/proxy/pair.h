@@ -1,0 +1,27 @@
+/*
+ * pair.h - the body that both legs of a prefill and decode pair get.
+ *
+ * bootstrap_host, bootstrap_port and bootstrap_room tell the decode engine where the prefill engine
+ * hands over the KV cache, and under which number. They are ours alone: whatever a client sends
+ * under these names is dropped. Pure.
+ */
+#ifndef GV_PROXY_PAIR_H
+#define GV_PROXY_PAIR_H
+
+#include "grapevine/base/buf.h"
+
+#define GV_PAIR_BATCH_MAX 4096                         /* items of one request */
+#define GV_PAIR_ROOM_MASK UINT64_C(0x7FFFFFFFFFFFFFFF) /* rooms have 63 bits */
+
+struct gv_pair_meeting {
+    const char *host;      /* of the prefill worker, as in its URL, without port */
+    int32_t port;          /* its bootstrap port; -1: null */
+    const uint64_t *rooms; /* fresh random; batch_size of them, or one when that is 0 */
+    uint32_t batch_size;   /* 0: a single prompt; n: arrays of n; at most GV_PAIR_BATCH_MAX */
+};
+
+/** Append `body` with the three fields set. Errors: as gv_splice(). */
+GV_MUST_USE enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *meeting,
+                                     struct gv_buf *out);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * parts.h - what the files of one proxy share: the proxy itself, its clients, its carriers.
+ *
+ * proxy.c owns the proxy, client.c the clients, carrier.c the exchanges, local.c the calls that
+ * are answered elsewhere. Everything belongs to one loop.
+ *
+ *     proxy ---owns---> client ---owns---> carrier ---owns---> two upstreams
+ */
+#ifndef GV_PROXY_PARTS_H
+#define GV_PROXY_PARTS_H
+
+#include "access.h"
+#include "grapevine/base/list.h"
+#include "grapevine/base/prng.h"
+#include "grapevine/http/parser.h"
+#include "grapevine/net/inbox.h"
+#include "grapevine/net/listener.h"
+#include "grapevine/net/timer.h"
+#include "grapevine/proxy/dispatch.h"
+#include "line.h"
+
+#define GV_PROXY_TICK_MS 100u
+#define GV_PROXY_TEXT_KEEP_BYTES                                                                   \
+    (1024u * 1024) /* working memory larger than this is given back                                \
+                    */
+#define GV_PROXY_SCRATCH_BYTES  (8u * 1024 * 1024)
+#define GV_CLIENT_HIGH_BYTES    (256u * 1024)
+#define GV_CLIENT_LOW_BYTES     (64u * 1024)
+#define GV_CLIENT_AHEAD_BYTES   (64u * 1024) /* pipelined bytes kept while an exchange is on */
+#define GV_CLIENT_LINGER_MS     2000u        /* for an answer's last bytes to leave */
+#define GV_CLIENT_DISCARD_MS    500u         /* what comes after a refusal is read this long */
+#define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
+#define GV_REQUEST_ID_BYTES     128
+
+struct gv_client;
+struct gv_carrier;
+struct gv_ticket;
+
+struct gv_proxy {
+    struct gv_loop *loop;                 /* borrowed */
+    const struct gv_proxy_shared *shared; /* borrowed */
+    struct gv_listener *listener;         /* owned; NULL once closed */
+    struct gv_addr addr;
+    struct gv_targets *targets;       /* owned */
+    struct gv_prompt_reader *reader;  /* owned */
+    struct gv_buf text;               /* owned: the canonical prompt of the request being planned */
+    struct gv_buf scratch;            /* owned: bytes being written */
+    struct gv_inbox *inbox;           /* owned */
+    struct gv_timer *tick;            /* owned */
+    struct gv_timer *settle;          /* owned; NULL unless settling */
+    const struct gv_fleet_view *view; /* a reference; see gv_proxy_view() */
+    struct gv_list clients;           /* owned */
+    uint32_t client_count;
+    uint32_t exchange_count; /* carriers and tickets under way */
+    uint32_t ticket_count;   /* calls not yet replied to */
+    uint64_t request_count;
+    uint64_t serial; /* of the last exchange */
+    struct gv_prng prng;
+    struct gv_access access;
+    struct gv_metric *gauges[GV_ACCESS_GAUGES];
+    bool draining;
+    bool drained; /* on_drained was called */
+    bool closing;
+    bool targets_gone;
+    gv_proxy_fn on_drained;
+    void *drain_owner;
+    gv_proxy_fn on_closed;
+    void *close_owner;
+};
+
+/** The current fleet; borrowed until the next call. */
+const struct gv_fleet_view *gv_proxy_view(struct gv_proxy *proxy);
+
+/** Something ended: look whether a drain or a close is complete. May free the proxy. */
+void gv_proxy_settle_up(struct gv_proxy *proxy);
+
+/* ---- client.c ---- */
+
+enum gv_client_state {
+    GV_CLIENT_READING = 0, /* between requests, or one is arriving */
+    GV_CLIENT_BUSY,        /* its request is being answered */
+    GV_CLIENT_LEAVING,     /* answered for the last time; what comes is dropped */
+    GV_CLIENT_CLOSED       /* on_closed comes */
+};
+
+enum gv_client_route {
+    GV_ROUTE_WORKER = 0, /* an inference endpoint */
+    GV_ROUTE_PROBE,      /* /health, /liveness, /readiness */
+    GV_ROUTE_LOCAL       /* answered by admin */
+};
+
+struct gv_client {
+    struct gv_list link;        /* in proxy->clients */
+    struct gv_proxy *proxy;     /* borrowed */
+    struct gv_stream *stream;   /* owned */
+    struct gv_parser *parser;   /* owned */
+    struct gv_carrier *carrier; /* owned; NULL without */
+    struct gv_ticket *ticket;   /* borrowed; NULL without: the call we wait for */
+    struct gv_buf ahead;        /* owned: bytes of requests to come */
+    struct gv_buf body;         /* owned: of the request arriving */
+    struct gv_head head;        /* of the current request; slices live until the next one */
+    enum gv_client_state state;
+    enum gv_client_route route;
+    enum gv_endpoint endpoint;
+    enum gv_problem refusal; /* what is wrong with the head or body being parsed */
+    uint64_t since_ms;       /* of the state, or of the last progress of a body */
+    uint64_t started_us;     /* the request's last byte */
+    char request_id[GV_REQUEST_ID_BYTES];
+    bool head_seen;
+    bool complete; /* the request is here to its last byte */
+    bool paused;
+    bool in_turn; /* turn() is on the stack */
+};
+
+/** A connection was accepted. */
+void gv_client_open(struct gv_proxy *proxy, struct gv_stream *stream);
+
+/** Answer the current request ourselves; the client goes on to its next one. */
+void gv_client_answer(struct gv_client *client, enum gv_problem problem, const char *detail);
+
+/** The current request's answer has been sent whole; `close`: and said to be the last. */
+void gv_client_done(struct gv_client *client, bool close);
+
+/** The answer cannot be completed: send what is queued, then close, so that the client notices. */
+void gv_client_cut(struct gv_client *client);
+
+/** Must this connection end with the current answer? */
+bool gv_client_must_close(const struct gv_client *client);
+
+/** Close at once. */
+void gv_client_close(struct gv_client *client);
+
+void gv_client_tick(struct gv_client *client, uint64_t now_ms);
+
+/* ---- carrier.c ---- */
+
+/** Carry the client's request, which is complete; client->body is moved. May end at once. */
+void gv_carrier_start(struct gv_client *client);
+
+/** The client is gone: end everything now. Frees the carrier. */
+void gv_carrier_gone(struct gv_carrier *carrier);
+
+/** The client's queue has drained. */
+void gv_carrier_drain(struct gv_carrier *carrier);
+
+void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now_ms);
+
+/* ---- local.c ---- */
+
+/** Hand the client's request to the holder; answered later by gv_ticket_deliver(). */
+void gv_ticket_start(struct gv_client *client);
+
+/** Answer /health, /liveness and /readiness. */
+void gv_local_probe(struct gv_client *client);
+
+/** The client is gone: its ticket is nobody's. */
+void gv_ticket_forget(struct gv_ticket *ticket);
+
+/** A reply came through the inbox; on the loop. Frees the ticket. */
+void gv_ticket_deliver(struct gv_ticket *ticket);
+
+/** Send a whole answer of ours; `headers` are lines with CRLF, may be empty. */
+void gv_client_send(struct gv_client *client, uint16_t status, const char *content_type,
+                    struct gv_slice headers, struct gv_slice body);
+
+/* What travels through a proxy's inbox begins with its kind. */
+enum gv_mail_kind {
+    GV_MAIL_TICKET = 0,
+    GV_MAIL_DRAIN,
+    GV_MAIL_CLOSE
+};
+
+struct gv_mail {
+    enum gv_mail_kind kind;
+};
+
+#endif
