@@ -41,7 +41,9 @@ void gv_prompt_reader_free(struct gv_prompt_reader *reader);
 
 /**
  * Read `body` of a request to `endpoint`. The canonical prompt is written into `text` (cleared
- * first). The body needs no padding.
+ * first) and cut at text's max_bytes. The body needs no padding. Of a key that occurs twice the
+ * last one counts, as in the engines. What routing has no use for is not checked: that is the
+ * engine's.
  *
  * Errors: GV_EINVAL with `*problem` GV_PROBLEM_BAD_JSON or GV_PROBLEM_BAD_FIELD; GV_ENOMEM.
  */

@@ -16,12 +16,16 @@ struct gv_sse {
     uint64_t event_count; /* complete events so far */
     bool done;            /* an event whose data is [DONE] has ended */
     bool overflowed;      /* the current event is larger than the limit; its data is not kept */
-    bool last_was_cr;
+    bool last_was_cr;     /* a LF that follows belongs to the same line end */
+    bool line_has_bytes;  /* the current line is not blank, even where it was not kept */
+    bool has_data;        /* the current event has a data field */
+    bool past_first_line; /* a byte order mark may stand before the first line only */
 };
 
 /** One complete event; `data` borrowed for the call, empty when overflowed. */
 typedef void (*gv_sse_fn)(void *owner, struct gv_slice data);
 
+/** Allocates nothing. `max_event_bytes` limits a line and an event's data, each. */
 void gv_sse_init(struct gv_sse *sse, size_t max_event_bytes);
 void gv_sse_deinit(struct gv_sse *sse);
 
