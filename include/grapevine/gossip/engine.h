@@ -300,11 +300,11 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(operations_applied, "operations of other nodes applied")                                     \
     X(operations_duplicate, "operations that were known already")                                  \
     X(batches_sent, "batches sent")                                                                \
-    X(batches_received, "batches received") X(bytes_sent, "session bytes sent, plain")             \
-        X(bytes_received, "session bytes received, plain") X(packets_sent, "datagrams sent")       \
-            X(packets_received, "datagrams received") X(ranges_sent, "missing ranges sent")        \
-                X(snapshots_sent, "snapshots begun for peers") X(snapshots_received,               \
-                                                                 "snapshots begun here")           \
+    X(batches_received, "batches received")                                                        \
+    X(bytes_sent, "session bytes sent, plain") X(bytes_received, "session bytes received, plain")  \
+        X(packets_sent, "datagrams sent") X(packets_received, "datagrams received")                \
+            X(ranges_sent, "missing ranges sent") X(snapshots_sent, "snapshots begun for peers")   \
+                X(snapshots_received, "snapshots begun here")                                      \
                     X(repairs, "repairs started after a digest differed")                          \
                         X(probes_sent, "SWIM probes sent") X(probes_failed,                        \
                                                              "probes without an answer in time")   \

@@ -1,0 +1,458 @@
+/*
+ * dial.c - sessions: whom to connect to, which of two stays, what ends. Private, see machine.h.
+ *
+ * Between two nodes one session is enough. The smaller name connects at once, the larger one only
+ * when nothing came for a moment. When two cross, the smaller name closes one of them, alone, so
+ * that the two sides never close one each: its own outgoing one stays if both are young, else the
+ * younger one (the older one may be half dead).
+ */
+#include "gossip/machine.h"
+#include "grapevine/base/assert.h"
+#include "grapevine/base/mem.h"
+
+#define DIAL_TIMEOUT_MS  10000 /* an attempt that the shell never answered */
+#define DIAL_PATIENCE_MS 300   /* the larger name waits for the smaller */
+#define CROSSING_MS      2000  /* two sessions this close in time have crossed */
+#define SEEDS_MAX        256
+
+struct gv_session *gv_session_find(const struct gv_gossip *gossip, uint64_t id)
+{
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        if (gossip->sessions[i]->id == id) {
+            return gossip->sessions[i];
+        }
+    }
+    return NULL;
+}
+
+/** Sessions came or went, or the peer has a new life: which is its session now? */
+void gv_session_choose(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    peer->session = NULL;
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_session *at = gossip->sessions[i];
+        if (at->peer == peer && at->boot_id == peer->member.boot_id) {
+            peer->session = at;
+        }
+    }
+}
+
+/** The newest session with the life of `peer` that is known, or NULL. */
+struct gv_session *gv_session_of(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    (void)gossip;
+    return peer->session;
+}
+
+/** Is any session with `peer` open, of whatever life? */
+bool gv_session_any(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        if (gossip->sessions[i]->peer == peer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop(struct gv_gossip *gossip, struct gv_session *session)
+{
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        if (gossip->sessions[i] == session) {
+            memmove(gossip->sessions + i, gossip->sessions + i + 1,
+                    (gossip->session_count - i - 1) * sizeof(struct gv_session *));
+            gossip->session_count -= 1;
+            break;
+        }
+    }
+    gv_snapshot_session_gone(gossip, session);
+    struct gv_peer *peer = session->peer;
+    gv_session_choose(gossip, peer);
+    gv_mem_free(GV_MEM_GOSSIP, session);
+    if (gv_session_of(gossip, peer) == NULL) {
+        bool first = strcmp(gossip->self->member.name, peer->member.name) < 0;
+        uint64_t wait_ms = first ? 0 : DIAL_PATIENCE_MS;
+        if (peer->member.status >= GV_MEMBER_DEAD) {
+            wait_ms = gossip->options.reconnect_ms;
+        }
+        peer->dial_at_ms = gossip->now.now_ms + wait_ms;
+        gv_roster_changed(gossip, peer);
+    }
+}
+
+static void send_close(struct gv_gossip *gossip, uint64_t id, const char *node, const char *reason)
+{
+    struct gv_effect effect = {.kind = GV_EFFECT_CLOSE, .session = id, .reason = reason};
+    (void)gv_slice_copy_text(gv_slice_text(node), effect.node, sizeof effect.node);
+    gv_wire_effect(gossip, &effect);
+}
+
+void gv_session_close(struct gv_gossip *gossip, struct gv_session *session, const char *reason)
+{
+    send_close(gossip, session->id, session->peer->member.name, reason);
+    drop(gossip, session);
+}
+
+void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const char *reason)
+{
+    for (uint32_t i = gossip->session_count; i-- > 0;) {
+        if (i < gossip->session_count && gossip->sessions[i]->peer == peer) {
+            gv_session_close(gossip, gossip->sessions[i], reason);
+        }
+    }
+}
+
+/* ---- attempts ----------------------------------------------------------------------------------
+ */
+
+static void dial(struct gv_gossip *gossip, const struct gv_addr *addr, const char *node)
+{
+    struct gv_effect effect = {.kind = GV_EFFECT_CONNECT, .addr = *addr, .reason = ""};
+    (void)gv_slice_copy_text(gv_slice_text(node), effect.node, sizeof effect.node);
+    gv_wire_effect(gossip, &effect);
+}
+
+/* A little earlier or later than the interval, so that a cluster does not knock in step. */
+static uint64_t next_attempt(struct gv_gossip *gossip)
+{
+    uint64_t span_ms = gossip->options.reconnect_ms;
+    return gossip->now.now_ms + span_ms * 3 / 4 + gv_prng_below(&gossip->prng, span_ms / 2 + 1);
+}
+
+static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
+           gv_session_of(gossip, peer) == NULL;
+}
+
+/* A seed is tried unless whoever answered there, or a member at that address, is in session. */
+static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *seed)
+{
+    if (seed->is_self) {
+        return false;
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        if (peer == gossip->self) {
+            continue;
+        }
+        bool there = gv_addr_equal(&peer->member.gossip_addr, &seed->addr);
+        if (there || strcmp(peer->member.name, seed->node) == 0) {
+            bool covered = gv_session_of(gossip, peer) != NULL || (there && peer->dialing);
+            if (covered) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void tick_seed(struct gv_gossip *gossip, struct gv_seed *seed)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (seed->dialing && now_ms - seed->dialed_at_ms >= DIAL_TIMEOUT_MS) {
+        seed->dialing = false;
+        seed->was_tried = true;
+    }
+    if (!seed->dialing && now_ms >= seed->dial_at_ms) {
+        seed->dial_at_ms = next_attempt(gossip);
+        if (wants_seed(gossip, seed)) {
+            seed->dialing = true;
+            seed->dialed_at_ms = now_ms;
+            dial(gossip, &seed->addr, "");
+        }
+    }
+}
+
+void gv_dial_tick(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (gossip->leaving || gossip->stopped) {
+        return;
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[i];
+        if (peer->dialing && now_ms - peer->dialed_at_ms >= DIAL_TIMEOUT_MS) {
+            peer->dialing = false;
+            peer->dial_failed_at_ms = now_ms;
+        }
+        if (!peer->dialing && now_ms >= peer->dial_at_ms && wants_dial(gossip, peer)) {
+            peer->dialing = true;
+            peer->dialed_at_ms = now_ms;
+            peer->dial_at_ms = next_attempt(gossip);
+            dial(gossip, &peer->member.gossip_addr, peer->member.name);
+        }
+    }
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        tick_seed(gossip, &gossip->seeds[i]);
+    }
+}
+
+uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
+{
+    uint64_t at = GV_NEVER_MS;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        uint64_t due = peer->dialing ? peer->dialed_at_ms + DIAL_TIMEOUT_MS : peer->dial_at_ms;
+        if (due < at && (peer->dialing || wants_dial(gossip, peer))) {
+            at = due;
+        }
+    }
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        const struct gv_seed *seed = &gossip->seeds[i];
+        uint64_t due = seed->dialing ? seed->dialed_at_ms + DIAL_TIMEOUT_MS : seed->dial_at_ms;
+        if (due < at && !seed->is_self) {
+            at = due;
+        }
+    }
+    return at;
+}
+
+void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size_t count,
+                     struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    if (count > SEEDS_MAX) {
+        count = SEEDS_MAX;
+    }
+    struct gv_seed *seeds = gv_mem_new(GV_MEM_GOSSIP, (count + 1) * sizeof *seeds);
+    if (seeds == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        seeds[i] = (struct gv_seed){.addr = addrs[i], .dial_at_ms = now.now_ms};
+        if (gv_addr_equal(&addrs[i], &gossip->self->member.gossip_addr)) {
+            seeds[i].is_self = true;
+        }
+        for (uint32_t old = 0; old < gossip->seed_count; old++) {
+            if (gv_addr_equal(&gossip->seeds[old].addr, &addrs[i])) {
+                seeds[i] = gossip->seeds[old];
+            }
+        }
+    }
+    gv_mem_free(GV_MEM_GOSSIP, gossip->seeds);
+    gossip->seeds = seeds;
+    gossip->seed_count = (uint32_t)count;
+    gossip->seeds_came = true;
+    gv_dial_tick(gossip);
+}
+
+/** Somebody else bears our name at another address: connect, so that HELLO decides. */
+void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin)
+{
+    if (gossip->twin.dialing && gossip->now.now_ms - gossip->twin.dialed_at_ms < DIAL_TIMEOUT_MS) {
+        return;
+    }
+    gossip->twin = (struct gv_seed){
+        .addr = twin->gossip_addr, .dialing = true, .dialed_at_ms = gossip->now.now_ms};
+    gossip->twin_incarnation = twin->incarnation;
+    dial(gossip, &twin->gossip_addr, twin->name);
+}
+
+/* An attempt to reach `addr` has an outcome. `node`: who answered, "" nobody. */
+static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, const char *node)
+{
+    bool reached = node[0] != '\0';
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        struct gv_seed *seed = &gossip->seeds[i];
+        if (gv_addr_equal(&seed->addr, addr)) {
+            seed->dialing = false;
+            seed->was_tried = true;
+            (void)gv_slice_copy_text(gv_slice_text(node), seed->node, sizeof seed->node);
+        }
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[i];
+        if (peer->dialing && gv_addr_equal(&peer->member.gossip_addr, addr)) {
+            peer->dialing = false;
+            if (!reached) {
+                peer->dial_failed_at_ms = gossip->now.now_ms;
+            }
+        }
+    }
+    if (gossip->twin.dialing && gv_addr_equal(&gossip->twin.addr, addr)) {
+        gossip->twin.dialing = false;
+        if (strcmp(node, gossip->self->member.name) != 0) {
+            /* No twin lives there: it was an earlier start of ours. */
+            gv_roster_raise_self(gossip, gossip->twin_incarnation);
+        }
+    }
+}
+
+/* ---- opened and closed -------------------------------------------------------------------------
+ */
+
+/* Our own name answered: this very node, or a twin. */
+static void meet_own_name(struct gv_gossip *gossip, uint64_t session, bool outgoing,
+                          const struct gv_gossip_hello *hello)
+{
+    const struct gv_member *self = &gossip->self->member;
+    if (hello->boot_id == self->boot_id) {
+        for (uint32_t i = 0; outgoing && i < gossip->seed_count; i++) {
+            if (gv_addr_equal(&gossip->seeds[i].addr, &hello->dialed)) {
+                gossip->seeds[i].is_self = true;
+            }
+        }
+        send_close(gossip, session, hello->node, "own address");
+        return;
+    }
+    bool other_wins = hello->incarnation != self->incarnation
+                          ? hello->incarnation > self->incarnation
+                          : hello->boot_id > self->boot_id;
+    send_close(gossip, session, hello->node, "two nodes of one name");
+    if (other_wins) {
+        struct gv_effect effect = {
+            .kind = GV_EFFECT_CONFLICT, .addr = hello->gossip_addr, .reason = "node.conflict"};
+        memcpy(effect.node, self->name, sizeof effect.node);
+        gv_wire_effect(gossip, &effect);
+        gossip->stopped = true;
+    }
+}
+
+static struct gv_session *make_session(struct gv_gossip *gossip, uint64_t id, bool outgoing,
+                                       struct gv_peer *peer, uint64_t boot_id)
+{
+    if (gossip->session_count == gossip->session_room) {
+        uint32_t room = gossip->session_room == 0 ? 16 : gossip->session_room * 2;
+        struct gv_session **grown =
+            gv_mem_resize(GV_MEM_GOSSIP, gossip->sessions, room * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        gossip->sessions = grown;
+        gossip->session_room = room;
+    }
+    struct gv_session *session = gv_mem_new(GV_MEM_GOSSIP, sizeof *session);
+    if (session == NULL) {
+        return NULL;
+    }
+    session->id = id;
+    session->peer = peer;
+    session->boot_id = boot_id;
+    session->outgoing = outgoing;
+    session->opened_at_ms = gossip->now.now_ms;
+    session->heard_at_ms = gossip->now.now_ms;
+    gossip->sessions[gossip->session_count++] = session;
+    gv_session_choose(gossip, peer);
+    return session;
+}
+
+/* Only the smaller name closes a second session; and whoever meets a new life closes the old. */
+static void settle_crossing(struct gv_gossip *gossip, struct gv_session *fresh)
+{
+    bool decides = strcmp(gossip->self->member.name, fresh->peer->member.name) < 0;
+    struct gv_session *other = NULL;
+    uint32_t held = 0;
+    for (uint32_t i = gossip->session_count; i-- > 0;) {
+        struct gv_session *at = gossip->sessions[i];
+        if (at->peer != fresh->peer || at == fresh) {
+            continue;
+        }
+        held += 1;
+        if (at->boot_id != fresh->boot_id && fresh->boot_id == fresh->peer->member.boot_id) {
+            gv_session_close(gossip, at, "older start of the peer");
+        } else if (held >= GV_SESSIONS_PER_MEMBER_MAX) {
+            gv_session_close(gossip, at, "too many sessions with the peer");
+        } else if (at->boot_id == fresh->boot_id) {
+            other = at;
+        }
+    }
+    if (!decides || other == NULL) {
+        return;
+    }
+    bool crossed = other->outgoing != fresh->outgoing &&
+                   fresh->opened_at_ms - other->opened_at_ms <= CROSSING_MS;
+    bool keep_other = crossed && other->outgoing;
+    gv_session_close(gossip, keep_other ? fresh : other, "crossed");
+}
+
+static bool meet_peer(struct gv_gossip *gossip, struct gv_peer *peer,
+                      const struct gv_gossip_hello *hello)
+{
+    Mesh__Member record;
+    Mesh__Address addr;
+    struct gv_member member = {.boot_id = hello->boot_id,
+                               .incarnation = hello->incarnation,
+                               .gossip_addr = hello->gossip_addr};
+    memcpy(member.name, hello->node, sizeof member.name);
+    memcpy(member.http_url, hello->http_url, sizeof member.http_url);
+    memcpy(member.version, hello->version, sizeof member.version);
+    member.ready = peer->member.boot_id == hello->boot_id && peer->member.ready;
+    gv_codec_member_out(&member, "", &addr, &record);
+    gv_roster_merge(gossip, &record);
+    peer->dialing = false;
+    peer->member.last_contact_ms = gossip->now.now_ms;
+    return peer->member.incarnation != 0;
+}
+
+void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoing,
+                      const struct gv_gossip_hello *hello, struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    if (outgoing) {
+        const struct gv_addr *addr =
+            hello->dialed.family != 0 ? &hello->dialed : &hello->gossip_addr;
+        attempt_ended(gossip, addr, hello->node);
+    }
+    if (gossip->stopped) {
+        send_close(gossip, session_id, hello->node, "stopped");
+        return;
+    }
+    if (strcmp(hello->node, gossip->self->member.name) == 0) {
+        meet_own_name(gossip, session_id, outgoing, hello);
+        return;
+    }
+    if (!gv_incarnation_is_sane(gossip, hello->incarnation) || hello->incarnation == 0) {
+        gossip->counters.malformed += 1;
+        send_close(gossip, session_id, hello->node, "incarnation far ahead of the clock");
+        return;
+    }
+    struct gv_peer *peer = gv_roster_find(gossip, hello->node);
+    if (peer == NULL) {
+        peer = gv_roster_open(gossip, hello->node);
+        if (peer != NULL) {
+            peer->member.status = GV_MEMBER_LEFT; /* until meet_peer() says alive */
+        }
+    }
+    if (peer == NULL || !meet_peer(gossip, peer, hello)) {
+        send_close(gossip, session_id, hello->node, "no room for another member");
+        return;
+    }
+    struct gv_session *session = make_session(gossip, session_id, outgoing, peer, hello->boot_id);
+    if (session == NULL) {
+        send_close(gossip, session_id, hello->node, "out of memory");
+        return;
+    }
+    gv_repair_greet(gossip, session);
+    settle_crossing(gossip, session);
+    gv_roster_changed(gossip, peer);
+}
+
+void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struct gv_addr *addr,
+                      bool reset, struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    struct gv_session *session = session_id == 0 ? NULL : gv_session_find(gossip, session_id);
+    if (session == NULL) {
+        if (addr != NULL) {
+            attempt_ended(gossip, addr, "");
+        }
+        return;
+    }
+    struct gv_peer *peer = session->peer;
+    bool current = session->boot_id == peer->member.boot_id;
+    drop(gossip, session);
+    if (!current || gv_session_of(gossip, peer) != NULL || gossip->leaving || gossip->stopped) {
+        return;
+    }
+    if (reset && peer->member.status == GV_MEMBER_ALIVE && now.now_ms >= gossip->mute_until) {
+        gv_detector_doubt(gossip, peer, gossip->self->member.name);
+        gv_roster_changed(gossip, peer);
+    } else if (peer->member.status <= GV_MEMBER_SUSPECT) {
+        gv_detector_probe_now(gossip, peer);
+    }
+    gv_dial_tick(gossip);
+}

@@ -1,0 +1,40 @@
+/*
+ * limits.h - every limit of the mesh's wire and tables, in one place. Private to gossip.
+ *
+ * Checked right after unpacking (codec.c); unpacking itself runs in an arena of
+ * GV_UNPACK_BYTES_MAX, so that no message can ask for more memory than that.
+ */
+#ifndef GV_GOSSIP_LIMITS_H
+#define GV_GOSSIP_LIMITS_H
+
+#include "grapevine/gossip/engine.h"
+
+#define GV_UNPACK_BYTES_MAX   (16 * 1024 * 1024) /* memory of one unpacked message */
+#define GV_GOSSIP_URL_MAX     511                /* bytes of a worker's URL */
+#define GV_GOSSIP_KEY_MAX     279                /* bytes of "pool::model" */
+#define GV_GOSSIP_MODEL_MAX   255
+#define GV_GOSSIP_MODELS_MAX  16
+#define GV_GOSSIP_REASON_MAX  255
+#define GV_GOSSIP_RUNTIME_MAX 15
+
+#define GV_BATCH_OPERATIONS_MAX 16384 /* operations in one batch or chunk */
+#define GV_OPERATION_PRINTS_MAX 16384 /* fingerprints in one operation */
+#define GV_DICTIONARY_MAX       16384 /* keys, or workers, in one batch or chunk */
+#define GV_VECTOR_MAX           2048  /* origins known: (node, boot) */
+#define GV_STATE_MEMBERS_MAX    256   /* members in one State */
+#define GV_WORKERS_BYTES        (64 * 1024)
+#define GV_NODE_STATE_MAX       512   /* loads and opinions in one NodeState */
+#define GV_NEWS_MAX             16    /* members in one packet */
+#define GV_RECORDS_MAX          16384 /* worker records; loads and opinions per node */
+
+#define GV_RANGE_BYTES          (32 * 1024)  /* of operations in one message of a range */
+#define GV_SNAPSHOT_CHUNK_BYTES (64 * 1024)  /* of operations in one chunk */
+#define GV_PACE_BYTES           (512 * 1024) /* ranges and chunks wait while more is queued */
+
+#define GV_SESSIONS_PER_MEMBER_MAX 4
+#define GV_DIALS_MAX               4096
+
+/* A peer's incarnation may be this far ahead of our wall clock, not further. */
+#define GV_INCARNATION_AHEAD_MAX_MS (UINT64_C(24) * 3600 * 1000)
+
+#endif

@@ -1,0 +1,253 @@
+/*
+ * machine.h - what the parts of the engine share: its state, and who does what with it.
+ *
+ *     engine.c    the public calls; hands each event to the parts below, in order
+ *     wire.c      packs messages, sends them to one session or all, sends datagrams
+ *     roster.c    the members: finding, merging news, telling the store
+ *     dial.c      whom to connect to, and which of two crossing sessions stays
+ *     detector.c  SWIM with Lifeguard: probes, doubts, refutations, deaths
+ *     feed.c      operations: batches out and in, ranges, gaps
+ *     snapshot.c  whole state for joiners and laggards, as donor and as taker
+ *     repair.c    digests, vectors, readiness
+ *     records.c   workers, loads, opinions
+ *
+ * Private to gossip. One thread.
+ */
+#ifndef GV_GOSSIP_MACHINE_H
+#define GV_GOSSIP_MACHINE_H
+
+#include "gossip/codec.h"
+#include "gossip/limits.h"
+#include "gossip/oplog.h"
+#include "gossip/outbox.h"
+#include "gossip/register.h"
+#include "gossip/vector.h"
+#include "grapevine/base/prng.h"
+
+#define GV_ACCUSERS_MAX   4
+#define GV_PROBES_MAX     32
+#define GV_NEVER_MS       UINT64_MAX
+#define GV_DEEP_DIGEST_MS 60000
+
+struct gv_peer {
+    struct gv_member member;
+    struct gv_session *session;     /* borrowed: the newest with the life that is known, or NULL */
+    struct gv_sayings sayings;      /* its loads and opinions */
+    char accuser[GV_NODE_NAME_MAX]; /* who doubted or declared it, for the news */
+    uint64_t accusers[GV_ACCUSERS_MAX]; /* hashes of names */
+    uint32_t accuser_count;
+    uint32_t news_left;         /* datagrams that shall still carry its record */
+    uint64_t status_at_ms;      /* since when it has its status */
+    uint64_t dead_at_ms;        /* SUSPECT: when the doubt becomes certainty */
+    uint64_t dial_at_ms;        /* next attempt to connect */
+    uint64_t dialed_at_ms;      /* of the attempt under way */
+    uint64_t dial_failed_at_ms; /* last failure; 0 never */
+    uint64_t urgent_at_ms;      /* last urgent probe */
+    bool dialing;
+};
+
+struct gv_seed {
+    struct gv_addr addr;
+    char node[GV_NODE_NAME_MAX]; /* who answered there last */
+    uint64_t dial_at_ms, dialed_at_ms;
+    bool dialing, is_self, was_tried;
+};
+
+/* A snapshot that is being given. */
+struct gv_giving {
+    bool active;
+    uint64_t id, number;
+    uint32_t since_stamp;
+    uint8_t cursor[32];
+};
+
+struct gv_session {
+    uint64_t id;
+    struct gv_peer *peer; /* borrowed; outlives the session */
+    uint64_t boot_id;
+    uint64_t opened_at_ms, heard_at_ms;
+    uint64_t announced;              /* our log's end as told in our State */
+    uint64_t sent;                   /* our log has gone so far over this session */
+    uint64_t range_next, range_last; /* our log, asked for again; 0: nothing */
+    uint64_t expects;                /* joining: the peer's log up to here comes by snapshot */
+    size_t queued;                   /* last word of the shell */
+    size_t fresh;                    /* bytes put out since the last event */
+    struct gv_giving giving;
+    uint32_t misses, deep_misses; /* digests that differed in a row */
+    uint64_t asked_at_ms;         /* last range or repair asked of this peer */
+    uint64_t deep_asked_at_ms;
+    bool outgoing, knows_state, peer_synced, is_slow;
+};
+
+struct gv_probe {
+    struct gv_peer *peer; /* NULL: slot free */
+    uint64_t number;
+    uint64_t sent_at_ms, indirect_at_ms, fails_at_ms;
+    bool went_indirect;
+    uint32_t nacks_wanted, nacks;
+    /* a probe made for another node */
+    char asked_by[GV_NODE_NAME_MAX];
+    uint64_t asked_number;
+};
+
+/* A snapshot that is being taken. */
+struct gv_taking {
+    uint64_t session; /* 0: none */
+    uint64_t id, number;
+    uint64_t heard_at_ms;
+    uint64_t not_before_ms; /* earliest next request */
+    uint32_t since_stamp;
+    bool joining;
+    struct gv_origin *marks; /* owned: positions of the donor when it began */
+    uint32_t mark_count;
+};
+
+struct gv_gossip {
+    struct gv_gossip_options options;
+    const struct gv_gossip_store *store; /* borrowed */
+    struct gv_gossip_counters counters;
+    struct gv_prng prng;
+    struct gv_now now; /* of the event in hand */
+    struct gv_outbox outbox;
+    struct gv_arena unpacked; /* the message in hand */
+    struct gv_arena scratch;  /* the message being made */
+
+    struct gv_peer *self;   /* our own record; one of peers */
+    struct gv_peer **peers; /* owned; sorted by name */
+    uint32_t peer_count, peer_room;
+    struct gv_session **sessions; /* owned */
+    uint32_t session_count, session_room;
+    struct gv_seed *seeds; /* owned */
+    uint32_t seed_count;
+    struct gv_seed twin; /* another holder of our name, to be looked at */
+    uint64_t twin_incarnation;
+
+    struct gv_vector vector; /* other nodes' logs, and this node's own */
+    struct gv_origin *own;   /* our position in it: what is published */
+    struct gv_oplog log;
+    uint64_t flushed;       /* our log has been offered to all up to here */
+    uint64_t flushed_at_ms; /* last batch */
+    struct gv_words chunk_keys, chunk_workers;
+
+    struct gv_worker_table workers;
+    struct gv_sayings own_sayings;
+    uint64_t say_sequence;
+    uint64_t loads_sent_at_ms, loads_refresh_at_ms;
+
+    struct gv_probe probes[GV_PROBES_MAX];
+    uint64_t probe_number, probe_at_ms;
+    uint32_t *probe_order; /* owned: shuffled indexes of peers */
+    uint32_t probe_count, probe_next;
+    uint32_t health;     /* 0 good .. 7: how much we distrust ourselves */
+    uint64_t mute_until; /* we accuse nobody before */
+    int64_t wall_offset; /* wall minus engine time */
+
+    struct gv_taking taking;
+    uint64_t digest_at_ms, deep_at_ms, sweep_at_ms;
+    uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
+    bool deep_known;
+    uint64_t started_at_ms;
+    bool synced;     /* our state equals the cluster's, or we are alone, or gave up waiting */
+    bool seeds_came; /* gv_gossip_seeds() was called */
+    bool leaving, stopped;
+};
+
+/* ---- wire.c ---- */
+void gv_wire_send(struct gv_gossip *gossip, struct gv_session *session, Mesh__Message *message);
+void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
+                       const struct gv_session *except);
+void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, uint64_t before,
+                             uint64_t last);
+void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *packet,
+                    struct gv_session *over);
+void gv_wire_effect(struct gv_gossip *gossip, const struct gv_effect *effect);
+void gv_wire_log(struct gv_gossip *gossip, const char *event, const char *node);
+size_t gv_session_backlog(const struct gv_session *session);
+
+/* ---- roster.c ---- */
+struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name);
+struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name);
+void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message);
+void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
+                          enum gv_member_status status);
+void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
+void gv_roster_sweep(struct gv_gossip *gossip);
+bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation);
+uint32_t gv_roster_active(const struct gv_gossip *gossip);
+
+/* ---- dial.c ---- */
+struct gv_session *gv_session_find(const struct gv_gossip *gossip, uint64_t id);
+struct gv_session *gv_session_of(const struct gv_gossip *gossip, const struct gv_peer *peer);
+bool gv_session_any(const struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_session_choose(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_session_close(struct gv_gossip *gossip, struct gv_session *session, const char *reason);
+void gv_dial_tick(struct gv_gossip *gossip);
+uint64_t gv_dial_wake_at(const struct gv_gossip *gossip);
+void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const char *reason);
+void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin);
+
+/* ---- detector.c ---- */
+void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_session *over,
+                        const Mesh__Packet *packet);
+void gv_detector_tick(struct gv_gossip *gossip);
+uint64_t gv_detector_wake_at(const struct gv_gossip *gossip);
+void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser);
+void gv_detector_probe_now(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_detector_forget(struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_detector_announce(struct gv_gossip *gossip);
+
+/* ---- feed.c   ---- */
+void gv_feed_flush(struct gv_gossip *gossip, bool at_once);
+void gv_feed_pump(struct gv_gossip *gossip, struct gv_session *session);
+bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_session *session);
+void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_session *session,
+                        const Mesh__Batch *batch);
+void gv_feed_asked(struct gv_gossip *gossip, struct gv_session *session,
+                   const Mesh__RangeRequest *request);
+void gv_feed_ask(struct gv_gossip *gossip, struct gv_session *session, uint64_t first,
+                 uint64_t last);
+void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
+                   const struct gv_gossip_operation *operation);
+uint64_t gv_feed_wake_at(const struct gv_gossip *gossip);
+
+/* ---- snapshot.c ---- */
+void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_session *session, uint32_t since_stamp,
+                     bool joining);
+void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_session *session,
+                       const Mesh__SnapshotRequest *request);
+void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_session *session);
+enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_session *session,
+                             const Mesh__SnapshotChunk *chunk);
+void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_session *session);
+void gv_snapshot_tick(struct gv_gossip *gossip);
+uint32_t gv_snapshot_since(const struct gv_origin *origin);
+
+/* ---- repair.c ---- */
+void gv_repair_greet(struct gv_gossip *gossip, struct gv_session *session);
+void gv_repair_state(struct gv_gossip *gossip, struct gv_session *session,
+                     const Mesh__State *state);
+void gv_repair_digest(struct gv_gossip *gossip, struct gv_session *session,
+                      const Mesh__Digest *digest);
+void gv_repair_vector(struct gv_gossip *gossip, struct gv_session *session,
+                      const Mesh__Vector *vector);
+void gv_repair_tick(struct gv_gossip *gossip);
+void gv_repair_synced(struct gv_gossip *gossip);
+uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
+Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
+
+/* ---- records.c ---- */
+void gv_records_take_workers(struct gv_gossip *gossip, struct gv_session *session,
+                             const Mesh__Workers *workers);
+void gv_records_send_workers(struct gv_gossip *gossip, struct gv_session *session);
+void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_session *session,
+                                const Mesh__NodeState *state);
+void gv_records_send_own(struct gv_gossip *gossip, struct gv_session *session);
+void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_records_tick(struct gv_gossip *gossip);
+uint64_t gv_records_wake_at(const struct gv_gossip *gossip);
+uint64_t gv_records_digest(const struct gv_gossip *gossip);
+
+#endif

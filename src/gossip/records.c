@@ -1,0 +1,388 @@
+/*
+ * records.c - workers, loads and opinions on their way. Private to gossip, see machine.h.
+ *
+ * A worker record is passed on by whoever learns something new from it, so it also reaches nodes
+ * that the writer cannot. Loads and opinions go one step, from their node to everyone in session.
+ */
+#include "gossip/machine.h"
+#include "grapevine/base/assert.h"
+
+#define REFRESH_MS 1000
+
+static uint64_t expiry_ms(const struct gv_gossip *gossip)
+{
+    uint64_t keep_ms = (uint64_t)gossip->options.forget_after_s * 1000;
+    return gossip->now.wall_ms > keep_ms ? gossip->now.wall_ms - keep_ms : 0;
+}
+
+uint64_t gv_records_digest(const struct gv_gossip *gossip)
+{
+    return gv_worker_table_digest(&gossip->workers, expiry_ms(gossip));
+}
+
+/* ---- workers -----------------------------------------------------------------------------------
+ */
+
+static void send_list(struct gv_gossip *gossip, struct gv_session *to, Mesh__Worker **list,
+                      size_t count, const struct gv_session *except)
+{
+    if (count == 0) {
+        return;
+    }
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Workers workers = MESH__WORKERS__INIT;
+    workers.workers = list;
+    workers.n_workers = count;
+    message.body_case = MESH__MESSAGE__BODY_WORKERS;
+    message.workers = &workers;
+    if (to != NULL) {
+        gv_wire_send(gossip, to, &message);
+    } else {
+        gv_wire_broadcast(gossip, &message, except);
+    }
+}
+
+/** All records to one session. */
+void gv_records_send_workers(struct gv_gossip *gossip, struct gv_session *session)
+{
+    enum {
+        ROOM = 256
+    };
+    Mesh__Worker *list[ROOM];
+    size_t count = 0, bytes = 0;
+    gv_arena_reset(&gossip->scratch);
+    for (uint32_t i = 0; i < gossip->workers.count; i++) {
+        Mesh__Worker *message =
+            gv_codec_worker_out(&gossip->scratch, gv_worker_table_at(&gossip->workers, i));
+        if (message == NULL) {
+            return; /* the digest tells, later */
+        }
+        list[count++] = message;
+        bytes += mesh__worker__get_packed_size(message) + 4;
+        if (count == ROOM || bytes >= GV_WORKERS_BYTES) {
+            send_list(gossip, session, list, count, NULL);
+            gv_arena_reset(&gossip->scratch);
+            count = 0;
+            bytes = 0;
+        }
+    }
+    send_list(gossip, session, list, count, NULL);
+}
+
+/* The merged record is known to all who should know: the store, and the other sessions. */
+static void tell(struct gv_gossip *gossip, struct gv_slice url, const struct gv_session *except)
+{
+    const struct gv_gossip_worker *record = gv_worker_table_find(&gossip->workers, url);
+    GV_ASSERT(record != NULL);
+    if (gossip->store->worker_changed != NULL) {
+        gossip->store->worker_changed(gossip->store->owner, record);
+    }
+    gv_arena_reset(&gossip->scratch);
+    Mesh__Worker *message = gv_codec_worker_out(&gossip->scratch, record);
+    if (message != NULL) {
+        send_list(gossip, NULL, &message, 1, except);
+    }
+}
+
+void gv_records_take_workers(struct gv_gossip *gossip, struct gv_session *session,
+                             const Mesh__Workers *workers)
+{
+    for (size_t i = 0; i < workers->n_workers; i++) {
+        struct gv_gossip_worker record;
+        gv_codec_worker_in(workers->workers[i], &record);
+        bool ahead = record.version_ms > gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS;
+        bool expired = record.deleted && record.version_ms < expiry_ms(gossip);
+        if (ahead) {
+            gossip->counters.refused_stamps += 1;
+        } else if (!expired && gv_worker_table_put(&gossip->workers, &record) == GV_OK) {
+            tell(gossip, record.url, session);
+        }
+    }
+}
+
+enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip, const struct gv_gossip_worker *worker,
+                                 struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    struct gv_gossip_worker record = *worker;
+    const struct gv_gossip_worker *known = gv_worker_table_find(&gossip->workers, worker->url);
+    record.version_ms = now.wall_ms;
+    if (known != NULL && known->version_ms >= record.version_ms) {
+        record.version_ms = known->version_ms + 1;
+    }
+    record.origin = gv_slice_text(gossip->self->member.name);
+    enum gv_err err = gv_worker_table_put(&gossip->workers, &record);
+    if (err == GV_OK) {
+        tell(gossip, worker->url, NULL);
+    }
+    return err;
+}
+
+/* ---- loads and opinions of this node -----------------------------------------------------------
+ */
+
+static bool differs_enough(const struct gv_saying *row)
+{
+    if (row->count != row->sent_count) {
+        return true;
+    }
+    uint64_t low = row->bytes < row->sent_bytes ? row->bytes : row->sent_bytes;
+    uint64_t high = row->bytes < row->sent_bytes ? row->sent_bytes : row->bytes;
+    return high - low > row->sent_bytes / 20;
+}
+
+/* Rows [*at, ...) that are wanted, up to a message full; false: none left. */
+static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_session,
+                 Mesh__NodeState *state)
+{
+    struct gv_sayings *own = &gossip->own_sayings;
+    size_t bytes = 0;
+    state->loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof(Mesh__Load *));
+    state->healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof(Mesh__Health *));
+    if (state->loads == NULL || state->healths == NULL) {
+        return false;
+    }
+    for (; *at < own->count && state->n_loads < GV_NODE_STATE_MAX &&
+           state->n_healths < GV_NODE_STATE_MAX && bytes < GV_WORKERS_BYTES;
+         (*at)++) {
+        struct gv_saying *row = own->rows[*at];
+        bool busy = row->count > 0 || row->bytes > 0;
+        if (row->has_load && (row->load_waits || (all && busy))) {
+            Mesh__Load *load = gv_arena_take(&gossip->scratch, sizeof *load);
+            if (load == NULL) {
+                return false;
+            }
+            mesh__load__init(load);
+            load->worker = row->url;
+            load->count = row->count;
+            load->bytes = row->bytes;
+            state->loads[state->n_loads++] = load;
+            bytes += strlen(row->url) + 20;
+            if (!fresh_session) {
+                row->load_waits = false;
+                row->sent_count = row->count;
+                row->sent_bytes = row->bytes;
+            }
+        }
+        if (row->has_health && (row->health_waits || fresh_session)) {
+            Mesh__Health *health = gv_arena_take(&gossip->scratch, sizeof *health);
+            if (health == NULL) {
+                return false;
+            }
+            mesh__health__init(health);
+            health->worker = row->url;
+            health->state = row->state;
+            health->since_ms = row->since_ms;
+            health->reason = row->reason;
+            state->healths[state->n_healths++] = health;
+            bytes += strlen(row->url) + strlen(row->reason) + 20;
+            row->health_waits = row->health_waits && fresh_session;
+        }
+    }
+    return state->n_loads + state->n_healths > 0;
+}
+
+/* To one session all that is not zero; to all sessions what waits, and `all` what is not zero. */
+static void say(struct gv_gossip *gossip, struct gv_session *session, bool all)
+{
+    uint32_t at = 0;
+    while (at < gossip->own_sayings.count) {
+        Mesh__Message message = MESH__MESSAGE__INIT;
+        Mesh__NodeState state = MESH__NODE_STATE__INIT;
+        gv_arena_reset(&gossip->scratch);
+        if (!fill(gossip, &at, all, session != NULL, &state)) {
+            return;
+        }
+        gossip->say_sequence += 1;
+        state.sequence = gossip->say_sequence;
+        message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+        message.node_state = &state;
+        if (session != NULL) {
+            gv_wire_send(gossip, session, &message);
+        } else {
+            gv_wire_broadcast(gossip, &message, NULL);
+        }
+    }
+}
+
+void gv_records_send_own(struct gv_gossip *gossip, struct gv_session *session)
+{
+    say(gossip, session, true);
+}
+
+static bool has_waiting(const struct gv_gossip *gossip, bool *busy)
+{
+    bool waiting = false;
+    *busy = false;
+    for (uint32_t i = 0; i < gossip->own_sayings.count; i++) {
+        const struct gv_saying *row = gossip->own_sayings.rows[i];
+        waiting = waiting || row->load_waits || row->health_waits;
+        *busy = *busy || row->count > 0 || row->bytes > 0;
+    }
+    return waiting;
+}
+
+void gv_records_tick(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    bool busy;
+    bool waiting = has_waiting(gossip, &busy);
+    bool refresh = busy && now_ms >= gossip->loads_refresh_at_ms;
+    bool due = now_ms >= gossip->loads_sent_at_ms + gossip->options.load_interval_ms;
+    if (refresh || (waiting && due)) {
+        if (refresh) {
+            gossip->loads_refresh_at_ms = now_ms + REFRESH_MS;
+        }
+        gossip->loads_sent_at_ms = now_ms;
+        say(gossip, NULL, refresh);
+    }
+    gv_worker_table_expire(&gossip->workers, expiry_ms(gossip));
+}
+
+uint64_t gv_records_wake_at(const struct gv_gossip *gossip)
+{
+    bool busy;
+    uint64_t at = GV_NEVER_MS;
+    if (has_waiting(gossip, &busy)) {
+        at = gossip->loads_sent_at_ms + gossip->options.load_interval_ms;
+    }
+    if (busy && gossip->loads_refresh_at_ms < at) {
+        at = gossip->loads_refresh_at_ms;
+    }
+    return at;
+}
+
+void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *load,
+                        struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    struct gv_saying *row = gv_sayings_open(&gossip->own_sayings, load->worker);
+    if (row == NULL) {
+        return;
+    }
+    row->has_load = true;
+    row->count = load->count;
+    row->bytes = load->bytes;
+    row->load_waits = differs_enough(row);
+    if (row->load_waits &&
+        now.now_ms >= gossip->loads_sent_at_ms + gossip->options.load_interval_ms) {
+        gv_records_tick(gossip);
+    }
+}
+
+void gv_gossip_set_health(struct gv_gossip *gossip, const struct gv_gossip_health *health,
+                          struct gv_now now)
+{
+    gossip->now = now;
+    gv_outbox_begin(&gossip->outbox);
+    struct gv_saying *row = gv_sayings_open(&gossip->own_sayings, health->worker);
+    if (row == NULL) {
+        return;
+    }
+    bool same = row->has_health && row->state == health->state &&
+                row->since_ms == health->since_ms && gv_slice_is(health->reason, row->reason);
+    row->has_health = true;
+    row->state = health->state;
+    row->since_ms = health->since_ms;
+    (void)gv_slice_copy_text(health->reason, row->reason, sizeof row->reason);
+    row->health_waits = row->health_waits || !same;
+    if (row->health_waits) {
+        gossip->loads_sent_at_ms = 0; /* opinions do not wait */
+        gv_records_tick(gossip);
+    }
+}
+
+/* ---- of other nodes ----------------------------------------------------------------------------
+ */
+
+static void tell_load(struct gv_gossip *gossip, const struct gv_peer *peer,
+                      const struct gv_saying *row)
+{
+    struct gv_gossip_load load = {
+        .worker = gv_slice_text(row->url), .count = row->count, .bytes = row->bytes};
+    if (gossip->store->load_changed != NULL) {
+        gossip->store->load_changed(gossip->store->owner, peer->member.name, &load);
+    }
+}
+
+static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
+                        const struct gv_saying *row)
+{
+    struct gv_gossip_health health = {.worker = gv_slice_text(row->url),
+                                      .state = row->state,
+                                      .since_ms = row->since_ms,
+                                      .reason = gv_slice_text(row->reason)};
+    if (gossip->store->health_changed != NULL) {
+        gossip->store->health_changed(gossip->store->owner, peer->member.name, &health);
+    }
+}
+
+static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Load *load,
+                      uint64_t sequence)
+{
+    struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(load->worker));
+    if (row == NULL || sequence <= row->load_sequence) {
+        return;
+    }
+    bool same = row->has_load && row->count == load->count && row->bytes == load->bytes;
+    row->load_sequence = sequence;
+    row->has_load = true;
+    row->count = load->count;
+    row->bytes = load->bytes;
+    if (!same) {
+        tell_load(gossip, peer, row);
+    }
+}
+
+static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Health *health,
+                        uint64_t sequence)
+{
+    struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(health->worker));
+    if (row == NULL || sequence <= row->health_sequence) {
+        return;
+    }
+    row->health_sequence = sequence;
+    row->has_health = true;
+    row->state = (uint8_t)health->state;
+    row->since_ms = health->since_ms;
+    (void)gv_slice_copy_text(gv_slice_text(health->reason), row->reason, sizeof row->reason);
+    tell_health(gossip, peer, row);
+}
+
+void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_session *session,
+                                const Mesh__NodeState *state)
+{
+    struct gv_peer *peer = session->peer;
+    if (session->boot_id != peer->member.boot_id || peer->member.status >= GV_MEMBER_DEAD) {
+        return; /* of a former life, or of one that others declared dead: it will say it again */
+    }
+    for (size_t i = 0; i < state->n_loads; i++) {
+        take_load(gossip, peer, state->loads[i], state->sequence);
+    }
+    for (size_t i = 0; i < state->n_healths; i++) {
+        take_health(gossip, peer, state->healths[i], state->sequence);
+    }
+}
+
+/** The node is gone: what it said goes too. */
+void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    for (uint32_t i = 0; i < peer->sayings.count; i++) {
+        struct gv_saying *row = peer->sayings.rows[i];
+        row->count = 0;
+        row->bytes = 0;
+        row->state = 0;
+        row->since_ms = 0;
+        row->reason[0] = '\0';
+        if (row->has_load) {
+            tell_load(gossip, peer, row);
+        }
+        if (row->has_health) {
+            tell_health(gossip, peer, row);
+        }
+    }
+    gv_sayings_deinit(&peer->sayings);
+    gv_sayings_init(&peer->sayings);
+}

@@ -1,0 +1,281 @@
+/*
+ * register.c - see register.h.
+ */
+#include "gossip/register.h"
+
+#include "gossip/limits.h"
+#include "grapevine/base/assert.h"
+#include "grapevine/base/map.h"
+#include "grapevine/base/mem.h"
+
+struct gv_worker_entry {
+    struct gv_gossip_worker record; /* slices point into text */
+    uint64_t hash;
+    char text[];
+};
+
+/* Bytes of text compared as unsigned, shorter first. */
+static int compare(struct gv_slice a, struct gv_slice b)
+{
+    size_t shared = a.len < b.len ? a.len : b.len;
+    int order = shared == 0 ? 0 : memcmp(a.data, b.data, shared);
+    if (order != 0) {
+        return order;
+    }
+    return a.len < b.len ? -1 : a.len > b.len ? 1 : 0;
+}
+
+void gv_worker_table_init(struct gv_worker_table *table)
+{
+    *table = (struct gv_worker_table){0};
+}
+
+void gv_worker_table_deinit(struct gv_worker_table *table)
+{
+    for (uint32_t i = 0; i < table->count; i++) {
+        gv_mem_free(GV_MEM_GOSSIP, table->entries[i]);
+    }
+    gv_mem_free(GV_MEM_GOSSIP, table->entries);
+    *table = (struct gv_worker_table){0};
+}
+
+const struct gv_gossip_worker *gv_worker_table_at(const struct gv_worker_table *table, uint32_t i)
+{
+    GV_ASSERT(i < table->count);
+    return &table->entries[i]->record;
+}
+
+static uint32_t place(const struct gv_worker_table *table, struct gv_slice url, bool *found)
+{
+    uint32_t low = 0, high = table->count;
+    *found = false;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = compare(table->entries[middle]->record.url, url);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+const struct gv_gossip_worker *gv_worker_table_find(const struct gv_worker_table *table,
+                                                    struct gv_slice url)
+{
+    bool found;
+    uint32_t at = place(table, url, &found);
+    return found ? &table->entries[at]->record : NULL;
+}
+
+static bool fits(const struct gv_gossip_worker *worker)
+{
+    if (worker->url.len == 0 || worker->url.len > GV_GOSSIP_URL_MAX || worker->origin.len == 0 ||
+        worker->origin.len >= GV_NODE_NAME_MAX || worker->runtime.len > GV_GOSSIP_RUNTIME_MAX ||
+        worker->model_count > GV_GOSSIP_MODELS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < worker->model_count; i++) {
+        if (worker->models[i].len == 0 || worker->models[i].len > GV_GOSSIP_MODEL_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Copy a text behind the entry and return where it is. */
+static struct gv_slice keep(char *text, size_t *used, struct gv_slice slice)
+{
+    char *at = text + *used;
+    if (slice.len > 0) {
+        memcpy(at, slice.data, slice.len);
+    }
+    *used += slice.len;
+    return gv_slice_of(at, slice.len);
+}
+
+static uint64_t hash_of(const struct gv_gossip_worker *worker)
+{
+    uint64_t secret[2] = {worker->version_ms, 0x776f726b6572};
+    uint64_t hash = gv_siphash(secret, worker->url);
+    secret[1] = hash;
+    return gv_siphash(secret, worker->origin);
+}
+
+static struct gv_worker_entry *copy(const struct gv_gossip_worker *worker)
+{
+    size_t bytes = worker->url.len + worker->origin.len + worker->runtime.len;
+    for (uint32_t i = 0; i < worker->model_count; i++) {
+        bytes += worker->models[i].len;
+    }
+    struct gv_worker_entry *entry = gv_mem_new(GV_MEM_GOSSIP, sizeof *entry + bytes + 1);
+    if (entry == NULL) {
+        return NULL;
+    }
+    size_t used = 0;
+    entry->record = *worker;
+    entry->record.url = keep(entry->text, &used, worker->url);
+    entry->record.origin = keep(entry->text, &used, worker->origin);
+    entry->record.runtime = keep(entry->text, &used, worker->runtime);
+    for (uint32_t i = 0; i < worker->model_count; i++) {
+        entry->record.models[i] = keep(entry->text, &used, worker->models[i]);
+    }
+    entry->hash = hash_of(worker);
+    return entry;
+}
+
+static bool is_newer(const struct gv_gossip_worker *a, const struct gv_gossip_worker *b)
+{
+    if (a->version_ms != b->version_ms) {
+        return a->version_ms > b->version_ms;
+    }
+    return compare(a->origin, b->origin) > 0;
+}
+
+enum gv_err gv_worker_table_put(struct gv_worker_table *table,
+                                const struct gv_gossip_worker *worker)
+{
+    if (!fits(worker)) {
+        return GV_EINVAL;
+    }
+    bool found;
+    uint32_t at = place(table, worker->url, &found);
+    if (found && !is_newer(worker, &table->entries[at]->record)) {
+        return GV_ESTALE;
+    }
+    if (!found && table->count == GV_RECORDS_MAX) {
+        return GV_EFULL;
+    }
+    if (!found && table->count == table->room) {
+        uint32_t room = table->room == 0 ? 16 : table->room * 2;
+        struct gv_worker_entry **grown =
+            gv_mem_resize(GV_MEM_GOSSIP, table->entries, room * sizeof *grown);
+        if (grown == NULL) {
+            return GV_ENOMEM;
+        }
+        table->entries = grown;
+        table->room = room;
+    }
+    struct gv_worker_entry *entry = copy(worker);
+    if (entry == NULL) {
+        return GV_ENOMEM;
+    }
+    if (found) {
+        gv_mem_free(GV_MEM_GOSSIP, table->entries[at]);
+    } else {
+        memmove(table->entries + at + 1, table->entries + at,
+                (table->count - at) * sizeof(struct gv_worker_entry *));
+        table->count += 1;
+    }
+    table->entries[at] = entry;
+    return GV_OK;
+}
+
+static bool is_expired(const struct gv_worker_entry *entry, uint64_t before_ms)
+{
+    return entry->record.deleted && entry->record.version_ms < before_ms;
+}
+
+void gv_worker_table_expire(struct gv_worker_table *table, uint64_t before_ms)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        if (is_expired(table->entries[i], before_ms)) {
+            gv_mem_free(GV_MEM_GOSSIP, table->entries[i]);
+        } else {
+            table->entries[kept++] = table->entries[i];
+        }
+    }
+    table->count = kept;
+}
+
+uint64_t gv_worker_table_digest(const struct gv_worker_table *table, uint64_t before_ms)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        if (!is_expired(table->entries[i], before_ms)) {
+            sum += table->entries[i]->hash;
+        }
+    }
+    return sum;
+}
+
+/* ---- sayings -----------------------------------------------------------------------------------
+ */
+
+void gv_sayings_init(struct gv_sayings *sayings)
+{
+    *sayings = (struct gv_sayings){0};
+}
+
+void gv_sayings_deinit(struct gv_sayings *sayings)
+{
+    for (uint32_t i = 0; i < sayings->count; i++) {
+        gv_mem_free(GV_MEM_GOSSIP, sayings->rows[i]->url);
+        gv_mem_free(GV_MEM_GOSSIP, sayings->rows[i]);
+    }
+    gv_mem_free(GV_MEM_GOSSIP, sayings->rows);
+    *sayings = (struct gv_sayings){0};
+}
+
+static struct gv_saying *make_row(struct gv_slice url)
+{
+    struct gv_saying *row = gv_mem_new(GV_MEM_GOSSIP, sizeof *row);
+    if (row == NULL) {
+        return NULL;
+    }
+    row->url = gv_mem_new(GV_MEM_GOSSIP, url.len + 1);
+    if (row->url == NULL) {
+        gv_mem_free(GV_MEM_GOSSIP, row);
+        return NULL;
+    }
+    memcpy(row->url, url.data, url.len);
+    return row;
+}
+
+struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice url)
+{
+    if (url.len == 0 || url.len > GV_GOSSIP_URL_MAX) {
+        return NULL;
+    }
+    uint32_t low = 0, high = sayings->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = compare(gv_slice_text(sayings->rows[middle]->url), url);
+        if (order == 0) {
+            return sayings->rows[middle];
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (sayings->count == GV_RECORDS_MAX) {
+        return NULL;
+    }
+    if (sayings->count == sayings->room) {
+        uint32_t room = sayings->room == 0 ? 8 : sayings->room * 2;
+        struct gv_saying **grown =
+            gv_mem_resize(GV_MEM_GOSSIP, sayings->rows, room * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        sayings->rows = grown;
+        sayings->room = room;
+    }
+    struct gv_saying *row = make_row(url);
+    if (row == NULL) {
+        return NULL;
+    }
+    memmove(sayings->rows + low + 1, sayings->rows + low,
+            (sayings->count - low) * sizeof(struct gv_saying *));
+    sayings->rows[low] = row;
+    sayings->count += 1;
+    return row;
+}

@@ -1,0 +1,409 @@
+/*
+ * repair.c - do we all stand at the same place? Greetings, digests, vectors, readiness. Private.
+ *
+ * A new session starts with State both ways: who is there, and how far each is in every log. Once
+ * a second a digest goes to every session; when it differs twice in a row, one peer at a time is
+ * asked for its vector. What is missing of a log whose node is in session comes by range from that
+ * node; of any other log, by snapshot from whoever has more.
+ */
+#include "gossip/machine.h"
+#include "grapevine/base/assert.h"
+
+#define MISSES_BEFORE_REPAIR 2
+#define SWEEP_MS             5000
+#define DEEP_SPACING_MS      600000 /* deep repairs asked of one peer */
+
+/** All positions above 0 as messages in the scratch arena; NULL: no memory. */
+Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
+{
+    const struct gv_vector *vector = &gossip->vector;
+    Mesh__Position **list =
+        gv_arena_take(&gossip->scratch, (vector->count + 1) * sizeof(Mesh__Position *));
+    size_t used = 0;
+    for (uint32_t i = 0; list != NULL && i < vector->count; i++) {
+        struct gv_origin *origin = vector->origins[i];
+        if (origin->applied == 0 || origin->forgotten) {
+            continue;
+        }
+        Mesh__Position *position = gv_arena_take(&gossip->scratch, sizeof *position);
+        if (position == NULL) {
+            return NULL;
+        }
+        mesh__position__init(position);
+        position->node = origin->name;
+        position->boot_id = origin->boot_id;
+        position->applied = origin->applied;
+        position->stamp = origin->stamp;
+        list[used++] = position;
+    }
+    *count = used;
+    return list;
+}
+
+/* ---- greeting ----------------------------------------------------------------------------------
+ */
+
+static void send_more_members(struct gv_gossip *gossip, struct gv_session *session, uint32_t from)
+{
+    for (uint32_t i = from; i < gossip->peer_count; i++) {
+        Mesh__Message message = MESH__MESSAGE__INIT;
+        Mesh__Member member;
+        Mesh__Address addr;
+        gv_codec_member_out(&gossip->peers[i]->member, gossip->peers[i]->accuser, &addr, &member);
+        message.body_case = MESH__MESSAGE__BODY_MEMBER;
+        message.member = &member;
+        gv_wire_send(gossip, session, &message);
+    }
+}
+
+/** The first words on a new session. */
+void gv_repair_greet(struct gv_gossip *gossip, struct gv_session *session)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__State state = MESH__STATE__INIT;
+    gv_arena_reset(&gossip->scratch);
+    uint32_t count =
+        gossip->peer_count < GV_STATE_MEMBERS_MAX ? gossip->peer_count : GV_STATE_MEMBERS_MAX;
+    Mesh__Member **members = gv_arena_take(&gossip->scratch, count * sizeof *members);
+    Mesh__Member *records = gv_arena_take(&gossip->scratch, count * sizeof *records);
+    Mesh__Address *addrs = gv_arena_take(&gossip->scratch, count * sizeof *addrs);
+    state.positions = gv_repair_positions(gossip, &state.n_positions);
+    if (members == NULL || records == NULL || addrs == NULL || state.positions == NULL) {
+        return; /* the peer closes a session that never greets; nothing else is lost */
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        gv_codec_member_out(&gossip->peers[i]->member, gossip->peers[i]->accuser, &addrs[i],
+                            &records[i]);
+        members[i] = &records[i];
+    }
+    state.synced = gossip->synced;
+    session->announced = gossip->flushed;
+    state.published = session->announced;
+    state.members = members;
+    state.n_members = count;
+    message.body_case = MESH__MESSAGE__BODY_STATE;
+    message.state = &state;
+    gv_wire_send(gossip, session, &message);
+    send_more_members(gossip, session, count);
+    gv_records_send_workers(gossip, session);
+    gv_records_send_own(gossip, session);
+}
+
+/* Is somebody in session who runs under this very boot? Then its own digests tell of gaps. */
+static bool comes_directly(const struct gv_gossip *gossip, const char *name, uint64_t boot_id)
+{
+    const struct gv_peer *peer = gv_roster_find(gossip, name);
+    if (peer == NULL || peer->member.boot_id != boot_id) {
+        return false;
+    }
+    return peer == gossip->self || gv_session_of(gossip, peer) != NULL;
+}
+
+/* Does the peer have more of a log that we cannot have first hand? *since: from which stamp on. */
+static bool lacks(struct gv_gossip *gossip, Mesh__Position *const *positions, size_t count,
+                  bool only_gone, uint32_t *since)
+{
+    bool lacking = false;
+    *since = UINT32_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const Mesh__Position *at = positions[i];
+        const struct gv_origin *origin = gv_vector_find(&gossip->vector, at->node, at->boot_id);
+        uint64_t applied = origin == NULL ? 0 : origin->applied;
+        if (at->applied <= applied || (origin != NULL && origin->forgotten) ||
+            comes_directly(gossip, at->node, at->boot_id)) {
+            continue;
+        }
+        const struct gv_peer *peer = gv_roster_find(gossip, at->node);
+        if (only_gone && peer != NULL && peer->member.boot_id == at->boot_id &&
+            peer->member.status <= GV_MEMBER_SUSPECT) {
+            continue; /* it will be in session soon */
+        }
+        uint32_t stamp = gv_snapshot_since(origin);
+        *since = stamp < *since ? stamp : *since;
+        lacking = true;
+    }
+    return lacking;
+}
+
+static void note_own_position(struct gv_gossip *gossip, struct gv_session *session,
+                              const Mesh__State *state)
+{
+    session->sent = 0;
+    if (!state->synced) {
+        session->sent = session->announced; /* it takes a snapshot for what is older */
+        return;
+    }
+    for (size_t i = 0; i < state->n_positions; i++) {
+        const Mesh__Position *at = state->positions[i];
+        if (at->boot_id == gossip->self->member.boot_id &&
+            strcmp(at->node, gossip->self->member.name) == 0) {
+            session->sent = at->applied < gossip->flushed ? at->applied : gossip->flushed;
+        }
+    }
+}
+
+void gv_repair_state(struct gv_gossip *gossip, struct gv_session *session, const Mesh__State *state)
+{
+    uint64_t id = session->id;
+    session->knows_state = true;
+    session->peer_synced = state->synced;
+    session->expects = gossip->synced ? 0 : state->published;
+    note_own_position(gossip, session, state);
+    for (size_t i = 0; i < state->n_members; i++) {
+        gv_roster_merge(gossip, state->members[i]);
+    }
+    session = gv_session_find(gossip, id);
+    if (session == NULL) {
+        return; /* the news of a member ended it */
+    }
+    uint32_t since;
+    if (gossip->synced && lacks(gossip, state->positions, state->n_positions, true, &since)) {
+        gv_snapshot_ask(gossip, session, since, false);
+    }
+    gv_feed_pump(gossip, session);
+}
+
+/* ---- readiness ---------------------------------------------------------------------------------
+ */
+
+static void send_digests(struct gv_gossip *gossip, bool deep);
+
+/** We have what there is to have; say so to those who wait for a donor. */
+void gv_repair_synced(struct gv_gossip *gossip)
+{
+    if (gossip->synced) {
+        return;
+    }
+    gossip->synced = true;
+    struct gv_effect effect = {.kind = GV_EFFECT_READY, .reason = "node.synced"};
+    memcpy(effect.node, gossip->self->member.name, sizeof effect.node);
+    gv_wire_effect(gossip, &effect);
+    send_digests(gossip, false);
+}
+
+/* Nobody to wait for: no seed but ourselves, and no member known. */
+static bool is_alone(const struct gv_gossip *gossip)
+{
+    if (gossip->peer_count > 1 || (gossip->options.expects_seeds && !gossip->seeds_came)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        if (!gossip->seeds[i].is_self) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All who are there have just started too, and we are the first of them by name. */
+static bool leads_newcomers(const struct gv_gossip *gossip)
+{
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        const struct gv_seed *seed = &gossip->seeds[i];
+        if (!seed->is_self && !seed->was_tried) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        if (peer == gossip->self || peer->member.status >= GV_MEMBER_DEAD) {
+            continue;
+        }
+        const struct gv_session *session = gv_session_of(gossip, peer);
+        if (session == NULL || !session->knows_state || session->peer_synced ||
+            strcmp(peer->member.name, gossip->self->member.name) < 0) {
+            return false;
+        }
+    }
+    return gossip->session_count > 0;
+}
+
+static void try_to_sync(struct gv_gossip *gossip)
+{
+    if (gossip->synced || gossip->leaving || gossip->stopped) {
+        return;
+    }
+    if (gossip->now.now_ms >= gossip->started_at_ms + gossip->options.sync_timeout_ms ||
+        is_alone(gossip) || leads_newcomers(gossip)) {
+        gv_repair_synced(gossip);
+        return;
+    }
+    uint32_t start = gossip->session_count == 0
+                         ? 0
+                         : (uint32_t)gv_prng_below(&gossip->prng, gossip->session_count);
+    for (uint32_t i = 0; i < gossip->session_count && gossip->taking.session == 0; i++) {
+        struct gv_session *session = gossip->sessions[(start + i) % gossip->session_count];
+        if (session->knows_state && session->peer_synced) {
+            gv_snapshot_ask(gossip, session, 0, true);
+        }
+    }
+}
+
+/* ---- digests -----------------------------------------------------------------------------------
+ */
+
+static uint64_t read_half(const uint8_t digest[16], uint32_t half)
+{
+    uint64_t value = 0;
+    for (uint32_t byte = 0; byte < 8; byte++) {
+        value |= (uint64_t)digest[half * 8 + byte] << (8 * byte);
+    }
+    return value;
+}
+
+/* The digest of the live sets, made again only when a log has moved. */
+static const uint8_t *deep_digest(struct gv_gossip *gossip, const uint8_t of[16])
+{
+    if (!gossip->deep_known || memcmp(gossip->deep_of, of, 16) != 0) {
+        gossip->store->deep_digest(gossip->store->owner, gossip->deep);
+        memcpy(gossip->deep_of, of, 16);
+        gossip->deep_known = true;
+    }
+    return gossip->deep;
+}
+
+static void send_digests(struct gv_gossip *gossip, bool deep)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Digest digest = MESH__DIGEST__INIT;
+    uint8_t positions[16], live[16];
+    if (gossip->session_count == 0) {
+        return;
+    }
+    gv_vector_digest(&gossip->vector, positions);
+    digest.positions_lo = read_half(positions, 0);
+    digest.positions_hi = read_half(positions, 1);
+    digest.workers = gv_records_digest(gossip);
+    digest.synced = gossip->synced;
+    if (deep) {
+        gossip->deep_known = false; /* made anew, whatever was thought before */
+        memcpy(live, deep_digest(gossip, positions), 16);
+        digest.deep.data = live;
+        digest.deep.len = 16;
+    }
+    message.body_case = MESH__MESSAGE__BODY_DIGEST;
+    message.digest = &digest;
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_session *session = gossip->sessions[i];
+        if (session->knows_state) {
+            digest.sent = session->sent;
+            gv_wire_send(gossip, session, &message);
+        }
+    }
+}
+
+static void send_vector(struct gv_gossip *gossip, struct gv_session *session, bool is_answer)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Vector vector = MESH__VECTOR__INIT;
+    gv_arena_reset(&gossip->scratch);
+    vector.positions = gv_repair_positions(gossip, &vector.n_positions);
+    vector.answer = is_answer;
+    if (vector.positions == NULL) {
+        return;
+    }
+    message.body_case = MESH__MESSAGE__BODY_VECTOR;
+    message.vector = &vector;
+    gv_wire_send(gossip, session, &message);
+}
+
+/* The peer says how far its own log has gone to us: anything less here is a loss. */
+static void check_gap(struct gv_gossip *gossip, struct gv_session *session, uint64_t sent)
+{
+    const struct gv_origin *origin =
+        gv_vector_find(&gossip->vector, session->peer->member.name, session->boot_id);
+    uint64_t applied = origin == NULL ? 0 : origin->applied;
+    if (sent > applied && gossip->taking.session == 0 && gossip->synced) {
+        gv_feed_ask(gossip, session, applied + 1, sent);
+    }
+}
+
+static void compare_deep(struct gv_gossip *gossip, struct gv_session *session,
+                         const Mesh__Digest *digest, const uint8_t positions[16])
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (memcmp(deep_digest(gossip, positions), digest->deep.data, 16) == 0) {
+        session->deep_misses = 0;
+        return;
+    }
+    session->deep_misses += 1;
+    bool rested =
+        session->deep_asked_at_ms == 0 || now_ms >= session->deep_asked_at_ms + DEEP_SPACING_MS;
+    if (session->deep_misses >= MISSES_BEFORE_REPAIR && rested) {
+        session->deep_asked_at_ms = now_ms;
+        gossip->counters.repairs += 1;
+        gv_snapshot_ask(gossip, session, 0, false);
+    }
+}
+
+void gv_repair_digest(struct gv_gossip *gossip, struct gv_session *session,
+                      const Mesh__Digest *digest)
+{
+    session->peer_synced = digest->synced;
+    check_gap(gossip, session, digest->sent);
+    uint8_t positions[16];
+    gv_vector_digest(&gossip->vector, positions);
+    bool same = digest->positions_lo == read_half(positions, 0) &&
+                digest->positions_hi == read_half(positions, 1);
+    bool same_workers = digest->workers == gv_records_digest(gossip);
+    if (same && digest->deep.len == 16) {
+        compare_deep(gossip, session, digest, positions);
+    }
+    if (same && same_workers) {
+        session->misses = 0;
+        return;
+    }
+    session->misses += 1;
+    if (session->misses < MISSES_BEFORE_REPAIR) {
+        return;
+    }
+    session->misses = 0;
+    gossip->counters.repairs += 1;
+    if (!same_workers) {
+        gv_records_send_workers(gossip, session);
+    }
+    if (!same) {
+        send_vector(gossip, session, false);
+    }
+}
+
+void gv_repair_vector(struct gv_gossip *gossip, struct gv_session *session,
+                      const Mesh__Vector *vector)
+{
+    uint32_t since;
+    if (gossip->synced && lacks(gossip, vector->positions, vector->n_positions, false, &since)) {
+        gv_snapshot_ask(gossip, session, since, false);
+    }
+    if (!vector->answer) {
+        send_vector(gossip, session, true);
+    }
+}
+
+void gv_repair_tick(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    try_to_sync(gossip);
+    if (gossip->leaving || gossip->stopped) {
+        return;
+    }
+    if (now_ms >= gossip->digest_at_ms) {
+        gossip->digest_at_ms = now_ms + gossip->options.digest_interval_ms;
+        bool deep = now_ms >= gossip->deep_at_ms;
+        if (deep) {
+            gossip->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
+        }
+        send_digests(gossip, deep);
+    }
+    if (now_ms >= gossip->sweep_at_ms) {
+        gossip->sweep_at_ms = now_ms + SWEEP_MS;
+        gv_roster_sweep(gossip);
+    }
+}
+
+uint64_t gv_repair_wake_at(const struct gv_gossip *gossip)
+{
+    uint64_t at =
+        gossip->digest_at_ms < gossip->sweep_at_ms ? gossip->digest_at_ms : gossip->sweep_at_ms;
+    uint64_t sync_ms = gossip->started_at_ms + gossip->options.sync_timeout_ms;
+    return !gossip->synced && sync_ms < at ? sync_ms : at;
+}

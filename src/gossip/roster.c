@@ -1,0 +1,319 @@
+/*
+ * roster.c - the members known here, this node among them. Private to gossip, see machine.h.
+ */
+#include "gossip/machine.h"
+#include "gossip/member.h"
+#include "grapevine/base/assert.h"
+#include "grapevine/base/mem.h"
+
+/* Index of `name`, or where it belongs. */
+static uint32_t place(const struct gv_gossip *gossip, const char *name, bool *found)
+{
+    uint32_t low = 0, high = gossip->peer_count;
+    *found = false;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = strcmp(gossip->peers[middle]->member.name, name);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name)
+{
+    bool found;
+    uint32_t at = place(gossip, name, &found);
+    return found ? gossip->peers[at] : NULL;
+}
+
+struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
+{
+    bool found;
+    uint32_t at = place(gossip, name, &found);
+    if (found) {
+        return gossip->peers[at];
+    }
+    if (gossip->peer_count >= gossip->options.member_max) {
+        return NULL;
+    }
+    if (gossip->peer_count == gossip->peer_room) {
+        uint32_t room = gossip->peer_room == 0 ? 16 : gossip->peer_room * 2;
+        struct gv_peer **grown = gv_mem_resize(GV_MEM_GOSSIP, gossip->peers, room * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        gossip->peers = grown;
+        gossip->peer_room = room;
+    }
+    struct gv_peer *peer = gv_mem_new(GV_MEM_GOSSIP, sizeof *peer);
+    if (peer == NULL) {
+        return NULL;
+    }
+    (void)gv_slice_copy_text(gv_slice_text(name), peer->member.name, sizeof peer->member.name);
+    gv_sayings_init(&peer->sayings);
+    memmove(gossip->peers + at + 1, gossip->peers + at,
+            (gossip->peer_count - at) * sizeof(struct gv_peer *));
+    gossip->peers[at] = peer;
+    gossip->peer_count += 1;
+    gossip->probe_count = 0; /* indexes moved: shuffle anew */
+    return peer;
+}
+
+void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    bool found;
+    uint32_t at = place(gossip, peer->member.name, &found);
+    GV_ASSERT(found && gossip->peers[at] == peer && peer != gossip->self);
+    gv_detector_forget(gossip, peer);
+    memmove(gossip->peers + at, gossip->peers + at + 1,
+            (gossip->peer_count - at - 1) * sizeof(struct gv_peer *));
+    gossip->peer_count -= 1;
+    gossip->probe_count = 0;
+    gv_sayings_deinit(&peer->sayings);
+    gv_mem_free(GV_MEM_GOSSIP, peer);
+}
+
+bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation)
+{
+    return incarnation <= gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS;
+}
+
+/** Members that are alive or doubted, this node included. */
+uint32_t gv_roster_active(const struct gv_gossip *gossip)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        count += gossip->peers[i]->member.status <= GV_MEMBER_SUSPECT;
+    }
+    return count;
+}
+
+/** Tell the store. */
+void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    const struct gv_session *session = peer == gossip->self ? NULL : gv_session_of(gossip, peer);
+    peer->member.connected = session != NULL;
+    const struct gv_origin *origin =
+        gv_vector_find(&gossip->vector, peer->member.name, peer->member.boot_id);
+    peer->member.applied = origin == NULL ? 0 : origin->applied;
+    if (gossip->store->member_changed != NULL) {
+        gossip->store->member_changed(gossip->store->owner, &peer->member);
+    }
+}
+
+static uint32_t log10_up(uint32_t count)
+{
+    uint32_t digits = 1;
+    for (uint32_t at = 10; at < count; at *= 10) {
+        digits += 1;
+    }
+    return digits;
+}
+
+/** Its record goes to every session at once, and rides on the next datagrams. */
+void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Member member;
+    Mesh__Address addr;
+    gv_codec_member_out(&peer->member, peer->accuser, &addr, &member);
+    message.body_case = MESH__MESSAGE__BODY_MEMBER;
+    message.member = &member;
+    peer->news_left = 4 * log10_up(gossip->peer_count + 1);
+    gv_wire_broadcast(gossip, &message, NULL);
+}
+
+static void log_status(struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    static const char *const events[] = {"member.alive", "member.suspect", "member.dead",
+                                         "member.left"};
+    _Static_assert(sizeof events / sizeof events[0] == GV_MEMBER_STATUS_COUNT, "one per status");
+    gv_wire_log(gossip, events[peer->member.status], peer->member.name);
+}
+
+/** The one place where a status changes. */
+void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
+                          enum gv_member_status status)
+{
+    if (peer->member.status == status) {
+        return;
+    }
+    if (status == GV_MEMBER_DEAD && peer->member.status <= GV_MEMBER_SUSPECT) {
+        gossip->counters.deaths += 1;
+    }
+    peer->member.status = status;
+    peer->status_at_ms = gossip->now.now_ms;
+    log_status(gossip, peer);
+    if (status == GV_MEMBER_DEAD || status == GV_MEMBER_LEFT) {
+        gv_records_vanish(gossip, peer);
+    }
+    if (status == GV_MEMBER_DEAD) {
+        gv_dial_close_peer(gossip, peer, "member dead");
+        peer->dial_at_ms = gossip->now.now_ms + gossip->options.reconnect_ms;
+    }
+    if (status == GV_MEMBER_ALIVE) {
+        peer->accuser_count = 0;
+        peer->accuser[0] = '\0';
+    }
+}
+
+/** Say again that we are here, above whatever was said of us. */
+void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above)
+{
+    struct gv_member *self = &gossip->self->member;
+    self->incarnation = (above > self->incarnation ? above : self->incarnation) + 1;
+    gv_roster_spread(gossip, gossip->self);
+}
+
+/* What is said about this node: refute it, or find out who else bears our name. */
+static void hear_of_self(struct gv_gossip *gossip, const struct gv_member *news)
+{
+    const struct gv_member *self = &gossip->self->member;
+    if (news->incarnation < self->incarnation || gossip->leaving) {
+        return;
+    }
+    if (news->boot_id == self->boot_id) {
+        if (news->status != GV_MEMBER_ALIVE || news->incarnation > self->incarnation) {
+            gossip->counters.refutations += 1;
+            if (gossip->health < 7 && news->status == GV_MEMBER_SUSPECT) {
+                gossip->health += 1;
+            }
+            gv_roster_raise_self(gossip, news->incarnation);
+        }
+        return;
+    }
+    bool elsewhere = news->status <= GV_MEMBER_SUSPECT && news->gossip_addr.family != 0 &&
+                     !gv_addr_equal(&news->gossip_addr, &self->gossip_addr);
+    if (elsewhere) {
+        gv_dial_look_at_twin(gossip, news);
+    } else {
+        gv_roster_raise_self(gossip, news->incarnation); /* an earlier start of ours */
+    }
+}
+
+static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
+                         const struct gv_member *news)
+{
+    struct gv_member *member = &peer->member;
+    if (member->boot_id != news->boot_id) {
+        gv_records_vanish(gossip, peer);
+        member->rtt_us = 0;
+        peer->dial_at_ms = gossip->now.now_ms;
+    }
+    member->boot_id = news->boot_id;
+    gv_session_choose(gossip, peer);
+    member->incarnation = news->incarnation;
+    member->gossip_addr = news->gossip_addr.family != 0 ? news->gossip_addr : member->gossip_addr;
+    memcpy(member->http_url, news->http_url, sizeof member->http_url);
+    memcpy(member->version, news->version, sizeof member->version);
+    member->ready = news->ready;
+}
+
+/* News of another member that replaces what is known. */
+static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const struct gv_member *news,
+                      const char *accuser)
+{
+    bool is_new = peer->member.incarnation == 0;
+    bool same_life = !is_new && peer->member.boot_id == news->boot_id;
+    enum gv_member_status before = is_new ? GV_MEMBER_LEFT : peer->member.status;
+    adopt_record(gossip, peer, news);
+    peer->news_left = 4 * log10_up(gossip->peer_count + 1);
+    switch (news->status) {
+    case GV_MEMBER_ALIVE:
+        peer->member.status = before;
+        gv_roster_set_status(gossip, peer, GV_MEMBER_ALIVE);
+        if (before != GV_MEMBER_SUSPECT) {
+            peer->dial_at_ms = gossip->now.now_ms;
+        }
+        break;
+    case GV_MEMBER_SUSPECT:
+        peer->member.status = GV_MEMBER_ALIVE; /* a doubt of an older record ends with it */
+        gv_detector_doubt(gossip, peer, accuser);
+        break;
+    case GV_MEMBER_DEAD: {
+        const struct gv_session *session = gv_session_of(gossip, peer);
+        if (same_life && session != NULL && before <= GV_MEMBER_SUSPECT &&
+            session->heard_at_ms + 1000 > gossip->now.now_ms) {
+            gv_detector_doubt(gossip, peer, accuser); /* we hear it: do not take their word */
+            return;
+        }
+        gv_roster_set_status(gossip, peer, GV_MEMBER_DEAD);
+        break;
+    }
+    case GV_MEMBER_LEFT:
+        gv_roster_set_status(gossip, peer, GV_MEMBER_LEFT);
+        break;
+    case GV_MEMBER_STATUS_COUNT:
+        break;
+    }
+    gv_roster_changed(gossip, peer);
+}
+
+void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
+{
+    struct gv_member news;
+    gv_codec_member_in(message, &news);
+    if (!gv_incarnation_is_sane(gossip, news.incarnation) || news.incarnation == 0) {
+        gossip->counters.malformed += 1;
+        return;
+    }
+    if (strcmp(news.name, gossip->self->member.name) == 0) {
+        hear_of_self(gossip, &news);
+        return;
+    }
+    struct gv_peer *peer = gv_roster_find(gossip, news.name);
+    if (peer == NULL) {
+        peer = gv_roster_open(gossip, news.name);
+        if (peer == NULL) {
+            gossip->counters.queue_overflows += 1;
+            return;
+        }
+        peer->member.status = GV_MEMBER_STATUS_COUNT; /* anything is a change */
+        take_news(gossip, peer, &news, message->accuser);
+        return;
+    }
+    if (gv_member_is_news(&peer->member, &news)) {
+        take_news(gossip, peer, &news, message->accuser);
+    } else if (news.status == GV_MEMBER_SUSPECT && peer->member.status == GV_MEMBER_SUSPECT &&
+               news.incarnation == peer->member.incarnation) {
+        gv_detector_doubt(gossip, peer, message->accuser); /* one more accuser */
+    }
+}
+
+/** Forget who has been gone for long; mark and forget the logs of past lives. Every few seconds. */
+void gv_roster_sweep(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    uint64_t forget_ms = (uint64_t)gossip->options.forget_after_s * 1000;
+    for (uint32_t i = gossip->peer_count; i-- > 0;) {
+        struct gv_peer *peer = gossip->peers[i];
+        if (peer->member.status >= GV_MEMBER_DEAD && peer != gossip->self &&
+            now_ms - peer->status_at_ms > forget_ms && !gv_session_any(gossip, peer)) {
+            gv_roster_remove(gossip, peer);
+        }
+    }
+    for (uint32_t i = gossip->vector.count; i-- > 0;) {
+        struct gv_origin *origin = gossip->vector.origins[i];
+        const struct gv_peer *peer = gv_roster_find(gossip, origin->name);
+        bool lives = peer != NULL && peer->member.boot_id == origin->boot_id &&
+                     peer->member.status <= GV_MEMBER_SUSPECT;
+        if (origin == gossip->own || lives) {
+            origin->gone_at_ms = 0;
+            origin->forgotten = false;
+        } else if (origin->gone_at_ms == 0) {
+            origin->gone_at_ms = now_ms;
+        } else if (now_ms - origin->gone_at_ms > 2 * forget_ms) {
+            gv_vector_remove(&gossip->vector, origin);
+        } else if (now_ms - origin->gone_at_ms > forget_ms) {
+            origin->forgotten = true;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+/*
+ * vector.c - see vector.h.
+ */
+#include "gossip/vector.h"
+
+#include "gossip/limits.h"
+#include "grapevine/base/assert.h"
+#include "grapevine/base/map.h"
+#include "grapevine/base/mem.h"
+
+void gv_vector_init(struct gv_vector *vector)
+{
+    *vector = (struct gv_vector){0};
+}
+
+void gv_vector_deinit(struct gv_vector *vector)
+{
+    for (uint32_t i = 0; i < vector->count; i++) {
+        gv_mem_free(GV_MEM_GOSSIP, vector->origins[i]);
+    }
+    gv_mem_free(GV_MEM_GOSSIP, vector->origins);
+    *vector = (struct gv_vector){0};
+}
+
+/* Index of (name, boot), or where it belongs. */
+static uint32_t place(const struct gv_vector *vector, const char *name, uint64_t boot_id,
+                      bool *found)
+{
+    uint32_t low = 0, high = vector->count;
+    *found = false;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct gv_origin *at = vector->origins[middle];
+        int order = strcmp(at->name, name);
+        if (order == 0) {
+            order = at->boot_id < boot_id ? -1 : at->boot_id > boot_id ? 1 : 0;
+        }
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct gv_origin *gv_vector_find(const struct gv_vector *vector, const char *name, uint64_t boot_id)
+{
+    bool found;
+    uint32_t at = place(vector, name, boot_id, &found);
+    return found ? vector->origins[at] : NULL;
+}
+
+struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uint64_t boot_id)
+{
+    bool found;
+    uint32_t at = place(vector, name, boot_id, &found);
+    if (found) {
+        return vector->origins[at];
+    }
+    if (vector->count == GV_VECTOR_MAX) {
+        return NULL;
+    }
+    if (vector->count == vector->room) {
+        uint32_t room = vector->room == 0 ? 16 : vector->room * 2;
+        struct gv_origin **grown =
+            gv_mem_resize(GV_MEM_GOSSIP, vector->origins, room * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        vector->origins = grown;
+        vector->room = room;
+    }
+    struct gv_origin *origin = gv_mem_new(GV_MEM_GOSSIP, sizeof *origin);
+    if (origin == NULL) {
+        return NULL;
+    }
+    if (!gv_slice_copy_text(gv_slice_text(name), origin->name, sizeof origin->name)) {
+        gv_mem_free(GV_MEM_GOSSIP, origin);
+        return NULL;
+    }
+    origin->boot_id = boot_id;
+    memmove(vector->origins + at + 1, vector->origins + at,
+            (vector->count - at) * sizeof(struct gv_origin *));
+    vector->origins[at] = origin;
+    vector->count += 1;
+    return origin;
+}
+
+void gv_vector_remove(struct gv_vector *vector, struct gv_origin *origin)
+{
+    bool found;
+    uint32_t at = place(vector, origin->name, origin->boot_id, &found);
+    GV_ASSERT(found && vector->origins[at] == origin);
+    memmove(vector->origins + at, vector->origins + at + 1,
+            (vector->count - at - 1) * sizeof(struct gv_origin *));
+    vector->count -= 1;
+    gv_mem_free(GV_MEM_GOSSIP, origin);
+}
+
+/* The run above the gap joins the position when nothing is missing between them. */
+static void join_ahead(struct gv_origin *origin)
+{
+    if (origin->ahead_first != 0 && origin->ahead_first <= origin->applied + 1) {
+        if (origin->ahead_last > origin->applied) {
+            origin->applied = origin->ahead_last;
+        }
+        origin->ahead_first = 0;
+        origin->ahead_last = 0;
+        origin->asked_at_ms = 0;
+    }
+}
+
+uint64_t gv_origin_advance(struct gv_origin *origin, uint64_t first, uint64_t count)
+{
+    GV_ASSERT(first >= 1 && count >= 1);
+    uint64_t last = first + count - 1;
+    uint64_t known;
+    if (first <= origin->applied + 1) {
+        known = origin->applied >= last ? count : origin->applied + 1 - first;
+        if (last > origin->applied) {
+            origin->applied = last;
+        }
+    } else if (origin->ahead_first != 0 && first >= origin->ahead_first &&
+               first <= origin->ahead_last + 1) {
+        known = origin->ahead_last >= last ? count : origin->ahead_last + 1 - first;
+        if (last > origin->ahead_last) {
+            origin->ahead_last = last;
+        }
+    } else {
+        known = 0;
+        origin->ahead_first = first;
+        origin->ahead_last = last;
+    }
+    join_ahead(origin);
+    return known;
+}
+
+void gv_origin_raise(struct gv_origin *origin, uint64_t applied)
+{
+    if (applied > origin->applied) {
+        origin->applied = applied;
+    }
+    join_ahead(origin);
+}
+
+bool gv_origin_gap(const struct gv_origin *origin, uint64_t *first, uint64_t *last)
+{
+    if (origin->ahead_first == 0) {
+        return false;
+    }
+    GV_ASSERT(origin->ahead_first > origin->applied + 1);
+    *first = origin->applied + 1;
+    *last = origin->ahead_first - 1;
+    return true;
+}
+
+void gv_vector_digest(const struct gv_vector *vector, uint8_t digest[16])
+{
+    static const uint64_t secrets[2][2] = {{0x67726170, 0x6576696e}, {0x6d657368, 0x76656374}};
+    uint64_t sums[2] = {0, 0};
+    for (uint32_t i = 0; i < vector->count; i++) {
+        const struct gv_origin *origin = vector->origins[i];
+        if (origin->applied == 0 || origin->forgotten) {
+            continue;
+        }
+        uint8_t text[GV_NODE_NAME_MAX + 16] = {0};
+        memcpy(text, origin->name, strlen(origin->name));
+        for (uint32_t byte = 0; byte < 8; byte++) {
+            text[GV_NODE_NAME_MAX + byte] = (uint8_t)(origin->boot_id >> (8 * byte));
+            text[GV_NODE_NAME_MAX + 8 + byte] = (uint8_t)(origin->applied >> (8 * byte));
+        }
+        for (uint32_t half = 0; half < 2; half++) {
+            sums[half] += gv_siphash(secrets[half], gv_slice_of(text, sizeof text));
+        }
+    }
+    for (uint32_t byte = 0; byte < 16; byte++) {
+        digest[byte] = (uint8_t)(sums[byte / 8] >> (8 * (byte % 8)));
+    }
+}
