@@ -45,7 +45,7 @@ static uint64_t probe_timeout_ms(const struct gv_gossip *gossip, const struct gv
 }
 
 static void send_ping(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t number,
-                      struct gv_session *over)
+                      struct gv_channel *over)
 {
     Mesh__Packet packet = MESH__PACKET__INIT;
     packet.kind = MESH__PACKET_KIND__PING;
@@ -79,7 +79,7 @@ void gv_detector_probe_now(struct gv_gossip *gossip, struct gv_peer *peer)
     }
     peer->urgent_at_ms = gossip->now.now_ms;
     struct gv_probe *probe = start_probe(gossip, peer);
-    struct gv_session *session = gv_session_of(gossip, peer);
+    struct gv_channel *session = gv_channel_of(gossip, peer);
     if (probe != NULL && session != NULL) {
         send_ping(gossip, peer, probe->number, session);
     }
@@ -183,7 +183,7 @@ static bool is_held(const struct gv_gossip *gossip, const struct gv_peer *peer)
     if (doubted < 3 || doubted * 4 <= active || now_ms >= peer->status_at_ms + HOLD_MS) {
         return false;
     }
-    const struct gv_session *session = gv_session_of(gossip, peer);
+    const struct gv_channel *session = gv_channel_of(gossip, peer);
     bool refused = peer->dial_failed_at_ms >= peer->status_at_ms && session == NULL;
     bool silent = session != NULL && session->heard_at_ms < peer->status_at_ms &&
                   now_ms >= peer->status_at_ms + MUTE_MS;
@@ -227,7 +227,7 @@ static bool is_helper(const struct gv_gossip *gossip, const struct gv_peer *peer
 static void go_indirect(struct gv_gossip *gossip, struct gv_probe *probe)
 {
     probe->went_indirect = true;
-    struct gv_session *session = gv_session_of(gossip, probe->peer);
+    struct gv_channel *session = gv_channel_of(gossip, probe->peer);
     if (session != NULL) {
         send_ping(gossip, probe->peer, probe->number, session);
     }
@@ -393,7 +393,7 @@ uint64_t gv_detector_wake_at(const struct gv_gossip *gossip)
 /* ---- packets -----------------------------------------------------------------------------------
  */
 
-static void answer(struct gv_gossip *gossip, struct gv_peer *to, struct gv_session *over,
+static void answer(struct gv_gossip *gossip, struct gv_peer *to, struct gv_channel *over,
                    const Mesh__Packet *question)
 {
     Mesh__Packet packet = MESH__PACKET__INIT;
@@ -474,7 +474,7 @@ static void hear_opinion(struct gv_gossip *gossip, const Mesh__Packet *packet)
 }
 
 /** A packet, over the network or (`over`) a session, from a member that is known. */
-void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_session *over,
+void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_channel *over,
                         const Mesh__Packet *packet)
 {
     if (strcmp(packet->self->node, from->member.name) != 0 || from == gossip->self) {

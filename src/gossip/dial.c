@@ -15,7 +15,7 @@
 #define CROSSING_MS      2000  /* two sessions this close in time have crossed */
 #define SEEDS_MAX        256
 
-struct gv_session *gv_session_find(const struct gv_gossip *gossip, uint64_t id)
+struct gv_channel *gv_channel_find(const struct gv_gossip *gossip, uint64_t id)
 {
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         if (gossip->sessions[i]->id == id) {
@@ -26,11 +26,11 @@ struct gv_session *gv_session_find(const struct gv_gossip *gossip, uint64_t id)
 }
 
 /** Sessions came or went, or the peer has a new life: which is its session now? */
-void gv_session_choose(struct gv_gossip *gossip, struct gv_peer *peer)
+void gv_channel_choose(struct gv_gossip *gossip, struct gv_peer *peer)
 {
     peer->session = NULL;
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        struct gv_session *at = gossip->sessions[i];
+        struct gv_channel *at = gossip->sessions[i];
         if (at->peer == peer && at->boot_id == peer->member.boot_id) {
             peer->session = at;
         }
@@ -38,14 +38,14 @@ void gv_session_choose(struct gv_gossip *gossip, struct gv_peer *peer)
 }
 
 /** The newest session with the life of `peer` that is known, or NULL. */
-struct gv_session *gv_session_of(const struct gv_gossip *gossip, const struct gv_peer *peer)
+struct gv_channel *gv_channel_of(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     (void)gossip;
     return peer->session;
 }
 
 /** Is any session with `peer` open, of whatever life? */
-bool gv_session_any(const struct gv_gossip *gossip, const struct gv_peer *peer)
+bool gv_channel_any(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         if (gossip->sessions[i]->peer == peer) {
@@ -55,21 +55,21 @@ bool gv_session_any(const struct gv_gossip *gossip, const struct gv_peer *peer)
     return false;
 }
 
-static void drop(struct gv_gossip *gossip, struct gv_session *session)
+static void drop(struct gv_gossip *gossip, struct gv_channel *session)
 {
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         if (gossip->sessions[i] == session) {
             memmove(gossip->sessions + i, gossip->sessions + i + 1,
-                    (gossip->session_count - i - 1) * sizeof(struct gv_session *));
+                    (gossip->session_count - i - 1) * sizeof(struct gv_channel *));
             gossip->session_count -= 1;
             break;
         }
     }
     gv_snapshot_session_gone(gossip, session);
     struct gv_peer *peer = session->peer;
-    gv_session_choose(gossip, peer);
+    gv_channel_choose(gossip, peer);
     gv_mem_free(GV_MEM_GOSSIP, session);
-    if (gv_session_of(gossip, peer) == NULL) {
+    if (gv_channel_of(gossip, peer) == NULL) {
         bool first = strcmp(gossip->self->member.name, peer->member.name) < 0;
         uint64_t wait_ms = first ? 0 : DIAL_PATIENCE_MS;
         if (peer->member.status >= GV_MEMBER_DEAD) {
@@ -87,7 +87,7 @@ static void send_close(struct gv_gossip *gossip, uint64_t id, const char *node, 
     gv_wire_effect(gossip, &effect);
 }
 
-void gv_session_close(struct gv_gossip *gossip, struct gv_session *session, const char *reason)
+void gv_channel_close(struct gv_gossip *gossip, struct gv_channel *session, const char *reason)
 {
     send_close(gossip, session->id, session->peer->member.name, reason);
     drop(gossip, session);
@@ -97,7 +97,7 @@ void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const ch
 {
     for (uint32_t i = gossip->session_count; i-- > 0;) {
         if (i < gossip->session_count && gossip->sessions[i]->peer == peer) {
-            gv_session_close(gossip, gossip->sessions[i], reason);
+            gv_channel_close(gossip, gossip->sessions[i], reason);
         }
     }
 }
@@ -122,7 +122,7 @@ static uint64_t next_attempt(struct gv_gossip *gossip)
 static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
-           gv_session_of(gossip, peer) == NULL;
+           gv_channel_of(gossip, peer) == NULL;
 }
 
 /* A seed is tried unless whoever answered there, or a member at that address, is in session. */
@@ -138,7 +138,7 @@ static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *see
         }
         bool there = gv_addr_equal(&peer->member.gossip_addr, &seed->addr);
         if (there || strcmp(peer->member.name, seed->node) == 0) {
-            bool covered = gv_session_of(gossip, peer) != NULL || (there && peer->dialing);
+            bool covered = gv_channel_of(gossip, peer) != NULL || (there && peer->dialing);
             if (covered) {
                 return false;
             }
@@ -310,12 +310,12 @@ static void meet_own_name(struct gv_gossip *gossip, uint64_t session, bool outgo
     }
 }
 
-static struct gv_session *make_session(struct gv_gossip *gossip, uint64_t id, bool outgoing,
+static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bool outgoing,
                                        struct gv_peer *peer, uint64_t boot_id)
 {
     if (gossip->session_count == gossip->session_room) {
         uint32_t room = gossip->session_room == 0 ? 16 : gossip->session_room * 2;
-        struct gv_session **grown =
+        struct gv_channel **grown =
             gv_mem_resize(GV_MEM_GOSSIP, gossip->sessions, room * sizeof *grown);
         if (grown == NULL) {
             return NULL;
@@ -323,7 +323,7 @@ static struct gv_session *make_session(struct gv_gossip *gossip, uint64_t id, bo
         gossip->sessions = grown;
         gossip->session_room = room;
     }
-    struct gv_session *session = gv_mem_new(GV_MEM_GOSSIP, sizeof *session);
+    struct gv_channel *session = gv_mem_new(GV_MEM_GOSSIP, sizeof *session);
     if (session == NULL) {
         return NULL;
     }
@@ -334,26 +334,26 @@ static struct gv_session *make_session(struct gv_gossip *gossip, uint64_t id, bo
     session->opened_at_ms = gossip->now.now_ms;
     session->heard_at_ms = gossip->now.now_ms;
     gossip->sessions[gossip->session_count++] = session;
-    gv_session_choose(gossip, peer);
+    gv_channel_choose(gossip, peer);
     return session;
 }
 
 /* Only the smaller name closes a second session; and whoever meets a new life closes the old. */
-static void settle_crossing(struct gv_gossip *gossip, struct gv_session *fresh)
+static void settle_crossing(struct gv_gossip *gossip, struct gv_channel *fresh)
 {
     bool decides = strcmp(gossip->self->member.name, fresh->peer->member.name) < 0;
-    struct gv_session *other = NULL;
+    struct gv_channel *other = NULL;
     uint32_t held = 0;
     for (uint32_t i = gossip->session_count; i-- > 0;) {
-        struct gv_session *at = gossip->sessions[i];
+        struct gv_channel *at = gossip->sessions[i];
         if (at->peer != fresh->peer || at == fresh) {
             continue;
         }
         held += 1;
         if (at->boot_id != fresh->boot_id && fresh->boot_id == fresh->peer->member.boot_id) {
-            gv_session_close(gossip, at, "older start of the peer");
+            gv_channel_close(gossip, at, "older start of the peer");
         } else if (held >= GV_SESSIONS_PER_MEMBER_MAX) {
-            gv_session_close(gossip, at, "too many sessions with the peer");
+            gv_channel_close(gossip, at, "too many sessions with the peer");
         } else if (at->boot_id == fresh->boot_id) {
             other = at;
         }
@@ -364,7 +364,7 @@ static void settle_crossing(struct gv_gossip *gossip, struct gv_session *fresh)
     bool crossed = other->outgoing != fresh->outgoing &&
                    fresh->opened_at_ms - other->opened_at_ms <= CROSSING_MS;
     bool keep_other = crossed && other->outgoing;
-    gv_session_close(gossip, keep_other ? fresh : other, "crossed");
+    gv_channel_close(gossip, keep_other ? fresh : other, "crossed");
 }
 
 static bool meet_peer(struct gv_gossip *gossip, struct gv_peer *peer,
@@ -420,7 +420,7 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
         send_close(gossip, session_id, hello->node, "no room for another member");
         return;
     }
-    struct gv_session *session = make_session(gossip, session_id, outgoing, peer, hello->boot_id);
+    struct gv_channel *session = make_session(gossip, session_id, outgoing, peer, hello->boot_id);
     if (session == NULL) {
         send_close(gossip, session_id, hello->node, "out of memory");
         return;
@@ -435,7 +435,7 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struc
 {
     gossip->now = now;
     gv_outbox_begin(&gossip->outbox);
-    struct gv_session *session = session_id == 0 ? NULL : gv_session_find(gossip, session_id);
+    struct gv_channel *session = session_id == 0 ? NULL : gv_channel_find(gossip, session_id);
     if (session == NULL) {
         if (addr != NULL) {
             attempt_ended(gossip, addr, "");
@@ -445,7 +445,7 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struc
     struct gv_peer *peer = session->peer;
     bool current = session->boot_id == peer->member.boot_id;
     drop(gossip, session);
-    if (!current || gv_session_of(gossip, peer) != NULL || gossip->leaving || gossip->stopped) {
+    if (!current || gv_channel_of(gossip, peer) != NULL || gossip->leaving || gossip->stopped) {
         return;
     }
     if (reset && peer->member.status == GV_MEMBER_ALIVE && now.now_ms >= gossip->mute_until) {

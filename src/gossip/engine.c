@@ -69,7 +69,7 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     }
     made->options = *options;
     set_defaults(&made->options);
-    made->store = store;
+    made->store = *store;
     made->now.now_ms = now_ms;
     made->started_at_ms = now_ms;
     made->probe_at_ms = now_ms;
@@ -155,11 +155,11 @@ static void end(struct gv_gossip *gossip)
 {
     gv_feed_flush(gossip, false);
     for (uint32_t i = gossip->session_count; i-- > 0;) {
-        struct gv_session *session = gossip->sessions[i];
+        struct gv_channel *session = gossip->sessions[i];
         gv_feed_pump(gossip, session);
-        if (gv_session_backlog(session) > 2 * gossip->options.session_queue_bytes) {
+        if (gv_channel_backlog(session) > 2 * gossip->options.session_queue_bytes) {
             gossip->counters.queue_overflows += 1;
-            gv_session_close(gossip, session, "queue full");
+            gv_channel_close(gossip, session, "queue full");
         }
     }
 }
@@ -198,7 +198,7 @@ uint64_t gv_gossip_wake_at(const struct gv_gossip *gossip)
     return least(at, gv_records_wake_at(gossip));
 }
 
-static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_session *session,
+static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session,
                             const Mesh__Message *message)
 {
     switch (message->body_case) {
@@ -251,7 +251,7 @@ enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session_id, str
                               struct gv_now now)
 {
     begin(gossip, now);
-    struct gv_session *session = gv_session_find(gossip, session_id);
+    struct gv_channel *session = gv_channel_find(gossip, session_id);
     if (session == NULL || gossip->stopped) {
         return GV_OK; /* closed by us; this was on its way */
     }
@@ -275,7 +275,7 @@ enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session_id, str
 
 void gv_gossip_queued(struct gv_gossip *gossip, uint64_t session_id, size_t bytes)
 {
-    struct gv_session *session = gv_session_find(gossip, session_id);
+    struct gv_channel *session = gv_channel_find(gossip, session_id);
     if (session != NULL) {
         session->queued = bytes;
     }
@@ -358,7 +358,7 @@ uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *mem
     for (uint32_t i = 0; i < count; i++) {
         const struct gv_peer *peer = gossip->peers[i];
         members[i] = peer->member;
-        members[i].connected = peer != gossip->self && gv_session_of(gossip, peer) != NULL;
+        members[i].connected = peer != gossip->self && gv_channel_of(gossip, peer) != NULL;
         const struct gv_origin *origin =
             gv_vector_find(&gossip->vector, peer->member.name, peer->member.boot_id);
         members[i].applied = origin == NULL ? 0 : origin->applied;

@@ -60,7 +60,7 @@ uint64_t gv_feed_wake_at(const struct gv_gossip *gossip)
         at = gossip->flushed_at_ms + gossip->options.batch_interval_ms;
     }
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        const struct gv_session *session = gossip->sessions[i];
+        const struct gv_channel *session = gossip->sessions[i];
         if (gv_feed_is_behind(gossip, session) && session->queued < GV_PACE_BYTES &&
             gossip->now.now_ms < at) {
             at = gossip->now.now_ms;
@@ -70,13 +70,13 @@ uint64_t gv_feed_wake_at(const struct gv_gossip *gossip)
 }
 
 /** Does the session wait for something that is not new? */
-bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_session *session)
+bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_channel *session)
 {
     return session->knows_state &&
            (session->range_next != 0 || session->giving.active || session->sent < gossip->flushed);
 }
 
-static void say_gone(struct gv_gossip *gossip, struct gv_session *session)
+static void say_gone(struct gv_gossip *gossip, struct gv_channel *session)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__RangeGone gone = MESH__RANGE_GONE__INIT;
@@ -88,7 +88,7 @@ static void say_gone(struct gv_gossip *gossip, struct gv_session *session)
 }
 
 /* Send one message of our log from *next to `last`; false: nothing more can be done now. */
-static bool send_range(struct gv_gossip *gossip, struct gv_session *session, uint64_t *next,
+static bool send_range(struct gv_gossip *gossip, struct gv_channel *session, uint64_t *next,
                        uint64_t last)
 {
     if (*next < gossip->log.oldest) {
@@ -111,12 +111,12 @@ static bool send_range(struct gv_gossip *gossip, struct gv_session *session, uin
 }
 
 /** Feed a session that is behind, as far as its queue allows. */
-void gv_feed_pump(struct gv_gossip *gossip, struct gv_session *session)
+void gv_feed_pump(struct gv_gossip *gossip, struct gv_channel *session)
 {
     if (!gv_feed_is_behind(gossip, session)) {
         return;
     }
-    for (uint32_t i = 0; i < PUMP_MESSAGES_MAX && gv_session_backlog(session) < GV_PACE_BYTES;
+    for (uint32_t i = 0; i < PUMP_MESSAGES_MAX && gv_channel_backlog(session) < GV_PACE_BYTES;
          i++) {
         if (session->range_next != 0) {
             if (!send_range(gossip, session, &session->range_next, session->range_last)) {
@@ -155,16 +155,16 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
     if (origin != NULL && operation->stamp > origin->stamp) {
         origin->stamp = operation->stamp;
     }
-    gossip->store->apply(gossip->store->owner, operation);
+    gossip->store.apply(gossip->store.owner, operation);
 }
 
-static bool is_from_origin(const struct gv_session *session, const struct gv_origin *origin)
+static bool is_from_origin(const struct gv_channel *session, const struct gv_origin *origin)
 {
     return session->boot_id == origin->boot_id &&
            strcmp(session->peer->member.name, origin->name) == 0;
 }
 
-void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_session *session,
+void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Batch *batch)
 {
     gossip->counters.batches_received += 1;
@@ -189,7 +189,7 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_session *session,
 }
 
 /** Ask the peer for a range of its own log; not more often than once a second. */
-void gv_feed_ask(struct gv_gossip *gossip, struct gv_session *session, uint64_t first,
+void gv_feed_ask(struct gv_gossip *gossip, struct gv_channel *session, uint64_t first,
                  uint64_t last)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -209,7 +209,7 @@ void gv_feed_ask(struct gv_gossip *gossip, struct gv_session *session, uint64_t 
 }
 
 /** A peer asks for a range of our log. */
-void gv_feed_asked(struct gv_gossip *gossip, struct gv_session *session,
+void gv_feed_asked(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeRequest *request)
 {
     uint64_t last = request->last < gossip->flushed ? request->last : gossip->flushed;

@@ -31,7 +31,7 @@
 
 struct gv_peer {
     struct gv_member member;
-    struct gv_session *session;     /* borrowed: the newest with the life that is known, or NULL */
+    struct gv_channel *session;     /* borrowed: the newest with the life that is known, or NULL */
     struct gv_sayings sayings;      /* its loads and opinions */
     char accuser[GV_NODE_NAME_MAX]; /* who doubted or declared it, for the news */
     uint64_t accusers[GV_ACCUSERS_MAX]; /* hashes of names */
@@ -61,7 +61,8 @@ struct gv_giving {
     uint8_t cursor[32];
 };
 
-struct gv_session {
+/* A session as the engine sees it. (seal has another struct gv_session: the cryptographic one.) */
+struct gv_channel {
     uint64_t id;
     struct gv_peer *peer; /* borrowed; outlives the session */
     uint64_t boot_id;
@@ -104,7 +105,7 @@ struct gv_taking {
 
 struct gv_gossip {
     struct gv_gossip_options options;
-    const struct gv_gossip_store *store; /* borrowed */
+    struct gv_gossip_store store; /* a copy; its owner is borrowed */
     struct gv_gossip_counters counters;
     struct gv_prng prng;
     struct gv_now now; /* of the event in hand */
@@ -115,7 +116,7 @@ struct gv_gossip {
     struct gv_peer *self;   /* our own record; one of peers */
     struct gv_peer **peers; /* owned; sorted by name */
     uint32_t peer_count, peer_room;
-    struct gv_session **sessions; /* owned */
+    struct gv_channel **sessions; /* owned */
     uint32_t session_count, session_room;
     struct gv_seed *seeds; /* owned */
     uint32_t seed_count;
@@ -153,16 +154,16 @@ struct gv_gossip {
 };
 
 /* ---- wire.c ---- */
-void gv_wire_send(struct gv_gossip *gossip, struct gv_session *session, Mesh__Message *message);
+void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Message *message);
 void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                       const struct gv_session *except);
+                       const struct gv_channel *except);
 void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, uint64_t before,
                              uint64_t last);
 void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *packet,
-                    struct gv_session *over);
+                    struct gv_channel *over);
 void gv_wire_effect(struct gv_gossip *gossip, const struct gv_effect *effect);
 void gv_wire_log(struct gv_gossip *gossip, const char *event, const char *node);
-size_t gv_session_backlog(const struct gv_session *session);
+size_t gv_channel_backlog(const struct gv_channel *session);
 
 /* ---- roster.c ---- */
 struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name);
@@ -179,18 +180,18 @@ bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation
 uint32_t gv_roster_active(const struct gv_gossip *gossip);
 
 /* ---- dial.c ---- */
-struct gv_session *gv_session_find(const struct gv_gossip *gossip, uint64_t id);
-struct gv_session *gv_session_of(const struct gv_gossip *gossip, const struct gv_peer *peer);
-bool gv_session_any(const struct gv_gossip *gossip, const struct gv_peer *peer);
-void gv_session_choose(struct gv_gossip *gossip, struct gv_peer *peer);
-void gv_session_close(struct gv_gossip *gossip, struct gv_session *session, const char *reason);
+struct gv_channel *gv_channel_find(const struct gv_gossip *gossip, uint64_t id);
+struct gv_channel *gv_channel_of(const struct gv_gossip *gossip, const struct gv_peer *peer);
+bool gv_channel_any(const struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_channel_choose(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_channel_close(struct gv_gossip *gossip, struct gv_channel *session, const char *reason);
 void gv_dial_tick(struct gv_gossip *gossip);
 uint64_t gv_dial_wake_at(const struct gv_gossip *gossip);
 void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const char *reason);
 void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin);
 
 /* ---- detector.c ---- */
-void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_session *over,
+void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_channel *over,
                         const Mesh__Packet *packet);
 void gv_detector_tick(struct gv_gossip *gossip);
 uint64_t gv_detector_wake_at(const struct gv_gossip *gossip);
@@ -201,37 +202,37 @@ void gv_detector_announce(struct gv_gossip *gossip);
 
 /* ---- feed.c   ---- */
 void gv_feed_flush(struct gv_gossip *gossip, bool at_once);
-void gv_feed_pump(struct gv_gossip *gossip, struct gv_session *session);
-bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_session *session);
-void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_session *session,
+void gv_feed_pump(struct gv_gossip *gossip, struct gv_channel *session);
+bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_channel *session);
+void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Batch *batch);
-void gv_feed_asked(struct gv_gossip *gossip, struct gv_session *session,
+void gv_feed_asked(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeRequest *request);
-void gv_feed_ask(struct gv_gossip *gossip, struct gv_session *session, uint64_t first,
+void gv_feed_ask(struct gv_gossip *gossip, struct gv_channel *session, uint64_t first,
                  uint64_t last);
 void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
                    const struct gv_gossip_operation *operation);
 uint64_t gv_feed_wake_at(const struct gv_gossip *gossip);
 
 /* ---- snapshot.c ---- */
-void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_session *session, uint32_t since_stamp,
+void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp,
                      bool joining);
-void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_session *session,
+void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__SnapshotRequest *request);
-void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_session *session);
-enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_session *session,
+void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_channel *session);
+enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__SnapshotChunk *chunk);
-void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_session *session);
+void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_channel *session);
 void gv_snapshot_tick(struct gv_gossip *gossip);
 uint32_t gv_snapshot_since(const struct gv_origin *origin);
 
 /* ---- repair.c ---- */
-void gv_repair_greet(struct gv_gossip *gossip, struct gv_session *session);
-void gv_repair_state(struct gv_gossip *gossip, struct gv_session *session,
+void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session);
+void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session,
                      const Mesh__State *state);
-void gv_repair_digest(struct gv_gossip *gossip, struct gv_session *session,
+void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Digest *digest);
-void gv_repair_vector(struct gv_gossip *gossip, struct gv_session *session,
+void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Vector *vector);
 void gv_repair_tick(struct gv_gossip *gossip);
 void gv_repair_synced(struct gv_gossip *gossip);
@@ -239,12 +240,12 @@ uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
 
 /* ---- records.c ---- */
-void gv_records_take_workers(struct gv_gossip *gossip, struct gv_session *session,
+void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__Workers *workers);
-void gv_records_send_workers(struct gv_gossip *gossip, struct gv_session *session);
-void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_session *session,
+void gv_records_send_workers(struct gv_gossip *gossip, struct gv_channel *session);
+void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *session,
                                 const Mesh__NodeState *state);
-void gv_records_send_own(struct gv_gossip *gossip, struct gv_session *session);
+void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session);
 void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_records_tick(struct gv_gossip *gossip);
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip);

@@ -23,8 +23,8 @@ uint64_t gv_records_digest(const struct gv_gossip *gossip)
 /* ---- workers -----------------------------------------------------------------------------------
  */
 
-static void send_list(struct gv_gossip *gossip, struct gv_session *to, Mesh__Worker **list,
-                      size_t count, const struct gv_session *except)
+static void send_list(struct gv_gossip *gossip, struct gv_channel *to, Mesh__Worker **list,
+                      size_t count, const struct gv_channel *except)
 {
     if (count == 0) {
         return;
@@ -43,7 +43,7 @@ static void send_list(struct gv_gossip *gossip, struct gv_session *to, Mesh__Wor
 }
 
 /** All records to one session. */
-void gv_records_send_workers(struct gv_gossip *gossip, struct gv_session *session)
+void gv_records_send_workers(struct gv_gossip *gossip, struct gv_channel *session)
 {
     enum {
         ROOM = 256
@@ -70,12 +70,12 @@ void gv_records_send_workers(struct gv_gossip *gossip, struct gv_session *sessio
 }
 
 /* The merged record is known to all who should know: the store, and the other sessions. */
-static void tell(struct gv_gossip *gossip, struct gv_slice url, const struct gv_session *except)
+static void tell(struct gv_gossip *gossip, struct gv_slice url, const struct gv_channel *except)
 {
     const struct gv_gossip_worker *record = gv_worker_table_find(&gossip->workers, url);
     GV_ASSERT(record != NULL);
-    if (gossip->store->worker_changed != NULL) {
-        gossip->store->worker_changed(gossip->store->owner, record);
+    if (gossip->store.worker_changed != NULL) {
+        gossip->store.worker_changed(gossip->store.owner, record);
     }
     gv_arena_reset(&gossip->scratch);
     Mesh__Worker *message = gv_codec_worker_out(&gossip->scratch, record);
@@ -84,7 +84,7 @@ static void tell(struct gv_gossip *gossip, struct gv_slice url, const struct gv_
     }
 }
 
-void gv_records_take_workers(struct gv_gossip *gossip, struct gv_session *session,
+void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__Workers *workers)
 {
     for (size_t i = 0; i < workers->n_workers; i++) {
@@ -184,7 +184,7 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
 }
 
 /* To one session all that is not zero; to all sessions what waits, and `all` what is not zero. */
-static void say(struct gv_gossip *gossip, struct gv_session *session, bool all)
+static void say(struct gv_gossip *gossip, struct gv_channel *session, bool all)
 {
     uint32_t at = 0;
     while (at < gossip->own_sayings.count) {
@@ -206,7 +206,7 @@ static void say(struct gv_gossip *gossip, struct gv_session *session, bool all)
     }
 }
 
-void gv_records_send_own(struct gv_gossip *gossip, struct gv_session *session)
+void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session)
 {
     say(gossip, session, true);
 }
@@ -302,8 +302,8 @@ static void tell_load(struct gv_gossip *gossip, const struct gv_peer *peer,
 {
     struct gv_gossip_load load = {
         .worker = gv_slice_text(row->url), .count = row->count, .bytes = row->bytes};
-    if (gossip->store->load_changed != NULL) {
-        gossip->store->load_changed(gossip->store->owner, peer->member.name, &load);
+    if (gossip->store.load_changed != NULL) {
+        gossip->store.load_changed(gossip->store.owner, peer->member.name, &load);
     }
 }
 
@@ -314,8 +314,8 @@ static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
                                       .state = row->state,
                                       .since_ms = row->since_ms,
                                       .reason = gv_slice_text(row->reason)};
-    if (gossip->store->health_changed != NULL) {
-        gossip->store->health_changed(gossip->store->owner, peer->member.name, &health);
+    if (gossip->store.health_changed != NULL) {
+        gossip->store.health_changed(gossip->store.owner, peer->member.name, &health);
     }
 }
 
@@ -351,7 +351,7 @@ static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Me
     tell_health(gossip, peer, row);
 }
 
-void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_session *session,
+void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *session,
                                 const Mesh__NodeState *state)
 {
     struct gv_peer *peer = session->peer;

@@ -43,7 +43,7 @@ Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
 /* ---- greeting ----------------------------------------------------------------------------------
  */
 
-static void send_more_members(struct gv_gossip *gossip, struct gv_session *session, uint32_t from)
+static void send_more_members(struct gv_gossip *gossip, struct gv_channel *session, uint32_t from)
 {
     for (uint32_t i = from; i < gossip->peer_count; i++) {
         Mesh__Message message = MESH__MESSAGE__INIT;
@@ -57,7 +57,7 @@ static void send_more_members(struct gv_gossip *gossip, struct gv_session *sessi
 }
 
 /** The first words on a new session. */
-void gv_repair_greet(struct gv_gossip *gossip, struct gv_session *session)
+void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__State state = MESH__STATE__INIT;
@@ -96,7 +96,7 @@ static bool comes_directly(const struct gv_gossip *gossip, const char *name, uin
     if (peer == NULL || peer->member.boot_id != boot_id) {
         return false;
     }
-    return peer == gossip->self || gv_session_of(gossip, peer) != NULL;
+    return peer == gossip->self || gv_channel_of(gossip, peer) != NULL;
 }
 
 /* Does the peer have more of a log that we cannot have first hand? *since: from which stamp on. */
@@ -125,7 +125,7 @@ static bool lacks(struct gv_gossip *gossip, Mesh__Position *const *positions, si
     return lacking;
 }
 
-static void note_own_position(struct gv_gossip *gossip, struct gv_session *session,
+static void note_own_position(struct gv_gossip *gossip, struct gv_channel *session,
                               const Mesh__State *state)
 {
     session->sent = 0;
@@ -142,7 +142,7 @@ static void note_own_position(struct gv_gossip *gossip, struct gv_session *sessi
     }
 }
 
-void gv_repair_state(struct gv_gossip *gossip, struct gv_session *session, const Mesh__State *state)
+void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const Mesh__State *state)
 {
     uint64_t id = session->id;
     session->knows_state = true;
@@ -152,7 +152,7 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_session *session, const
     for (size_t i = 0; i < state->n_members; i++) {
         gv_roster_merge(gossip, state->members[i]);
     }
-    session = gv_session_find(gossip, id);
+    session = gv_channel_find(gossip, id);
     if (session == NULL) {
         return; /* the news of a member ended it */
     }
@@ -209,7 +209,7 @@ static bool leads_newcomers(const struct gv_gossip *gossip)
         if (peer == gossip->self || peer->member.status >= GV_MEMBER_DEAD) {
             continue;
         }
-        const struct gv_session *session = gv_session_of(gossip, peer);
+        const struct gv_channel *session = gv_channel_of(gossip, peer);
         if (session == NULL || !session->knows_state || session->peer_synced ||
             strcmp(peer->member.name, gossip->self->member.name) < 0) {
             return false;
@@ -232,7 +232,7 @@ static void try_to_sync(struct gv_gossip *gossip)
                          ? 0
                          : (uint32_t)gv_prng_below(&gossip->prng, gossip->session_count);
     for (uint32_t i = 0; i < gossip->session_count && gossip->taking.session == 0; i++) {
-        struct gv_session *session = gossip->sessions[(start + i) % gossip->session_count];
+        struct gv_channel *session = gossip->sessions[(start + i) % gossip->session_count];
         if (session->knows_state && session->peer_synced) {
             gv_snapshot_ask(gossip, session, 0, true);
         }
@@ -255,7 +255,7 @@ static uint64_t read_half(const uint8_t digest[16], uint32_t half)
 static const uint8_t *deep_digest(struct gv_gossip *gossip, const uint8_t of[16])
 {
     if (!gossip->deep_known || memcmp(gossip->deep_of, of, 16) != 0) {
-        gossip->store->deep_digest(gossip->store->owner, gossip->deep);
+        gossip->store.deep_digest(gossip->store.owner, gossip->deep);
         memcpy(gossip->deep_of, of, 16);
         gossip->deep_known = true;
     }
@@ -284,7 +284,7 @@ static void send_digests(struct gv_gossip *gossip, bool deep)
     message.body_case = MESH__MESSAGE__BODY_DIGEST;
     message.digest = &digest;
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        struct gv_session *session = gossip->sessions[i];
+        struct gv_channel *session = gossip->sessions[i];
         if (session->knows_state) {
             digest.sent = session->sent;
             gv_wire_send(gossip, session, &message);
@@ -292,7 +292,7 @@ static void send_digests(struct gv_gossip *gossip, bool deep)
     }
 }
 
-static void send_vector(struct gv_gossip *gossip, struct gv_session *session, bool is_answer)
+static void send_vector(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__Vector vector = MESH__VECTOR__INIT;
@@ -308,7 +308,7 @@ static void send_vector(struct gv_gossip *gossip, struct gv_session *session, bo
 }
 
 /* The peer says how far its own log has gone to us: anything less here is a loss. */
-static void check_gap(struct gv_gossip *gossip, struct gv_session *session, uint64_t sent)
+static void check_gap(struct gv_gossip *gossip, struct gv_channel *session, uint64_t sent)
 {
     const struct gv_origin *origin =
         gv_vector_find(&gossip->vector, session->peer->member.name, session->boot_id);
@@ -318,7 +318,7 @@ static void check_gap(struct gv_gossip *gossip, struct gv_session *session, uint
     }
 }
 
-static void compare_deep(struct gv_gossip *gossip, struct gv_session *session,
+static void compare_deep(struct gv_gossip *gossip, struct gv_channel *session,
                          const Mesh__Digest *digest, const uint8_t positions[16])
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -336,7 +336,7 @@ static void compare_deep(struct gv_gossip *gossip, struct gv_session *session,
     }
 }
 
-void gv_repair_digest(struct gv_gossip *gossip, struct gv_session *session,
+void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Digest *digest)
 {
     session->peer_synced = digest->synced;
@@ -367,7 +367,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_session *session,
     }
 }
 
-void gv_repair_vector(struct gv_gossip *gossip, struct gv_session *session,
+void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Vector *vector)
 {
     uint32_t since;

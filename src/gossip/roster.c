@@ -99,13 +99,13 @@ uint32_t gv_roster_active(const struct gv_gossip *gossip)
 /** Tell the store. */
 void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer)
 {
-    const struct gv_session *session = peer == gossip->self ? NULL : gv_session_of(gossip, peer);
+    const struct gv_channel *session = peer == gossip->self ? NULL : gv_channel_of(gossip, peer);
     peer->member.connected = session != NULL;
     const struct gv_origin *origin =
         gv_vector_find(&gossip->vector, peer->member.name, peer->member.boot_id);
     peer->member.applied = origin == NULL ? 0 : origin->applied;
-    if (gossip->store->member_changed != NULL) {
-        gossip->store->member_changed(gossip->store->owner, &peer->member);
+    if (gossip->store.member_changed != NULL) {
+        gossip->store.member_changed(gossip->store.owner, &peer->member);
     }
 }
 
@@ -209,7 +209,7 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
         peer->dial_at_ms = gossip->now.now_ms;
     }
     member->boot_id = news->boot_id;
-    gv_session_choose(gossip, peer);
+    gv_channel_choose(gossip, peer);
     member->incarnation = news->incarnation;
     member->gossip_addr = news->gossip_addr.family != 0 ? news->gossip_addr : member->gossip_addr;
     memcpy(member->http_url, news->http_url, sizeof member->http_url);
@@ -239,7 +239,7 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
         gv_detector_doubt(gossip, peer, accuser);
         break;
     case GV_MEMBER_DEAD: {
-        const struct gv_session *session = gv_session_of(gossip, peer);
+        const struct gv_channel *session = gv_channel_of(gossip, peer);
         if (same_life && session != NULL && before <= GV_MEMBER_SUSPECT &&
             session->heard_at_ms + 1000 > gossip->now.now_ms) {
             gv_detector_doubt(gossip, peer, accuser); /* we hear it: do not take their word */
@@ -296,7 +296,7 @@ void gv_roster_sweep(struct gv_gossip *gossip)
     for (uint32_t i = gossip->peer_count; i-- > 0;) {
         struct gv_peer *peer = gossip->peers[i];
         if (peer->member.status >= GV_MEMBER_DEAD && peer != gossip->self &&
-            now_ms - peer->status_at_ms > forget_ms && !gv_session_any(gossip, peer)) {
+            now_ms - peer->status_at_ms > forget_ms && !gv_channel_any(gossip, peer)) {
             gv_roster_remove(gossip, peer);
         }
     }

@@ -25,7 +25,7 @@ uint32_t gv_snapshot_since(const struct gv_origin *origin)
 /* ---- giving ------------------------------------------------------------------------------------
  */
 
-void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_session *session,
+void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__SnapshotRequest *request)
 {
     gossip->counters.snapshots_sent += 1;
@@ -62,8 +62,8 @@ static bool fill(struct gv_gossip *gossip, struct gv_giving *giving, Mesh__Snaps
     }
     while (pack.bytes < GV_SNAPSHOT_CHUNK_BYTES && pack.count < CHUNK_OPERATIONS) {
         struct gv_gossip_operation operation;
-        if (!gossip->store->snapshot_next(gossip->store->owner, giving->cursor, giving->since_stamp,
-                                          &operation)) {
+        if (!gossip->store.snapshot_next(gossip->store.owner, giving->cursor, giving->since_stamp,
+                                         &operation)) {
             chunk->last = true;
             break;
         }
@@ -83,7 +83,7 @@ static bool fill(struct gv_gossip *gossip, struct gv_giving *giving, Mesh__Snaps
     return true;
 }
 
-static bool send_chunk(struct gv_gossip *gossip, struct gv_session *session)
+static bool send_chunk(struct gv_gossip *gossip, struct gv_channel *session)
 {
     struct gv_giving *giving = &session->giving;
     Mesh__Message message = MESH__MESSAGE__INIT;
@@ -116,10 +116,10 @@ static bool send_chunk(struct gv_gossip *gossip, struct gv_session *session)
 }
 
 /** The next chunks, while the session's queue is short. */
-void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_session *session)
+void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_channel *session)
 {
     for (uint32_t i = 0; i < CHUNKS_PER_EVENT && session->giving.active &&
-                         gv_session_backlog(session) < GV_PACE_BYTES;
+                         gv_channel_backlog(session) < GV_PACE_BYTES;
          i++) {
         if (!send_chunk(gossip, session)) {
             return;
@@ -141,7 +141,7 @@ static void stop_taking(struct gv_gossip *gossip, uint64_t wait_ms)
 }
 
 /** Ask the peer for a snapshot, one at a time and not more often than every two seconds. */
-void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_session *session, uint32_t since_stamp,
+void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp,
                      bool joining)
 {
     struct gv_taking *taking = &gossip->taking;
@@ -201,7 +201,7 @@ static void finish(struct gv_gossip *gossip)
     bool joining = taking->joining;
     stop_taking(gossip, TAKE_SPACING_MS);
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        struct gv_session *session = gossip->sessions[i];
+        struct gv_channel *session = gossip->sessions[i];
         struct gv_origin *origin =
             gv_vector_find(&gossip->vector, session->peer->member.name, session->boot_id);
         uint64_t applied = origin == NULL ? 0 : origin->applied, first, last;
@@ -216,7 +216,7 @@ static void finish(struct gv_gossip *gossip)
     }
 }
 
-enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_session *session,
+enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__SnapshotChunk *chunk)
 {
     struct gv_taking *taking = &gossip->taking;
@@ -244,7 +244,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_session *sessio
     return GV_OK;
 }
 
-void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_session *session)
+void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_channel *session)
 {
     if (gossip->taking.session == session->id) {
         stop_taking(gossip, 0);

@@ -22,7 +22,7 @@ void gv_wire_log(struct gv_gossip *gossip, const char *event, const char *node)
     gv_wire_effect(gossip, &effect);
 }
 
-size_t gv_session_backlog(const struct gv_session *session)
+size_t gv_channel_backlog(const struct gv_channel *session)
 {
     return session->queued + session->fresh;
 }
@@ -41,7 +41,7 @@ static bool pack(struct gv_gossip *gossip, const ProtobufCMessage *message, stru
     return true;
 }
 
-static void put(struct gv_gossip *gossip, struct gv_session *session, struct gv_slice bytes)
+static void put(struct gv_gossip *gossip, struct gv_channel *session, struct gv_slice bytes)
 {
     struct gv_effect effect = {
         .kind = GV_EFFECT_SEND, .session = session->id, .bytes = bytes, .reason = ""};
@@ -51,7 +51,7 @@ static void put(struct gv_gossip *gossip, struct gv_session *session, struct gv_
     gossip->counters.bytes_sent += bytes.len;
 }
 
-void gv_wire_send(struct gv_gossip *gossip, struct gv_session *session, Mesh__Message *message)
+void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Message *message)
 {
     struct gv_slice bytes;
     if (gossip->stopped) {
@@ -65,7 +65,7 @@ void gv_wire_send(struct gv_gossip *gossip, struct gv_session *session, Mesh__Me
 }
 
 void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                       const struct gv_session *except)
+                       const struct gv_channel *except)
 {
     struct gv_slice bytes;
     if (gossip->stopped || gossip->session_count == 0) {
@@ -91,11 +91,11 @@ void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, u
 {
     struct gv_slice bytes = {0};
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        struct gv_session *session = gossip->sessions[i];
+        struct gv_channel *session = gossip->sessions[i];
         if (!session->knows_state || session->sent != before || gossip->stopped) {
             continue;
         }
-        if (gv_session_backlog(session) >= gossip->options.session_queue_bytes) {
+        if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
             gossip->counters.queue_overflows += 1;
             continue;
         }
@@ -137,7 +137,7 @@ static void add_news(struct gv_gossip *gossip, const struct gv_peer *to, Mesh__P
 }
 
 void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *packet,
-                    struct gv_session *over)
+                    struct gv_channel *over)
 {
     Mesh__Member self, news[GV_NEWS_MAX];
     Mesh__Member *pointers[GV_NEWS_MAX];

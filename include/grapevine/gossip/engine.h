@@ -180,6 +180,8 @@ struct gv_gossip_options {
     uint32_t forget_after_s;     /* dead and left members [86400] */
 };
 
+/** A new engine. `options` and `store` are copied, the store's owner is borrowed. Errors: GV_EINVAL
+ * no name; GV_ENOMEM. */
 GV_MUST_USE enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
                                       const struct gv_gossip_store *store, uint64_t now_ms,
                                       struct gv_gossip **gossip);
@@ -245,7 +247,8 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session, const struct g
 GV_MUST_USE enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session,
                                           struct gv_slice bytes, struct gv_now now);
 
-/** The shell's queue for a session changed: bytes not yet taken by the kernel. */
+/** The shell's queue for a session changed: bytes not yet taken by the kernel. When it has shrunk,
+ * more may be due: ask gv_gossip_wake_at() again. */
 void gv_gossip_queued(struct gv_gossip *gossip, uint64_t session, size_t bytes);
 
 /** One authenticated datagram came. Nonsense is counted and otherwise ignored. */
@@ -301,9 +304,10 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(operations_duplicate, "operations that were known already")                                  \
     X(batches_sent, "batches sent")                                                                \
     X(batches_received, "batches received")                                                        \
-    X(bytes_sent, "session bytes sent, plain") X(bytes_received, "session bytes received, plain")  \
-        X(packets_sent, "datagrams sent") X(packets_received, "datagrams received")                \
-            X(ranges_sent, "missing ranges sent") X(snapshots_sent, "snapshots begun for peers")   \
+    X(bytes_sent, "session bytes sent, plain")                                                     \
+    X(bytes_received, "session bytes received, plain") X(packets_sent, "datagrams sent")           \
+        X(packets_received, "datagrams received") X(ranges_sent, "missing ranges sent")            \
+            X(snapshots_sent, "snapshots begun for peers")                                         \
                 X(snapshots_received, "snapshots begun here")                                      \
                     X(repairs, "repairs started after a digest differed")                          \
                         X(probes_sent, "SWIM probes sent") X(probes_failed,                        \
