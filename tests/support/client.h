@@ -1,0 +1,47 @@
+/*
+ * client.h - a plain blocking HTTP client for tests: sends exactly the bytes it is told to.
+ */
+#ifndef GV_TESTS_SUPPORT_CLIENT_H
+#define GV_TESTS_SUPPORT_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gv_reply {
+    int status;      /* 0: no answer came */
+    char *head;      /* owned, NUL-terminated; "" without */
+    char *body;      /* owned, NUL-terminated, chunks joined; "" without */
+    size_t body_len; /* bytes */
+    bool whole;      /* the message ended as its framing said */
+};
+
+/** Connect to 127.0.0.1:port; -1 when refused. Reads and writes give up after 60 s. */
+int gv_client_connect(uint16_t port);
+
+/** Send all bytes; false when the peer is gone. */
+bool gv_client_send(int fd, const void *bytes, size_t len);
+bool gv_client_send_text(int fd, const char *text);
+
+/** Read one response. Always give it to gv_reply_deinit(). */
+void gv_client_read(int fd, struct gv_reply *reply);
+
+/**
+ * One request on a connection of its own. `headers` are lines each ended by CRLF, or NULL; `body`
+ * may be NULL. Content-Length and Host are added.
+ */
+void gv_client_ask(uint16_t port, const char *method, const char *path, const char *headers,
+                   const char *body, struct gv_reply *reply);
+
+void gv_reply_deinit(struct gv_reply *reply);
+
+/** The value of a response header into `value`; false when absent. */
+bool gv_reply_header(const struct gv_reply *reply, const char *name, char *value, size_t size);
+
+/** The text of the first "name":"text" in the body, as it stands; false when absent. */
+bool gv_reply_text(const struct gv_reply *reply, const char *name, char *value, size_t size);
+
+/** The number of the first "name":number in the body; -1 when absent. */
+long gv_reply_number(const struct gv_reply *reply, const char *name);
+
+#endif

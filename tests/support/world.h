@@ -1,0 +1,79 @@
+/*
+ * world.h - a whole cluster of real programs on loopback: engines, routers, and questions to them.
+ */
+#ifndef GV_TESTS_SUPPORT_WORLD_H
+#define GV_TESTS_SUPPORT_WORLD_H
+
+#include "support/client.h"
+#include "support/process.h"
+
+#define GV_WORLD_WORKERS_MAX 16
+#define GV_WORLD_NODES_MAX   8
+
+struct gv_world_worker {
+    struct gv_process process;
+    uint16_t port;
+    uint16_t bootstrap_port; /* prefill workers */
+    char url[64];
+    char role[12];
+};
+
+struct gv_world_node {
+    struct gv_process process;
+    uint16_t port;      /* data */
+    uint16_t mesh_port; /* 0: no mesh */
+    uint16_t metrics_port;
+    char name[16];
+};
+
+struct gv_world {
+    struct gv_world_worker workers[GV_WORLD_WORKERS_MAX];
+    size_t worker_count;
+    struct gv_world_node nodes[GV_WORLD_NODES_MAX];
+    size_t node_count;
+    const char *const
+        *node_flags; /* borrowed: put behind every node's flags; NULL-terminated or NULL */
+};
+
+/** Start one engine of `role` ("regular", "prefill", "decode") that takes no time. */
+struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *role);
+
+/**
+ * Start a node that knows all workers started so far and has all earlier nodes as seeds, and wait
+ * until it listens. `flags` (NULL-terminated, or NULL) are put last.
+ */
+struct gv_world_node *gv_world_add_node(struct gv_world *world, const char *const *flags);
+
+/** The same name and ports again, after the process has ended. */
+bool gv_world_restart_node(struct gv_world *world, struct gv_world_node *node,
+                           const char *const *flags);
+
+/** Wait until every node says ready. */
+bool gv_world_await_ready(struct gv_world *world);
+
+/** Wait until every node sees `count` members alive. */
+bool gv_world_await_members(struct gv_world *world, int count);
+
+/** Wait until all nodes have the same digest. */
+bool gv_world_await_agreement(struct gv_world *world);
+
+/** Send a chat request with `prompt`; the worker that took it (by x-grapevine-worker) into
+ * `worker`. */
+int gv_world_chat(struct gv_world_node *node, const char *prompt, char *worker, size_t size);
+
+/** What a node would choose: "url", or "prefill-url + decode-url". */
+bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *worker, size_t size);
+
+/** A chat body with this prompt; free() it. */
+char *gv_world_chat_body(const char *prompt, bool stream);
+
+/** Set an engine's fault; `json` as the control endpoint of mockworker takes it. */
+void gv_world_fault(struct gv_world_worker *worker, const char *json);
+
+/** A number of an engine's statistics, e.g. "requests". */
+long gv_world_stat(struct gv_world_worker *worker, const char *name);
+
+/** End everything. */
+void gv_world_end(struct gv_world *world);
+
+#endif
