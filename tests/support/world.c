@@ -45,7 +45,6 @@ struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *
     struct gv_world_worker *worker = &world->workers[world->worker_count++];
     struct arguments arguments = {.count = 0};
     char line[512];
-    char port[16];
     memset(worker, 0, sizeof *worker);
     snprintf(worker->role, sizeof worker->role, "%s", role);
     add(&arguments, "mockworker");
@@ -57,12 +56,12 @@ struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *
         !gv_process_await(&worker->process, "ready on", line, sizeof line)) {
         exit(2);
     }
-    worker->port = port_of(strstr(line, "ready on"));
-    if (gv_line_value(line, "bootstrap", port, sizeof port)) {
-        worker->bootstrap_port = port_of(port);
-        *strstr(line, " bootstrap=") = '\0';
-        worker->port = port_of(strstr(line, "ready on"));
+    char *bootstrap = strstr(line, " bootstrap ");
+    if (bootstrap != NULL) {
+        worker->bootstrap_port = (uint16_t)atoi(bootstrap + sizeof " bootstrap " - 1);
+        *bootstrap = '\0';
     }
+    worker->port = port_of(line);
     snprintf(worker->url, sizeof worker->url, "http://127.0.0.1:%u", (unsigned)worker->port);
     return worker;
 }
