@@ -250,6 +250,56 @@ bool gv_world_await_agreement(struct gv_world *world)
     return gv_test_await(agrees, world, 0);
 }
 
+void gv_world_prompt(char *prompt, size_t size, int seed)
+{
+    size_t len = 0;
+    prompt[0] = '\0';
+    for (int word = 0; len + 32 < size; word++) {
+        len += (size_t)snprintf(prompt + len, size - len, "text%d-%d ", seed, word);
+    }
+}
+
+void gv_world_worker_id(struct gv_world_node *node, const char *url, char id[64])
+{
+    static const char mark[] = "{\"id\":\"";
+    struct gv_reply reply;
+    gv_client_ask(node->port, "GET", "/workers", NULL, NULL, &reply);
+    const char *at = strstr(reply.body, url);
+    while (at != NULL && at > reply.body &&
+           (strncmp(at, mark, sizeof mark - 1) != 0 || at[sizeof mark + 35] != '"')) {
+        at--;
+    }
+    snprintf(id, 64, "%.36s", at == NULL ? "" : at + sizeof mark - 1);
+    gv_reply_deinit(&reply);
+}
+
+int gv_world_remove_worker(struct gv_world_node *node, const char *url)
+{
+    char id[64];
+    char path[96];
+    struct gv_reply reply;
+    gv_world_worker_id(node, url, id);
+    snprintf(path, sizeof path, "/workers/%s", id);
+    gv_client_ask(node->port, "DELETE", path, NULL, NULL, &reply);
+    int status = reply.status;
+    gv_reply_deinit(&reply);
+    return status;
+}
+
+long gv_world_number(struct gv_world_node *node, const char *path, const char *after,
+                     const char *name)
+{
+    struct gv_reply reply;
+    char quoted[96];
+    gv_client_ask(node->port, "GET", path, NULL, NULL, &reply);
+    snprintf(quoted, sizeof quoted, "\"%s\":", name);
+    const char *at = strstr(reply.body, after);
+    at = at == NULL ? NULL : strstr(at, quoted);
+    long number = at == NULL ? -1 : strtol(at + strlen(quoted), NULL, 10);
+    gv_reply_deinit(&reply);
+    return number;
+}
+
 char *gv_world_chat_body(const char *prompt, bool stream)
 {
     size_t size = strlen(prompt) + 200;

@@ -64,6 +64,20 @@ int gv_world_chat(struct gv_world_node *node, const char *prompt, char *worker, 
 /** What a node would choose: "url", or "prefill-url + decode-url". */
 bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *worker, size_t size);
 
+/** Words that only `seed` has, filling `prompt`: prompts of different seeds share no block. */
+void gv_world_prompt(char *prompt, size_t size, int seed);
+
+/** The id that a node gives to the worker at `url`; "" when it does not know it. */
+void gv_world_worker_id(struct gv_world_node *node, const char *url, char id[64]);
+
+/** DELETE /workers/{id} of the worker at `url`, on this node; the status of the answer. */
+int gv_world_remove_worker(struct gv_world_node *node, const char *url);
+
+/** GET `path` and return the number of the first "name": behind the text `after`; -1 when absent.
+ */
+long gv_world_number(struct gv_world_node *node, const char *path, const char *after,
+                     const char *name);
+
 /** A chat body with this prompt; free() it. */
 char *gv_world_chat_body(const char *prompt, bool stream);
 
