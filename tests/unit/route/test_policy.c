@@ -1,0 +1,365 @@
+#include "grapevine/base/prng.h"
+#include "grapevine/route/policy.h"
+#include "support/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WALL  ((GV_STAMP_EPOCH_S + 1000) * 1000)
+#define FLEET 8
+
+static const struct gv_policy_options usual = {.cache_threshold = 0.3,
+                                               .balance_abs_threshold = 64,
+                                               .balance_rel_threshold = 1.5,
+                                               .load_bound = 1.25};
+
+/* Some ready workers, a forest and a load table: all that a decision looks at. */
+struct stage {
+    struct gv_forest *forest;
+    struct gv_load_table *load;
+    struct gv_policy *policy;
+    const struct gv_worker *eligible[FLEET];
+    uint32_t count;
+    struct gv_prng prng;
+};
+
+static struct gv_worker workers[FLEET];
+
+static struct stage stage_of(const char *name, uint32_t count)
+{
+    struct stage stage = {.count = count};
+    struct gv_forest_limits limits = {.max_bytes = 16 << 20,
+                                      .touch_interval_s = 5,
+                                      .max_keys = 8,
+                                      .worker_blocks = UINT64_MAX,
+                                      .min_age_s = 10,
+                                      .max_ahead_s = 60};
+    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &stage.forest), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_load_new(&stage.load), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_policy_new(name, usual, stage.forest, stage.load, &stage.policy),
+                          GV_OK);
+    for (uint32_t i = 0; i < FLEET; i++) {
+        workers[i].index = i;
+        snprintf(workers[i].url, sizeof workers[i].url, "http://10.0.0.%u:8000", i + 1);
+        stage.eligible[i] = &workers[i];
+    }
+    gv_prng_init(&stage.prng, 42);
+    return stage;
+}
+
+static void stage_end(struct stage *stage)
+{
+    gv_policy_free(stage->policy);
+    gv_load_free(stage->load);
+    gv_forest_free(stage->forest);
+}
+
+static struct gv_decision decide(struct stage *stage, const char *key, const uint64_t *chain,
+                                 uint32_t count)
+{
+    struct gv_policy_request request = {.key = key,
+                                        .chain = chain,
+                                        .count = count,
+                                        .eligible = stage->eligible,
+                                        .eligible_count = stage->count,
+                                        .random = gv_prng_next(&stage->prng)};
+    struct gv_decision decision = {0};
+    gv_policy_decide(stage->policy, &request, &decision);
+    return decision;
+}
+
+static void record(struct stage *stage, const char *key, const uint64_t *chain, uint32_t count,
+                   uint32_t worker)
+{
+    struct gv_operation op;
+    (void)gv_forest_record(stage->forest, key, chain, count, worker, WALL, &op);
+}
+
+static void take(struct stage *stage, uint32_t worker, uint32_t times)
+{
+    for (uint32_t i = 0; i < times; i++) {
+        gv_load_take(stage->load, worker, 0);
+    }
+}
+
+static const uint64_t path[10] = {21, 22, 23, 24, 25, 26, 27, 28, 29, 30};
+
+static void every_name_in_the_table_makes_that_policy_and_no_other_does(void)
+{
+    struct gv_policy *policy = NULL;
+    for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        CU_ASSERT_EQUAL_FATAL(gv_policy_new(*name, usual, NULL, NULL, &policy), GV_OK);
+        CU_ASSERT_STRING_EQUAL(gv_policy_name(policy), *name);
+        CU_ASSERT_EQUAL(gv_policy_uses_prefix(policy), strcmp(*name, "cache_aware") == 0);
+        gv_policy_free(policy);
+    }
+    CU_ASSERT_EQUAL(gv_policy_new("cache", usual, NULL, NULL, &policy), GV_ENOTFOUND);
+}
+
+static void nobody_eligible_is_the_rule_none_and_one_is_the_rule_only(void)
+{
+    for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        struct stage stage = stage_of(*name, 0);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).rule, GV_RULE_NONE);
+        stage.count = 1;
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).rule, GV_RULE_ONLY);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", NULL, 0).worker, 0);
+        stage_end(&stage);
+    }
+}
+
+static void a_prompt_without_text_is_routed_by_every_policy_and_spread(void)
+{
+    for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        struct stage stage = stage_of(*name, 4);
+        uint32_t given[FLEET] = {0};
+        for (int i = 0; i < 1000; i++) {
+            given[decide(&stage, "regular::m", NULL, 0).worker]++;
+        }
+        for (int i = 0; i < 4; i++) {
+            CU_ASSERT_TRUE(given[i] > 150 && given[i] < 350);
+        }
+        stage_end(&stage);
+    }
+}
+
+static void the_threshold_is_strict(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    record(&stage, "regular::m", path, 3, 2); /* 3 of 10 is not above 0.3 */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).rule, GV_RULE_MISS);
+    record(&stage, "regular::m", path, 4, 2);
+    struct gv_decision decision = decide(&stage, "regular::m", path, 10);
+    CU_ASSERT_EQUAL(decision.rule, GV_RULE_PREFIX);
+    CU_ASSERT_EQUAL(decision.worker, 2);
+    CU_ASSERT_EQUAL(decision.depth, 4);
+    CU_ASSERT_EQUAL(decision.block_count, 10);
+    stage_end(&stage);
+}
+
+static void among_equally_deep_holders_the_least_loaded_is_chosen(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    record(&stage, "regular::m", path, 10, 1);
+    record(&stage, "regular::m", path, 10, 3);
+    record(&stage, "regular::m", path, 9, 0);
+    take(&stage, 1, 2);
+    take(&stage, 3, 1);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).worker, 3);
+    gv_load_set_remote(stage.load, 3, 2, 0); /* others' requests count as our own */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).worker, 1);
+    stage_end(&stage);
+}
+
+static void imbalance_prefers_the_longest_prefix_among_the_near_least_loaded(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    record(&stage, "regular::m", path, 10, 0); /* deepest, but busy */
+    record(&stage, "regular::m", path, 6, 1);
+    record(&stage, "regular::m", path, 2, 2);
+    take(&stage, 0, 64);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 10).worker, 0); /* 64 apart is balanced */
+    take(&stage, 0, 1);
+    take(&stage, 1, 10); /* within the threshold of the idle ones */
+    struct gv_decision decision = decide(&stage, "regular::m", path, 10);
+    CU_ASSERT_EQUAL(decision.rule, GV_RULE_BALANCE);
+    CU_ASSERT_EQUAL(decision.worker, 1);
+    CU_ASSERT_EQUAL(decision.load, 10);
+    stage_end(&stage);
+}
+
+/* Unique prompts all go round a worker that never answers. */
+static void a_stalled_worker_gets_next_to_nothing(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    uint32_t stalled = 0;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t chain[4];
+        for (int j = 0; j < 4; j++) {
+            chain[j] = gv_prng_next(&stage.prng) | 1;
+        }
+        uint32_t worker = decide(&stage, "regular::m", chain, 4).worker;
+        record(&stage, "regular::m", chain, 4, worker);
+        gv_load_take(stage.load, worker, 0);
+        if (worker == 2) {
+            stalled++;
+        } else {
+            gv_load_give(stage.load, worker, 0);
+        }
+    }
+    CU_ASSERT_TRUE(stalled <= 2);
+    stage_end(&stage);
+}
+
+static void one_at_a_time_unique_prompts_are_spread(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    uint32_t given[FLEET] = {0};
+    for (int i = 0; i < 1000; i++) {
+        uint64_t chain[20];
+        for (uint64_t j = 0; j < 20; j++) { /* the first five blocks are a system prompt */
+            chain[j] = j < 5 ? 900 + j : gv_prng_next(&stage.prng) | 1;
+        }
+        uint32_t worker = decide(&stage, "regular::m", chain, 20).worker;
+        record(&stage, "regular::m", chain, 20, worker);
+        given[worker]++;
+    }
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(given[i] < 350);
+    }
+    stage_end(&stage);
+}
+
+/* Two nodes that have said nothing to each other yet, and differ in their random bits. */
+static void two_nodes_with_equal_tries_and_loads_decide_alike(void)
+{
+    struct stage here = stage_of("cache_aware", 8);
+    struct stage there = stage_of("cache_aware", 8);
+    gv_prng_init(&there.prng, 4711);
+    struct gv_prng prompts;
+    gv_prng_init(&prompts, 1);
+    for (int i = 0; i < 500; i++) {
+        uint64_t chain[6];
+        for (int j = 0; j < 6; j++) {
+            chain[j] = gv_prng_next(&prompts) | 1;
+        }
+        uint32_t worker = decide(&here, "regular::m", chain, 6).worker;
+        CU_ASSERT_EQUAL(decide(&there, "regular::m", chain, 6).worker, worker);
+        record(&here, "regular::m", chain, 6, worker);
+        record(&there, "regular::m", chain, 6, worker);
+        CU_ASSERT_EQUAL(decide(&there, "regular::m", chain, 6).worker, worker);
+        take(&here, worker, 1);
+        take(&there, worker, 1);
+    }
+    stage_end(&here);
+    stage_end(&there);
+}
+
+/* Pool isolation: the fault this project was born from. Workers 0 to 3 prefill, 4 to 7 decode. */
+static uint32_t decide_in_pool(struct stage *stage, struct gv_policy *policy, bool prefill)
+{
+    struct gv_policy_request request = {.key = prefill ? "prefill::m" : "decode::m",
+                                        .chain = path,
+                                        .count = 10,
+                                        .eligible = stage->eligible + (prefill ? 0 : 4),
+                                        .eligible_count = 4};
+    struct gv_decision decision = {0};
+    gv_policy_decide(policy, &request, &decision);
+    record(stage, request.key, path, 10, decision.worker);
+    return decision.worker;
+}
+
+static void alternate(struct stage *stage, struct gv_policy *prefill, struct gv_policy *decode)
+{
+    uint32_t first_prefill = decide_in_pool(stage, prefill, true);
+    uint32_t first_decode = decide_in_pool(stage, decode, false);
+    CU_ASSERT_TRUE(first_prefill < 4 && first_decode >= 4);
+    for (int i = 0; i < 1000; i++) {
+        CU_ASSERT_EQUAL(decide_in_pool(stage, prefill, true), first_prefill);
+        CU_ASSERT_EQUAL(decide_in_pool(stage, decode, false), first_decode);
+    }
+}
+
+static void prefill_and_decode_each_keep_their_worker_with_a_policy_each(void)
+{
+    struct stage stage = stage_of("cache_aware", 8);
+    struct gv_policy *decode = NULL;
+    CU_ASSERT_EQUAL_FATAL(gv_policy_new("cache_aware", usual, stage.forest, stage.load, &decode),
+                          GV_OK);
+    alternate(&stage, stage.policy, decode);
+    gv_policy_free(decode);
+    stage_end(&stage);
+}
+
+static void prefill_and_decode_each_keep_their_worker_with_one_shared_policy(void)
+{
+    struct stage stage = stage_of("cache_aware", 8);
+    alternate(&stage, stage.policy, stage.policy);
+    stage_end(&stage);
+}
+
+static void removing_a_decode_worker_leaves_the_prefill_trie_untouched(void)
+{
+    struct stage stage = stage_of("cache_aware", 8);
+    uint32_t prefill = decide_in_pool(&stage, stage.policy, true);
+    uint32_t decode = decide_in_pool(&stage, stage.policy, false);
+    struct gv_operation op;
+    gv_forest_forget(stage.forest, "*", decode, GV_FLOOR_REMOVED, WALL, &op);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(stage.forest, "decode::m", decode), 0);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(stage.forest, "prefill::m", prefill), 10);
+    CU_ASSERT_EQUAL(decide_in_pool(&stage, stage.policy, true), prefill);
+    stage_end(&stage);
+}
+
+static void least_load_breaks_ties_evenly_and_never_takes_a_busier_one(void)
+{
+    struct stage stage = stage_of("least_load", 4);
+    take(&stage, 1, 1);
+    uint32_t given[FLEET] = {0};
+    for (int i = 0; i < 900; i++) {
+        given[decide(&stage, "regular::m", NULL, 0).worker]++;
+    }
+    CU_ASSERT_EQUAL(given[1], 0);
+    CU_ASSERT_TRUE(given[0] > 200 && given[2] > 200 && given[3] > 200);
+    stage_end(&stage);
+}
+
+static void of_two_drawn_the_busier_one_is_never_chosen(void)
+{
+    struct stage stage = stage_of("power_of_two", 2);
+    take(&stage, 0, 1);
+    for (int i = 0; i < 100; i++) {
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", NULL, 0).worker, 1);
+    }
+    stage_end(&stage);
+}
+
+static void round_robin_takes_turns_and_each_instance_counts_for_itself(void)
+{
+    struct stage stage = stage_of("round_robin", 3);
+    struct stage other = stage_of("round_robin", 3);
+    for (uint32_t i = 0; i < 9; i++) {
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", NULL, 0).worker, i % 3);
+        decide(&other, "decode::m", NULL, 0);
+    }
+    stage_end(&other);
+    stage_end(&stage);
+}
+
+static void candidates_are_shown_up_to_the_room_given(void)
+{
+    struct stage stage = stage_of("cache_aware", 4);
+    record(&stage, "regular::m", path, 7, 2);
+    take(&stage, 2, 5);
+    struct gv_candidate candidates[3];
+    struct gv_policy_request request = {.key = "regular::m",
+                                        .chain = path,
+                                        .count = 10,
+                                        .eligible = stage.eligible,
+                                        .eligible_count = 4};
+    struct gv_decision decision = {.candidates = candidates, .candidate_room = 3};
+    gv_policy_decide(stage.policy, &request, &decision);
+    CU_ASSERT_EQUAL(decision.candidate_count, 3);
+    CU_ASSERT_EQUAL(candidates[2].worker, 2);
+    CU_ASSERT_EQUAL(candidates[2].depth, 7);
+    CU_ASSERT_EQUAL(candidates[2].load, 5);
+    CU_ASSERT_STRING_EQUAL(gv_rule_name(decision.rule), "prefix");
+    stage_end(&stage);
+}
+
+GV_SUITE("route/policy", GV_CASE(every_name_in_the_table_makes_that_policy_and_no_other_does),
+         GV_CASE(nobody_eligible_is_the_rule_none_and_one_is_the_rule_only),
+         GV_CASE(a_prompt_without_text_is_routed_by_every_policy_and_spread),
+         GV_CASE(the_threshold_is_strict),
+         GV_CASE(among_equally_deep_holders_the_least_loaded_is_chosen),
+         GV_CASE(imbalance_prefers_the_longest_prefix_among_the_near_least_loaded),
+         GV_CASE(a_stalled_worker_gets_next_to_nothing),
+         GV_CASE(one_at_a_time_unique_prompts_are_spread),
+         GV_CASE(two_nodes_with_equal_tries_and_loads_decide_alike),
+         GV_CASE(prefill_and_decode_each_keep_their_worker_with_a_policy_each),
+         GV_CASE(prefill_and_decode_each_keep_their_worker_with_one_shared_policy),
+         GV_CASE(removing_a_decode_worker_leaves_the_prefill_trie_untouched),
+         GV_CASE(least_load_breaks_ties_evenly_and_never_takes_a_busier_one),
+         GV_CASE(of_two_drawn_the_busier_one_is_never_chosen),
+         GV_CASE(round_robin_takes_turns_and_each_instance_counts_for_itself),
+         GV_CASE(candidates_are_shown_up_to_the_room_given))
