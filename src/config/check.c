@@ -1,0 +1,251 @@
+/*
+ * check.c - do the values fit each other?
+ *
+ * Each complaint says what to do. Warnings are for what may be meant: no workers yet, for example.
+ */
+#include "grapevine/base/addr.h"
+#include "grapevine/base/mem.h"
+#include "grapevine/http/uri.h"
+#include "grapevine/route/policy.h"
+#include "inner.h"
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_given(const char *text)
+{
+    return text[0] != '\0';
+}
+
+static bool is_loopback(const char *host)
+{
+    struct gv_addr addr;
+    return strcasecmp(host, "localhost") == 0 ||
+           (gv_addr_parse(gv_slice_text(host), 1, &addr) == GV_OK && gv_addr_is_loopback(&addr));
+}
+
+static void check_policy(struct gv_loading *loading, const char *flag, const char *name)
+{
+    char names[384] = "";
+    size_t len = 0;
+    for (const char *const *at = gv_policy_names(); *at != NULL; at++) {
+        if (strcmp(*at, name) == 0) {
+            return;
+        }
+        if (len < sizeof names) {
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", len == 0 ? "" : ", ",
+                                    *at);
+        }
+    }
+    gv_config_complain(loading, "%s: there is no policy '%s'; there are %s", flag, name, names);
+}
+
+static bool check_url(struct gv_loading *loading, const char *flag, const char *text,
+                      char canonical[GV_URI_BYTES_MAX])
+{
+    struct gv_uri uri;
+    enum gv_err err = gv_uri_parse(gv_slice_text(text), &uri);
+    if (err == GV_OK) {
+        err = gv_uri_format(&uri, canonical);
+    }
+    if (err == GV_EUNSUPPORTED) {
+        gv_config_complain(loading, "%s: '%s': only http:// is spoken to workers", flag, text);
+    } else if (err != GV_OK) {
+        gv_config_complain(loading, "%s: '%s' is not a URL like http://host:8000", flag, text);
+    }
+    return err == GV_OK;
+}
+
+static void check_urls(struct gv_loading *loading, const char *flag,
+                       const struct gv_config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        char own[GV_URI_BYTES_MAX];
+        char other[GV_URI_BYTES_MAX];
+        struct gv_uri uri;
+        if (!check_url(loading, flag, list->items[i], own)) {
+            continue;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (gv_uri_parse(gv_slice_text(list->items[j]), &uri) == GV_OK &&
+                gv_uri_format(&uri, other) == GV_OK && strcmp(own, other) == 0) {
+                gv_config_complain(loading, "%s: %s is given twice", flag, own);
+                break;
+            }
+        }
+    }
+}
+
+static void check_workers(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    char canonical[GV_URI_BYTES_MAX];
+    check_urls(loading, "--worker-urls", &config->worker_urls);
+    check_urls(loading, "--decode", &config->decode_urls);
+    for (size_t i = 0; i < config->prefill_count; i++) {
+        (void)check_url(loading, "--prefill", config->prefills[i].url, canonical);
+    }
+    bool has_pairs = config->prefill_count > 0 || config->decode_urls.count > 0;
+    if (config->pd_disaggregation == 0 && has_pairs) {
+        gv_config_complain(loading, "--prefill and --decode mean nothing without "
+                                    "--pd-disaggregation; add it, or use --worker-urls");
+    } else if (config->pd_disaggregation != 0 && config->worker_urls.count > 0) {
+        gv_config_complain(loading, "--worker-urls means nothing with --pd-disaggregation; say "
+                                    "--prefill URL or --decode URL");
+    } else if (config->pd_disaggregation != 0 &&
+               (config->prefill_count == 0 || config->decode_urls.count == 0)) {
+        gv_config_complain(loading,
+                           "--pd-disaggregation needs at least one --prefill URL and one "
+                           "--decode URL; %s is missing",
+                           config->prefill_count == 0 ? "--prefill" : "--decode");
+    } else if (config->pd_disaggregation == 0 && config->worker_urls.count == 0) {
+        gv_config_notice(loading, "WARNING: no workers were given; every request gets 503 until "
+                                  "one is added by POST /workers (or given by --worker-urls)");
+    }
+}
+
+static void check_policies(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    check_policy(loading, "--policy", config->policy);
+    if (is_given(config->prefill_policy)) {
+        check_policy(loading, "--prefill-policy", config->prefill_policy);
+    }
+    if (is_given(config->decode_policy)) {
+        check_policy(loading, "--decode-policy", config->decode_policy);
+    }
+    if ((is_given(config->prefill_policy) || is_given(config->decode_policy)) &&
+        config->pd_disaggregation == 0) {
+        gv_config_notice(loading, "--prefill-policy and --decode-policy have no effect without "
+                                  "--pd-disaggregation");
+    }
+    if ((config->block_bytes & (config->block_bytes - 1)) != 0) {
+        gv_config_complain(loading, "--block-bytes: %u is not a power of two", config->block_bytes);
+    }
+}
+
+static void check_times(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    if (config->retry_initial_backoff_ms > config->retry_max_backoff_ms) {
+        gv_config_complain(loading, "--retry-initial-backoff-ms is larger than "
+                                    "--retry-max-backoff-ms");
+    }
+    if (config->connect_timeout_ms > config->request_timeout_ms) {
+        gv_config_complain(loading, "--connect-timeout-secs is larger than --request-timeout-secs");
+    }
+    if (config->first_byte_timeout_ms > config->request_timeout_ms) {
+        gv_config_complain(loading,
+                           "--first-byte-timeout-secs is larger than --request-timeout-secs");
+    }
+    if (config->health_endpoint[0] != '/') {
+        gv_config_complain(loading, "--health-check-endpoint: '%s' does not begin with '/'",
+                           config->health_endpoint);
+    }
+}
+
+static void check_ports(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    if (config->port != 0 && config->port == config->prometheus_port) {
+        gv_config_complain(loading, "--port and --prometheus-port are both %u", config->port);
+    }
+    if (config->enable_mesh != 0 && config->mesh_port != 0 &&
+        (config->mesh_port == config->port || config->mesh_port == config->prometheus_port)) {
+        gv_config_complain(loading, "--mesh-port %u is also --%s", config->mesh_port,
+                           config->mesh_port == config->port ? "port" : "prometheus-port");
+    }
+}
+
+static bool is_name(const char *text)
+{
+    return text[strspn(
+               text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == '\0';
+}
+
+/* "http://host:39527/" is how the SMG router writes a peer: the host and port are meant. */
+static void trim_seeds(struct gv_config *config)
+{
+    for (size_t i = 0; i < config->seeds.count; i++) {
+        char *seed = config->seeds.items[i];
+        char *behind = strstr(seed, "://");
+        if (behind != NULL) {
+            memmove(seed, behind + 3, strlen(behind + 3) + 1);
+            size_t len = strlen(seed);
+            if (len > 0 && seed[len - 1] == '/') {
+                seed[len - 1] = '\0';
+            }
+        }
+    }
+}
+
+/* Is a seed on another machine, as far as its text tells? */
+static const char *distant_seed(const struct gv_config *config)
+{
+    for (size_t i = 0; i < config->seeds.count; i++) {
+        const char *seed = config->seeds.items[i];
+        struct gv_addr addr;
+        bool is_near = strcmp(seed, "localhost") == 0 || strncmp(seed, "localhost:", 10) == 0;
+        if (gv_addr_parse(gv_slice_text(seed), config->mesh_port == 0 ? 1 : config->mesh_port,
+                          &addr) == GV_OK) {
+            is_near = gv_addr_is_loopback(&addr);
+        }
+        if (!is_near) {
+            return seed;
+        }
+    }
+    return NULL;
+}
+
+static void check_mesh(struct gv_loading *loading)
+{
+    struct gv_config *config = loading->config;
+    bool has_keys = is_given(config->mesh_keyring);
+    if (config->seeds.count > 0 || has_keys) {
+        config->enable_mesh = 1;
+    }
+    if (!is_name(config->node_name)) {
+        gv_config_complain(loading, "--node-name: '%s' may hold letters, digits, '.', '_', '-'",
+                           config->node_name);
+    }
+    if (!is_name(config->cluster_id)) {
+        gv_config_complain(loading, "--cluster-id: '%s' may hold letters, digits, '.', '_', '-'",
+                           config->cluster_id);
+    }
+    trim_seeds(config);
+    if (config->enable_mesh == 0) {
+        return;
+    }
+    if (config->mesh_insecure != 0 && !is_given(config->mesh_host)) {
+        char *host = gv_mem_copy_text(GV_MEM_GENERAL, config->host);
+        if (host == NULL) {
+            gv_config_complain(loading, "out of memory");
+            return;
+        }
+        gv_mem_free(GV_MEM_GENERAL, config->mesh_host);
+        config->mesh_host = host;
+    }
+    if (has_keys || config->mesh_insecure != 0) {
+        return;
+    }
+    static const char mend[] = "make a key ring and give it to every node with --mesh-keyring "
+                               "FILE, or trust everybody who reaches the port: --mesh-insecure";
+    const char *distant = distant_seed(config);
+    if (is_given(config->mesh_host) && !is_loopback(config->mesh_host)) {
+        gv_config_complain(loading, "--mesh-host %s without keys: %s", config->mesh_host, mend);
+    } else if (distant != NULL) {
+        gv_config_complain(loading,
+                           "--seeds %s is another host, and without keys the mesh stays "
+                           "on 127.0.0.1: %s",
+                           distant, mend);
+    }
+}
+
+void gv_config_check(struct gv_loading *loading)
+{
+    check_workers(loading);
+    check_policies(loading);
+    check_times(loading);
+    check_mesh(loading);
+    check_ports(loading);
+}

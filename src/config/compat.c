@@ -1,0 +1,111 @@
+/*
+ * compat.c - flags of the SMG router that we know and do not have, and what to do instead.
+ *
+ * A flag whose absence changes nothing is accepted with a note. The others are errors, because
+ * somebody who wrote them counts on them; --compat=warn turns those into notes too.
+ */
+#include "inner.h"
+#include <string.h>
+
+#define NOTE(flag, advice)                                                                         \
+    {                                                                                              \
+        flag, true, false, advice                                                                  \
+    }
+#define NOTE_SWITCH(flag, advice)                                                                  \
+    {                                                                                              \
+        flag, true, true, advice                                                                   \
+    }
+#define ERROR(flag, advice)                                                                        \
+    {                                                                                              \
+        flag, false, false, advice                                                                 \
+    }
+#define ERROR_SWITCH(flag, advice)                                                                 \
+    {                                                                                              \
+        flag, false, true, advice                                                                  \
+    }
+
+static const char no_tls[] =
+    "terminate TLS in front of grapevine (a load balancer or a sidecar) and speak HTTP to it";
+static const char no_discovery[] =
+    "give worker URLs with --worker-urls, or let your controller call POST /workers";
+static const char no_limit[] =
+    "limit clients in front of grapevine; a full worker is avoided by its load anyway";
+static const char no_roles[] = "use --api-key for clients, and keep the admin port private";
+static const char no_tokens[] = "prompts are compared as bytes; no tokenizer is needed";
+static const char no_history[] = "stored conversations are the worker's business";
+static const char no_tracing[] =
+    "trace headers are passed on to workers; spans of the router itself are not recorded";
+
+static const struct gv_compat table[] = {
+    NOTE("eviction-interval", "tries are kept under --trie-memory-bytes all the time"),
+    NOTE("block-size", "prompts are compared in blocks of --block-bytes bytes"),
+    NOTE("worker-startup-timeout-secs", "workers may come up at any time; they are probed until "
+                                        "they are ready"),
+    NOTE("worker-startup-check-interval", "workers that are not ready are probed each second"),
+    NOTE("worker-startup-delay-secs", "workers may come up at any time"),
+    NOTE("load-monitor-interval", "loads are counted as requests come and go"),
+    NOTE("queue-size", "requests do not queue here: they go to a worker at once"),
+    NOTE("queue-timeout-secs", "requests do not queue here: they go to a worker at once"),
+    NOTE("prometheus-duration-buckets", "the buckets are fixed, from 1 ms to 600 s"),
+    NOTE("log-dir", "lines go to stderr; let the supervisor keep them"),
+    NOTE("max-idle-secs", "belongs to the policy 'manual', which is not here"),
+    NOTE("assignment-mode", "belongs to the policy 'manual', which is not here"),
+    NOTE("prefix-token-count", "belongs to the policy 'prefix_hash'; prompts are compared whole"),
+    NOTE("prefix-hash-load-factor", "belongs to the policy 'prefix_hash'"),
+    NOTE("model-path", no_tokens),
+    NOTE("tokenizer-path", no_tokens),
+    NOTE("chat-template", no_tokens),
+    NOTE("backend", "the kind of a worker is found by asking it"),
+    NOTE("history-backend", no_history),
+    NOTE_SWITCH("enable-igw", "several models at once need no switch"),
+    NOTE_SWITCH("engine-metrics", "GET /engine_metrics needs no switch"),
+
+    ERROR("max-concurrent-requests", no_limit),
+    ERROR("rate-limit-tokens-per-second", no_limit),
+    ERROR("tls-cert-path", no_tls),
+    ERROR("tls-key-path", no_tls),
+    ERROR("client-cert-path", no_tls),
+    ERROR("client-key-path", no_tls),
+    ERROR("ca-cert-path", no_tls),
+    ERROR("cors-allowed-origins", "answer CORS in front of grapevine"),
+    ERROR("model-alias", "give the worker the other name, or rewrite it in front of grapevine"),
+    ERROR("health-check-port", "probe /readiness on --port or on --prometheus-port"),
+    ERROR_SWITCH("disable-health-check", "make --health-failure-threshold large instead"),
+    ERROR_SWITCH("remove-unhealthy-workers",
+                 "unready workers get no requests; remove them by DELETE /workers/{id}"),
+    ERROR("request-id-headers", "X-Request-Id is used and passed on"),
+    ERROR_SWITCH("service-discovery", no_discovery),
+    ERROR("selector", no_discovery),
+    ERROR("service-discovery-port", no_discovery),
+    ERROR("service-discovery-namespace", no_discovery),
+    ERROR("prefill-selector", no_discovery),
+    ERROR("decode-selector", no_discovery),
+    ERROR_SWITCH("dp-aware", "give each rank as its own worker: http://host:port@RANK"),
+    ERROR_SWITCH("dp-minimum-tokens-scheduler",
+                 "give each rank as its own worker: http://host:port@RANK"),
+    ERROR_SWITCH("routing-key-override", "send X-SMG-Routing-Key with a policy that reads it"),
+    ERROR("balance-token-usage-threshold", "use --balance-abs-threshold"),
+    ERROR("overload-token-usage-threshold", "use --balance-abs-threshold"),
+    ERROR("control-plane-api-keys", no_roles),
+    ERROR("jwt-issuer", no_roles),
+    ERROR("jwt-audience", no_roles),
+    ERROR("jwt-jwks-uri", no_roles),
+    ERROR("tenant-api-keys", no_roles),
+    ERROR("tenant-header-name", no_roles),
+    ERROR("reasoning-parser", "let the worker parse what its model says"),
+    ERROR("tool-call-parser", "let the worker parse what its model says"),
+    ERROR("mcp-config-path", "let an agent in front of grapevine call tools"),
+    ERROR_SWITCH("enable-wasm", "there are no plug-ins"),
+    ERROR_SWITCH("enable-trace", no_tracing),
+    ERROR("otlp-traces-endpoint", no_tracing),
+};
+
+const struct gv_compat *gv_compat_find(struct gv_slice name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (gv_slice_is(name, table[i].name)) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
