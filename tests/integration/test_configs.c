@@ -1,0 +1,199 @@
+/*
+ * test_configs.c - every folder of cluster-configs/ starts as its README says: the files as they
+ * are, with only addresses and ports of this machine put over them by flags.
+ */
+#include "support/suite.h"
+#include "support/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char keys[200];
+
+static void make_keys(void)
+{
+    struct gv_process vinectl;
+    snprintf(keys, sizeof keys, "%s/mesh.keys", gv_test_folder());
+    if (access(keys, R_OK) != 0) {
+        const char *const argv[] = {"vinectl", "keys", "generate", keys, NULL};
+        CU_ASSERT_TRUE_FATAL(gv_process_start(&vinectl, "keys", argv));
+        CU_ASSERT_EQUAL_FATAL(gv_process_wait(&vinectl), 0);
+    }
+}
+
+static void path_of(const char *file, char path[400])
+{
+    const char *source = getenv("GV_SOURCE");
+    snprintf(path, 400, "%s/cluster-configs/%s", source == NULL ? "." : source, file);
+}
+
+/* grapevine --config FILE --config-test, with nothing changed but the place of the key ring. */
+static void expect_valid(const char *file)
+{
+    struct gv_process grapevine;
+    char path[400];
+    path_of(file, path);
+    const char *const argv[] = {"grapevine", "--config",      path, "--mesh-keyring",
+                                keys,        "--config-test", NULL};
+    CU_ASSERT_TRUE_FATAL(gv_process_start(&grapevine, "config-test", argv));
+    CU_ASSERT_EQUAL(gv_process_wait(&grapevine), 0);
+}
+
+/* Start a node from a file; flags win over the file, so what this machine needs stands in flags. */
+static struct gv_world_node *start(struct gv_world *world, const char *file)
+{
+    char path[400];
+    path_of(file, path);
+    const char *const flags[] = {"--config", path, "--mesh-keyring", keys, NULL};
+    return gv_world_add_node(world, flags);
+}
+
+static void three_nodes_form_a_cluster_and_serve(void)
+{
+    struct gv_world world = {.node_count = 0};
+    make_keys();
+    expect_valid("three-nodes/node-a.yaml");
+    expect_valid("three-nodes/node-b.yaml");
+    expect_valid("three-nodes/node-c.yaml");
+    gv_world_add_worker(&world, "regular");
+    start(&world, "three-nodes/node-a.yaml");
+    start(&world, "three-nodes/node-b.yaml");
+    start(&world, "three-nodes/node-c.yaml");
+    CU_ASSERT_TRUE(gv_world_await_members(&world, 3));
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(gv_world_chat(&world.nodes[i], "hello", NULL, 0), 200);
+    }
+    gv_world_end(&world);
+}
+
+static void prefill_and_decode_pools_serve_together(void)
+{
+    struct gv_world world = {.node_count = 0};
+    make_keys();
+    expect_valid("prefill-decode/node.yaml");
+    gv_world_add_worker(&world, "prefill");
+    gv_world_add_worker(&world, "decode");
+    start(&world, "prefill-decode/node.yaml");
+    start(&world, "prefill-decode/node.yaml");
+    CU_ASSERT_TRUE(gv_world_await_members(&world, 2));
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    CU_ASSERT_EQUAL(gv_world_chat(&world.nodes[0], "hello", NULL, 0), 200);
+    CU_ASSERT_EQUAL(gv_world_chat(&world.nodes[1], "hello", NULL, 0), 200);
+    CU_ASSERT_EQUAL(gv_world_stat(&world.workers[0], "requests"), 2);
+    CU_ASSERT_EQUAL(gv_world_stat(&world.workers[1], "requests"), 2);
+    gv_world_end(&world);
+}
+
+/* ---- behind-dns: one name, three addresses of the loopback network
+ * ------------------------------- */
+
+static bool start_dns(struct gv_process *dns, uint16_t port)
+{
+    static const char *const places[] = {"/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"};
+    char conf[400];
+    char flag[32];
+    path_of("behind-dns/dnsmasq.conf", conf);
+    char conf_flag[420];
+    snprintf(conf_flag, sizeof conf_flag, "--conf-file=%s", conf);
+    snprintf(flag, sizeof flag, "--port=%u", (unsigned)port);
+    for (size_t i = 0; i < 2; i++) {
+        if (access(places[i], X_OK) == 0) {
+            const char *const argv[] = {places[i],
+                                        "--keep-in-foreground",
+                                        "--log-facility=-",
+                                        "--user=root",
+                                        "--pid-file=",
+                                        conf_flag,
+                                        flag,
+                                        NULL};
+            return gv_process_start(dns, "dnsmasq", argv) &&
+                   gv_process_await(dns, "started", NULL, 0);
+        }
+    }
+    return false;
+}
+
+/* A port that nothing uses now, and that is below the kernel's range for outgoing connections. */
+static uint16_t quiet_port(int nth)
+{
+    return (uint16_t)(20000 + (getpid() * 7 + nth * 1013) % 10000);
+}
+
+static void start_behind_dns(struct gv_process *node, int i, uint16_t dns, uint16_t mesh,
+                             char http[64])
+{
+    char path[400];
+    char host[16];
+    char name[16];
+    char port[8];
+    char seeds[64];
+    char line[1024];
+    char servers[32];
+    path_of("behind-dns/node.yaml", path);
+    snprintf(host, sizeof host, "127.0.0.%d", i + 1);
+    snprintf(name, sizeof name, "dns-%d", i + 1);
+    snprintf(port, sizeof port, "%u", (unsigned)mesh);
+    snprintf(seeds, sizeof seeds, "grapevine.internal:%u", (unsigned)mesh);
+    snprintf(servers, sizeof servers, "127.0.0.1:%u", (unsigned)dns);
+    setenv("GRAPEVINE_DNS_SERVERS", servers, 1);
+    const char *const argv[] = {"grapevine", "--config",
+                                path,        "--mesh-keyring",
+                                keys,        "--host",
+                                host,        "--port",
+                                "0",         "--mesh-host",
+                                host,        "--mesh-port",
+                                port,        "--seeds",
+                                seeds,       "--node-name",
+                                name,        "--prometheus-host",
+                                host,        "--prometheus-port",
+                                "0",         "--threads",
+                                "1",         "--log-level",
+                                "debug",     NULL};
+    CU_ASSERT_TRUE_FATAL(gv_process_start(node, name, argv));
+    CU_ASSERT_TRUE_FATAL(gv_process_await(node, "node.listening", line, sizeof line));
+    CU_ASSERT_TRUE_FATAL(gv_line_value(line, "http", http, 64));
+}
+
+static void routers_behind_one_name_find_each_other_by_it(void)
+{
+    struct gv_process dns;
+    struct gv_process nodes[3];
+    char http[3][64];
+    make_keys();
+    expect_valid("behind-dns/node.yaml");
+    uint16_t dns_port = quiet_port(1);
+    uint16_t mesh_port = quiet_port(2);
+    CU_ASSERT_TRUE_FATAL(start_dns(&dns, dns_port));
+    for (int i = 0; i < 3; i++) {
+        start_behind_dns(&nodes[i], i, dns_port, mesh_port, http[i]);
+    }
+    unsetenv("GRAPEVINE_DNS_SERVERS");
+    /* The engines do not exist here, so no node gets ready; members are what the name is for. */
+    for (int i = 0; i < 3; i++) {
+        for (int other = 0; other < 3; other++) {
+            char words[32];
+            snprintf(words, sizeof words, "node=dns-%d", other + 1);
+            if (other != i) {
+                CU_ASSERT_TRUE(gv_process_await(&nodes[i], words, NULL, 0));
+            }
+        }
+    }
+    struct gv_process vinectl;
+    char endpoint[80];
+    snprintf(endpoint, sizeof endpoint, "http://%s", http[1]);
+    const char *const argv[] = {"vinectl", "--endpoint", endpoint, "nodes", NULL};
+    CU_ASSERT_TRUE_FATAL(gv_process_start(&vinectl, "vinectl", argv));
+    CU_ASSERT_TRUE(gv_process_await(&vinectl, "3 of 3 nodes alive", NULL, 0));
+    for (int i = 0; i < 3; i++) {
+        gv_process_kill(&nodes[i]);
+    }
+    gv_process_kill(&vinectl);
+    gv_process_kill(&dns);
+}
+
+GV_SUITE("integration/configs", GV_CASE(three_nodes_form_a_cluster_and_serve),
+         GV_CASE(prefill_and_decode_pools_serve_together),
+         GV_CASE(routers_behind_one_name_find_each_other_by_it))
