@@ -1,0 +1,88 @@
+/* Memory that dies together: alignment, the cap, and what a reset keeps. */
+#include "grapevine/base/arena.h"
+#include "support/suite.h"
+
+static void pieces_are_zeroed_aligned_and_apart(void)
+{
+    struct gv_arena arena;
+    uint8_t *last = NULL;
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 1 << 20);
+    for (size_t bytes = 0; bytes < 300; bytes++) {
+        uint8_t *piece = gv_arena_take(&arena, bytes);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(piece);
+        CU_ASSERT_EQUAL((uintptr_t)piece % _Alignof(max_align_t), 0);
+        CU_ASSERT_PTR_NOT_EQUAL(piece, last);
+        for (size_t i = 0; i < bytes; i++) {
+            CU_ASSERT_EQUAL(piece[i], 0);
+            piece[i] = 0xff;
+        }
+        last = piece;
+    }
+    gv_arena_deinit(&arena);
+}
+
+static void the_cap_is_exact(void)
+{
+    struct gv_arena arena;
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 160);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 144));
+    CU_ASSERT_PTR_NULL(gv_arena_take(&arena, 17));
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 16));
+    CU_ASSERT_EQUAL(arena.used_bytes, 160);
+    CU_ASSERT_PTR_NULL(gv_arena_take(&arena, 1));
+    CU_ASSERT_PTR_NULL(gv_arena_take(&arena, SIZE_MAX));
+    gv_arena_deinit(&arena);
+}
+
+static void a_reset_keeps_one_usual_chunk_and_zeroes_again(void)
+{
+    struct gv_arena arena;
+    size_t before = gv_mem_used(GV_MEM_EXCHANGE);
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 1 << 20);
+    memset(gv_arena_take(&arena, 100), 0xff, 100);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 50000));
+    gv_arena_reset(&arena);
+    CU_ASSERT_EQUAL(arena.used_bytes, 0);
+    size_t kept = gv_mem_used(GV_MEM_EXCHANGE) - before;
+    CU_ASSERT_TRUE(kept >= 4096 && kept < 8192);
+    const uint8_t *again = gv_arena_take(&arena, 100);
+    for (size_t i = 0; i < 100; i++) {
+        CU_ASSERT_EQUAL(again[i], 0);
+    }
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE) - before, kept);
+    gv_arena_deinit(&arena);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
+    /* A large first piece is not worth keeping. */
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 50000));
+    gv_arena_reset(&arena);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
+    gv_arena_deinit(&arena);
+}
+
+static void a_copy_ends_with_a_nul(void)
+{
+    struct gv_arena arena;
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 1000);
+    CU_ASSERT_STRING_EQUAL(gv_arena_copy(&arena, gv_slice_of("abcdef", 3)), "abc");
+    CU_ASSERT_STRING_EQUAL(gv_arena_copy(&arena, gv_slice_of(NULL, 0)), "");
+    CU_ASSERT_PTR_NULL(gv_arena_copy(&arena, gv_slice_of("", SIZE_MAX)));
+    gv_arena_deinit(&arena);
+}
+
+static void a_piece_that_runs_out_of_memory_changes_nothing(void)
+{
+    struct gv_arena arena;
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 100000);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 16));
+    size_t used = arena.used_bytes;
+    gv_mem_fail_nth(1);
+    CU_ASSERT_PTR_NULL(gv_arena_take(&arena, 9000));
+    gv_mem_fail_nth(0);
+    CU_ASSERT_EQUAL(arena.used_bytes, used);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 9000));
+    gv_arena_deinit(&arena);
+}
+
+GV_SUITE("base/arena", GV_CASE(pieces_are_zeroed_aligned_and_apart), GV_CASE(the_cap_is_exact),
+         GV_CASE(a_reset_keeps_one_usual_chunk_and_zeroes_again), GV_CASE(a_copy_ends_with_a_nul),
+         GV_CASE(a_piece_that_runs_out_of_memory_changes_nothing))
