@@ -231,7 +231,7 @@ static void worker_changed(void *owner, const struct gv_gossip_worker *from)
         return;
     }
     if (gv_fleet_remove(cluster->options.fleet, from->url) == GV_OK || record->alive) {
-        gv_log(GV_LOG_INFO, "worker.removed", GV_BYTES("worker", from->url),
+        gv_log(GV_LOG_INFO, "worker.gone", GV_BYTES("worker", from->url),
                GV_BYTES("origin", from->origin));
     }
     record->alive = false;

@@ -1,81 +1,21 @@
 /*
  * address.c - where the mesh listens, and what address the others are told.
- *
- * Names are looked up once, on a loop of their own, while the node starts: they are about this host
- * itself, and without an answer there is nothing to start.
  */
 #include "address.h"
 
 #include "grapevine/base/log.h"
-#include "grapevine/net/loop.h"
-#include "grapevine/net/resolve.h"
 #include "grapevine/net/source.h"
 #include "shell.h"
 
-struct lookup {
-    struct gv_loop *loop;
-    enum gv_err err;
-    struct gv_addr addr;
-};
-
-static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
-                        uint32_t ttl_s)
-{
-    (void)ttl_s;
-    struct lookup *lookup = owner;
-    lookup->err = err == GV_OK && count == 0 ? GV_ENOTFOUND : err;
-    if (lookup->err == GV_OK) {
-        lookup->addr = addrs[0];
-        for (size_t i = 0; i < count; i++) {
-            if (addrs[i].family == 4) { /* where both are known, IPv4: seeds mostly are */
-                lookup->addr = addrs[i];
-                break;
-            }
-        }
-    }
-    gv_loop_stop(lookup->loop);
-}
-
-static enum gv_err look_up(const char *host, uint16_t port, struct gv_addr *addr)
-{
-    struct lookup lookup = {.err = GV_EIO};
-    struct gv_resolver *resolver = NULL;
-    enum gv_err err = gv_loop_new("gv-start", &lookup.loop);
-    if (err != GV_OK) {
-        return err;
-    }
-    err = gv_resolver_open(lookup.loop, &resolver);
-    if (err == GV_OK) {
-        err = gv_resolve(resolver, host, port, on_resolved, &lookup);
-    }
-    if (err == GV_OK) {
-        gv_loop_run(lookup.loop);
-        err = lookup.err;
-    }
-    gv_resolver_close(resolver);
-    gv_loop_free(lookup.loop);
-    if (err == GV_OK) {
-        *addr = lookup.addr;
-    }
-    return err;
-}
-
-/* A numeric address with or without brackets, or a name. */
 static enum gv_err read_host(const char *option, const char *host, uint16_t port,
                              struct gv_addr *addr)
 {
-    struct gv_addr found;
-    enum gv_err err = gv_addr_parse(gv_slice_text(host), 1, &found);
-    if (err != GV_OK) {
-        err = look_up(host, port, &found);
-    }
+    enum gv_err err = gv_source_read(host, port, addr);
     if (err != GV_OK) {
         gv_log(GV_LOG_ERROR, "address.unreadable", GV_STR("option", option), GV_STR("value", host),
                GV_ERR(err));
         return GV_EINVAL;
     }
-    found.port = port;
-    *addr = found;
     return GV_OK;
 }
 

@@ -286,8 +286,8 @@ static enum gv_err open_engine(struct gv_cluster *cluster)
                        sizeof options.cluster_id);
     gv_slice_copy_text(gv_slice_text(cluster->http_url), options.http_url, sizeof options.http_url);
     gv_slice_copy_text(gv_slice_text(GV_VERSION), options.version, sizeof options.version);
-    struct gv_gossip_store store = gv_absorb_store(cluster);
-    return gv_gossip_new(&options, &store, now.now_ms, &cluster->gossip);
+    cluster->store = gv_absorb_store(cluster);
+    return gv_gossip_new(&options, &cluster->store, now.now_ms, &cluster->gossip);
 }
 
 static enum gv_err open_timers(struct gv_cluster *cluster)

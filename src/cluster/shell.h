@@ -108,8 +108,9 @@ struct gv_cluster {
     struct gv_cluster_options options; /* node and http_url point into the next two */
     char node[GV_NODE_NAME_MAX];
     char http_url[128];
-    struct gv_loop *loop;     /* borrowed */
-    struct gv_gossip *gossip; /* owned */
+    struct gv_loop *loop;         /* borrowed */
+    struct gv_gossip_store store; /* the engine keeps a pointer to it */
+    struct gv_gossip *gossip;     /* owned */
     struct gv_timer *wake;
     struct gv_timer *view_timer;
     struct gv_timer *leave_timer; /* NULL unless leaving */

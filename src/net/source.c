@@ -4,6 +4,7 @@
  */
 #include "grapevine/net/source.h"
 
+#include "grapevine/net/resolve.h"
 #include "inner.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -51,4 +52,60 @@ enum gv_err gv_source_find(const struct gv_addr *towards, struct gv_addr *source
         .family = 6, .ip = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}, .port = ANY_PORT};
     enum gv_err err = ask(&world_4, source);
     return err == GV_OK ? err : ask(&world_6, source);
+}
+
+struct lookup {
+    struct gv_loop *loop;
+    enum gv_err err;
+    struct gv_addr addr;
+};
+
+static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
+                        uint32_t ttl_s)
+{
+    (void)ttl_s;
+    struct lookup *lookup = owner;
+    lookup->err = err == GV_OK && count == 0 ? GV_ENOTFOUND : err;
+    if (lookup->err == GV_OK) {
+        lookup->addr = addrs[0];
+    }
+    gv_loop_stop(lookup->loop);
+}
+
+static enum gv_err look_up(const char *host, uint16_t port, struct gv_addr *addr)
+{
+    struct lookup lookup = {.err = GV_EIO};
+    struct gv_resolver *resolver = NULL;
+    enum gv_err err = gv_loop_new("gv-start", &lookup.loop);
+    if (err != GV_OK) {
+        return err;
+    }
+    err = gv_resolver_open(lookup.loop, &resolver);
+    if (err == GV_OK) {
+        err = gv_resolve(resolver, host, port, on_resolved, &lookup);
+    }
+    if (err == GV_OK) {
+        gv_loop_run(lookup.loop);
+        err = lookup.err;
+    }
+    gv_resolver_close(resolver);
+    gv_loop_free(lookup.loop);
+    if (err == GV_OK) {
+        *addr = lookup.addr;
+    }
+    return err;
+}
+
+enum gv_err gv_source_read(const char *host, uint16_t port, struct gv_addr *addr)
+{
+    struct gv_addr found;
+    if (gv_addr_parse(gv_slice_text(host), 1, &found) != GV_OK) {
+        enum gv_err err = look_up(host, port, &found);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
+    found.port = port;
+    *addr = found;
+    return GV_OK;
 }

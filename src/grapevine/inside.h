@@ -1,0 +1,87 @@
+/*
+ * inside.h - the node as its two files share it: node.c builds it and takes it down, life.c runs
+ * it.
+ */
+#ifndef GV_GRAPEVINE_INSIDE_H
+#define GV_GRAPEVINE_INSIDE_H
+
+#include "grapevine/admin/server.h"
+#include "grapevine/base/lock.h"
+#include "grapevine/cluster/cluster.h"
+#include "grapevine/cluster/view.h"
+#include "grapevine/gossip/engine.h"
+#include "grapevine/net/inbox.h"
+#include "grapevine/net/timer.h"
+#include "grapevine/proxy/probe.h"
+#include "grapevine/proxy/proxy.h"
+#include "grapevine/seal/keyring.h"
+
+#define GV_NODE_LOOPS_MAX 256
+
+enum gv_node_phase {
+    GV_NODE_OPENING = 0,
+    GV_NODE_RUNNING,
+    GV_NODE_DRAINING, /* no new work; exchanges end */
+    GV_NODE_LEAVING,  /* saying goodbye to the mesh */
+    GV_NODE_CLOSING,  /* connections are closed */
+    GV_NODE_GONE
+};
+
+struct gv_node {
+    const struct gv_config *config; /* borrowed */
+    char name[GV_NODE_NAME_MAX];
+    char http_url[128];
+    struct gv_keyring *keyring; /* owned, as everything down to `admin`; NULL without keys */
+    struct gv_fleet *fleet;
+    struct gv_forest *forest;
+    struct gv_load_table *load;
+    struct gv_policy *policies[GV_POOL_COUNT];
+    struct gv_fingerprint_secret secret;
+    struct gv_loop *service;
+    struct gv_loop *mesh;
+    struct gv_loop *data[GV_NODE_LOOPS_MAX];
+    struct gv_proxy *proxies[GV_NODE_LOOPS_MAX];
+    struct gv_inbox *inbox;       /* news from other threads, on the service loop */
+    struct gv_timer *ready_timer; /* looks at readiness */
+    struct gv_timer *phase_timer; /* the longest a phase may take */
+    struct gv_cluster *cluster;
+    struct gv_probe *probe;
+    struct gv_admin *admin;
+    struct gv_proxy_shared shared;
+    uint32_t proxy_count;  /* opened */
+    uint32_t loop_started; /* data loops that run */
+    bool mesh_started;
+    uint32_t awaited; /* proxies whose drain or close is not reported yet */
+    enum gv_node_phase phase;
+    bool told_ready;
+    bool signaled;
+    int exit_code;
+    struct gv_mutex lock; /* guards is_draining, and admin against the data loops */
+    bool is_draining;
+};
+
+/* ---- life.c ------------------------------------------------------------------------------------
+ */
+
+/** What the data loops ask of the node. */
+extern const struct gv_proxy_events gv_node_proxy_events;
+extern const struct gv_probe_events gv_node_probe_events;
+
+/** The lock; around everything else. */
+void gv_life_init(struct gv_node *node);
+void gv_life_deinit(struct gv_node *node);
+
+/** Inbox, timers and signals on the service loop. */
+GV_MUST_USE enum gv_err gv_life_open(struct gv_node *node);
+
+/** Everything is up: say where, and watch readiness. */
+void gv_life_begin(struct gv_node *node);
+
+/** Close the connections without a drain; the service loop ends when they are closed. */
+void gv_life_abort(struct gv_node *node, int exit_code);
+
+/** What the mesh thread tells (struct gv_cluster_events). */
+void gv_life_on_synced(void *owner);
+void gv_life_on_conflict(void *owner, const struct gv_addr *other);
+
+#endif

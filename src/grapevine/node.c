@@ -1,0 +1,427 @@
+/*
+ * node.c - builds the parts of a router process bottom up and takes them down in reverse.
+ *
+ * Whatever fails to open is logged where it fails; then what was opened before it is taken down the
+ * same way as at the end of a long life, and the process ends with 1.
+ */
+#include "node.h"
+
+#include "grapevine/base/log.h"
+#include "grapevine/http/uri.h"
+#include "grapevine/net/source.h"
+#include "inside.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOAD_BOUND       1.25
+#define TOUCH_INTERVAL_S 5
+#define TRIES_MAX        1024
+#define MIN_AGE_S        10
+#define MAX_AHEAD_S      60
+
+static bool is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+void gv_node_name(const struct gv_config *config, char *name, size_t size)
+{
+    char host[GV_NODE_NAME_MAX - 16] = "node";
+    if (is_given(config->node_name)) {
+        (void)snprintf(name, size, "%s", config->node_name);
+        return;
+    }
+    if (gethostname(host, sizeof host) != 0 || host[0] == '\0') {
+        (void)snprintf(host, sizeof host, "node");
+    }
+    host[sizeof host - 1] = '\0';
+    if (config->port != 0) {
+        (void)snprintf(name, size, "%s:%u", host, (unsigned)config->port);
+    } else { /* the port is not known yet, and several such nodes may share a host */
+        (void)snprintf(name, size, "%s:p%ld", host, (long)getpid());
+    }
+}
+
+/* ---- knowledge: what the loops share -----------------------------------------------------------
+ */
+
+static enum gv_err open_keyring(struct gv_node *node)
+{
+    const char *path = node->config->mesh_keyring;
+    uint8_t key[GV_KEY_BYTES] = {0};
+    enum gv_err err = GV_OK;
+    if (is_given(path)) {
+        struct gv_keyring_fault fault = {.text = "?"};
+        err = gv_keyring_load(path, &node->keyring, &fault);
+        if (err != GV_OK) {
+            gv_log(GV_LOG_ERROR, "keyring.unusable", GV_STR("path", path),
+                   GV_UINT("line", fault.line), GV_STR("why", fault.text), GV_ERR(err));
+            return err;
+        }
+        err = gv_keyring_derive(node->keyring, gv_keyring_id(node->keyring, 0), GV_KEY_FINGERPRINT,
+                                gv_slice_of(NULL, 0), key);
+    }
+    if (err == GV_OK) {
+        gv_fingerprint_secret_init(&node->secret, key);
+    }
+    return err;
+}
+
+static enum gv_err open_policies(struct gv_node *node)
+{
+    const struct gv_config *config = node->config;
+    struct gv_policy_options options = {.cache_threshold = config->cache_threshold,
+                                        .balance_abs_threshold = config->balance_abs_threshold,
+                                        .balance_rel_threshold = config->balance_rel_threshold,
+                                        .load_bound = LOAD_BOUND};
+    const char *names[GV_POOL_COUNT] = {
+        [GV_POOL_REGULAR] = config->policy,
+        [GV_POOL_PREFILL] =
+            is_given(config->prefill_policy) ? config->prefill_policy : config->policy,
+        [GV_POOL_DECODE] = is_given(config->decode_policy) ? config->decode_policy : config->policy,
+    };
+    enum gv_err err = GV_OK;
+    for (unsigned pool = 0; err == GV_OK && pool < GV_POOL_COUNT; pool++) {
+        err = gv_policy_new(names[pool], options, node->forest, node->load, &node->policies[pool]);
+        if (err != GV_OK) {
+            gv_log(GV_LOG_ERROR, "policy.unusable", GV_STR("policy", names[pool]),
+                   GV_STR("pool", gv_pool_name((enum gv_pool)pool)), GV_ERR(err));
+        }
+    }
+    return err;
+}
+
+static enum gv_err open_knowledge(struct gv_node *node)
+{
+    const struct gv_config *config = node->config;
+    struct gv_forest_limits limits = {.max_bytes = config->trie_memory_bytes,
+                                      .touch_interval_s = TOUCH_INTERVAL_S,
+                                      .max_keys = TRIES_MAX,
+                                      .worker_blocks = config->max_tree_bytes / config->block_bytes,
+                                      .min_age_s = MIN_AGE_S,
+                                      .max_ahead_s = MAX_AHEAD_S};
+    enum gv_err err = gv_fleet_new(&node->fleet);
+    if (err == GV_OK) {
+        err = gv_forest_new(limits, &node->forest);
+    }
+    if (err == GV_OK) {
+        err = gv_load_new(&node->load);
+    }
+    if (err == GV_OK) {
+        err = open_policies(node);
+    }
+    return err;
+}
+
+static void close_knowledge(struct gv_node *node)
+{
+    for (unsigned pool = 0; pool < GV_POOL_COUNT; pool++) {
+        if (node->policies[pool] != NULL) {
+            gv_policy_free(node->policies[pool]);
+        }
+    }
+    if (node->load != NULL) {
+        gv_load_free(node->load);
+    }
+    if (node->forest != NULL) {
+        gv_forest_free(node->forest);
+    }
+    if (node->fleet != NULL) {
+        gv_fleet_free(node->fleet);
+    }
+    gv_keyring_free(node->keyring);
+}
+
+/* ---- data loops --------------------------------------------------------------------------------
+ */
+
+static enum gv_err read_host(const char *option, const char *host, uint16_t port,
+                             struct gv_addr *addr)
+{
+    enum gv_err err = gv_source_read(host, port, addr);
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "node.no_such_host", GV_STR("option", option), GV_STR("value", host),
+               GV_ERR(err));
+    }
+    return err;
+}
+
+static void fill_shared(struct gv_node *node, uint32_t loop_count)
+{
+    node->shared = (struct gv_proxy_shared){.config = node->config,
+                                            .fleet = node->fleet,
+                                            .forest = node->forest,
+                                            .load = node->load,
+                                            .secret = &node->secret,
+                                            .node_name = node->name,
+                                            .loop_count = loop_count,
+                                            .events = &gv_node_proxy_events,
+                                            .owner = node};
+    memcpy(node->shared.policies, node->policies, sizeof node->policies);
+}
+
+static enum gv_err open_data_loop(struct gv_node *node, struct gv_addr *addr)
+{
+    uint32_t i = node->proxy_count;
+    char name[16];
+    (void)snprintf(name, sizeof name, "gv-data-%u", (unsigned)(uint8_t)i);
+    enum gv_err err = gv_loop_new(name, &node->data[i]);
+    if (err == GV_OK) {
+        err = gv_proxy_open(node->data[i], &node->shared, addr, &node->proxies[i]);
+    }
+    if (err != GV_OK) {
+        char text[GV_ADDR_TEXT_BYTES];
+        gv_log(GV_LOG_ERROR, "node.unbound", GV_STR("http", gv_addr_format(addr, text)),
+               GV_ERR(err));
+        return err;
+    }
+    *addr = gv_proxy_address(node->proxies[i]); /* all share the port that the first one got */
+    node->proxy_count += 1;
+    return GV_OK;
+}
+
+static enum gv_err open_data(struct gv_node *node)
+{
+    const struct gv_config *config = node->config;
+    uint32_t count = config->threads != 0 ? config->threads : gv_loop_core_count();
+    count = count > GV_NODE_LOOPS_MAX ? GV_NODE_LOOPS_MAX : count;
+    fill_shared(node, count);
+    struct gv_addr addr;
+    enum gv_err err = read_host("host", config->host, config->port, &addr);
+    for (uint32_t i = 0; err == GV_OK && i < count; i++) {
+        err = open_data_loop(node, &addr);
+    }
+    return err;
+}
+
+/* Where this node's API answers, as others can reach it. */
+static void find_url(struct gv_node *node)
+{
+    const struct gv_config *config = node->config;
+    if (is_given(config->advertise_url)) {
+        (void)snprintf(node->http_url, sizeof node->http_url, "%s", config->advertise_url);
+        return;
+    }
+    struct gv_addr addr = gv_proxy_address(node->proxies[0]);
+    uint16_t port = addr.port;
+    bool known = !gv_addr_is_unspecified(&addr);
+    if (is_given(config->mesh_advertise_host)) {
+        known = gv_source_read(config->mesh_advertise_host, port, &addr) == GV_OK || known;
+    } else if (!known) {
+        known = gv_source_find(NULL, &addr) == GV_OK;
+    }
+    if (!known) { /* a host without a network */
+        addr = (struct gv_addr){.family = 4, .ip = {127, 0, 0, 1}};
+    }
+    addr.port = port;
+    char text[GV_ADDR_TEXT_BYTES];
+    (void)snprintf(node->http_url, sizeof node->http_url, "http://%s", gv_addr_format(&addr, text));
+}
+
+/* ---- mesh and workers --------------------------------------------------------------------------
+ */
+
+static enum gv_err open_cluster(struct gv_node *node)
+{
+    enum gv_err err = gv_loop_new("gv-mesh", &node->mesh);
+    if (err != GV_OK) {
+        return err;
+    }
+    struct gv_cluster_options options = {
+        .config = node->config,
+        .node = node->name,
+        .http_url = node->http_url,
+        .keyring = node->keyring,
+        .fleet = node->fleet,
+        .forest = node->forest,
+        .load = node->load,
+        .events = {.on_synced = gv_life_on_synced, .on_conflict = gv_life_on_conflict},
+        .owner = node};
+    return gv_cluster_open(node->mesh, &options, &node->cluster);
+}
+
+/* Flags take the same way into the fleet as the API and the other nodes. */
+static enum gv_err put_worker(struct gv_node *node, const char *url, enum gv_pool pool,
+                              int32_t bootstrap_port)
+{
+    struct gv_worker worker = {.pool = pool,
+                               .source = GV_SOURCE_FLAG,
+                               .bootstrap_port = bootstrap_port,
+                               .priority = 50,
+                               .cost = 1.0};
+    struct gv_uri uri;
+    enum gv_err err = gv_uri_parse(gv_slice_text(url), &uri);
+    char text[GV_URI_BYTES_MAX];
+    if (err == GV_OK) {
+        err = gv_uri_format(&uri, text);
+    }
+    if (err == GV_OK) {
+        gv_slice_copy_text(gv_slice_text(text), worker.url, sizeof worker.url);
+        if (is_given(node->config->worker_api_key)) {
+            gv_slice_copy_text(gv_slice_text(node->config->worker_api_key), worker.api_key,
+                               sizeof worker.api_key);
+        }
+        if (is_given(node->config->model)) {
+            gv_slice_copy_text(gv_slice_text(node->config->model), worker.models[0],
+                               sizeof worker.models[0]);
+            worker.model_count = 1;
+        }
+        err = gv_cluster_put_worker(node->cluster, &worker);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "node.bad_worker", GV_STR("worker", url),
+               GV_STR("pool", gv_pool_name(pool)), GV_ERR(err));
+    }
+    return err;
+}
+
+static enum gv_err put_workers(struct gv_node *node)
+{
+    const struct gv_config *config = node->config;
+    enum gv_err err = GV_OK;
+    for (size_t i = 0; err == GV_OK && i < config->worker_urls.count; i++) {
+        err = put_worker(node, config->worker_urls.items[i], GV_POOL_REGULAR, -1);
+    }
+    for (size_t i = 0; err == GV_OK && i < config->prefill_count; i++) {
+        err = put_worker(node, config->prefills[i].url, GV_POOL_PREFILL,
+                         config->prefills[i].bootstrap_port);
+    }
+    for (size_t i = 0; err == GV_OK && i < config->decode_urls.count; i++) {
+        err = put_worker(node, config->decode_urls.items[i], GV_POOL_DECODE, -1);
+    }
+    return err;
+}
+
+/* ---- service -----------------------------------------------------------------------------------
+ */
+
+static enum gv_err open_service(struct gv_node *node)
+{
+    enum gv_err err =
+        gv_probe_open(node->service, &node->shared, &gv_node_probe_events, node, &node->probe);
+    struct gv_addr addr;
+    if (err == GV_OK) {
+        err = read_host("prometheus-host", node->config->prometheus_host,
+                        node->config->prometheus_port, &addr);
+    }
+    if (err != GV_OK) {
+        return err;
+    }
+    struct gv_admin_parts parts = {.shared = &node->shared,
+                                   .cluster = node->cluster,
+                                   .probe = node->probe,
+                                   .proxies = node->proxies,
+                                   .http_url = node->http_url,
+                                   .started_wall_ms = gv_clock_wall_ms()};
+    err = gv_admin_open(node->service, &parts, &addr, &node->admin);
+    if (err != GV_OK) {
+        char text[GV_ADDR_TEXT_BYTES];
+        gv_log(GV_LOG_ERROR, "node.no_metrics", GV_STR("metrics", gv_addr_format(&addr, text)),
+               GV_ERR(err));
+    }
+    return err;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------
+ */
+
+static enum gv_err open_parts(struct gv_node *node)
+{
+    enum gv_err err = open_keyring(node);
+    if (err == GV_OK) {
+        err = open_knowledge(node);
+    }
+    if (err == GV_OK) {
+        err = open_data(node);
+    }
+    if (err == GV_OK) {
+        find_url(node);
+        err = open_cluster(node);
+    }
+    if (err == GV_OK) {
+        err = open_service(node);
+    }
+    if (err == GV_OK) {
+        err = put_workers(node);
+    }
+    return err;
+}
+
+/* The loops of proxies run also when the rest could not start: closing needs them. */
+static enum gv_err start_threads(struct gv_node *node, bool with_mesh)
+{
+    for (uint32_t i = 0; i < node->proxy_count; i++) {
+        enum gv_err err = gv_loop_start(node->data[i]);
+        if (err != GV_OK) {
+            return err;
+        }
+        node->loop_started += 1;
+    }
+    if (with_mesh) {
+        enum gv_err err = gv_loop_start(node->mesh);
+        node->mesh_started = err == GV_OK;
+        return err;
+    }
+    return GV_OK;
+}
+
+static void stop_threads(struct gv_node *node)
+{
+    for (uint32_t i = 0; i < node->loop_started; i++) {
+        gv_loop_stop(node->data[i]);
+        gv_loop_join(node->data[i]);
+    }
+    if (node->mesh_started) {
+        gv_loop_stop(node->mesh);
+        gv_loop_join(node->mesh);
+    }
+}
+
+static void close_parts(struct gv_node *node)
+{
+    stop_threads(node);
+    for (uint32_t i = 0; i < GV_NODE_LOOPS_MAX; i++) {
+        gv_loop_free(node->data[i]);
+    }
+    gv_cluster_close(node->cluster);
+    gv_loop_free(node->mesh);
+    gv_loop_free(node->service);
+    close_knowledge(node);
+    gv_life_deinit(node);
+}
+
+int gv_node_run(const struct gv_config *config)
+{
+    struct gv_node *node = gv_mem_new(GV_MEM_GENERAL, sizeof *node);
+    if (node == NULL) {
+        return 1;
+    }
+    node->config = config;
+    gv_life_init(node);
+    gv_node_name(config, node->name, sizeof node->name);
+    enum gv_err err = gv_loop_new("gv-service", &node->service);
+    if (err == GV_OK) {
+        err = gv_life_open(node);
+    }
+    if (err == GV_OK) {
+        err = open_parts(node);
+        bool opened = err == GV_OK;
+        enum gv_err started = start_threads(node, opened);
+        if (opened && started == GV_OK) {
+            gv_life_begin(node);
+        } else {
+            gv_log(GV_LOG_ERROR, "node.failed", GV_ERR(opened ? started : err));
+            gv_life_abort(node, 1);
+        }
+        gv_loop_run(node->service);
+    } else {
+        node->exit_code = 1;
+        gv_log(GV_LOG_ERROR, "node.no_loop", GV_ERR(err));
+    }
+    close_parts(node);
+    int code = node->exit_code;
+    gv_mem_free(GV_MEM_GENERAL, node);
+    return code;
+}
