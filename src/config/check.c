@@ -131,9 +131,6 @@ static void check_times(struct gv_loading *loading)
         gv_config_complain(loading, "--retry-initial-backoff-ms is larger than "
                                     "--retry-max-backoff-ms");
     }
-    if (config->connect_timeout_ms > config->request_timeout_ms) {
-        gv_config_complain(loading, "--connect-timeout-secs is larger than --request-timeout-secs");
-    }
     if (config->first_byte_timeout_ms > config->request_timeout_ms) {
         gv_config_complain(loading,
                            "--first-byte-timeout-secs is larger than --request-timeout-secs");

@@ -26,9 +26,8 @@ struct gv_loading {
     struct gv_buf *out;       /* borrowed; what goes to stdout */
     struct gv_buf *err;       /* borrowed; complaints and notices, for stderr */
     enum gv_origin origins[GV_OPTION_MAX];
-    bool is_bad;        /* a complaint was made */
-    bool compat_warns;  /* --compat=warn */
-    char origin_of[64]; /* of the file: "grapevine.yaml:3:1"; else "" */
+    bool is_bad;       /* a complaint was made */
+    bool compat_warns; /* --compat=warn */
 };
 
 /** The same as gv_config_load(), but what would be printed is appended to `out` and `err`. */
@@ -74,6 +73,9 @@ void gv_config_print_yaml(const struct gv_loading *loading, struct gv_buf *out);
 /** Append the value of a scalar option as somebody would write it. */
 void gv_config_format(const struct gv_config *config, const struct gv_option *option,
                       struct gv_buf *out);
+
+/** Append `text` as a YAML text in double quotes. */
+void gv_config_quote(struct gv_buf *out, const char *text);
 
 /* A flag of the SMG router that we know and do not have. */
 struct gv_compat {

@@ -278,7 +278,7 @@ const char *gv_option_nearest(struct gv_slice name)
             nearest = table[i].name;
         }
     }
-    for (size_t i = 0; nearest == NULL && i < TABLE_COUNT; i++) {
+    for (size_t i = 0; nearest == NULL && name.len >= 4 && i < TABLE_COUNT; i++) {
         if (strstr(table[i].name, plain) != NULL) {
             nearest = table[i].name;
         }

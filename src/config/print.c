@@ -105,10 +105,10 @@ static enum gv_err print_option(struct gv_buf *out, const struct gv_option *opti
     bool has_default = option->default_text[0] != '\0';
     enum gv_err err = gv_buf_append_format(out, "  --%s%s\n", option->name, value_word(option));
     const char *open = has_default || allowed[0] != '\0' ? " [" : "";
-    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s", option->help, open,
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s", option->help, open,
                    has_default ? "default " : "", option->default_text,
                    has_default && allowed[0] != '\0' ? "; " : "", allowed,
-                   open[0] != '\0' ? "]" : "", "");
+                   open[0] != '\0' ? "]" : "");
     if (err == GV_OK) {
         err = wrap(out, text);
     }
@@ -135,6 +135,7 @@ static const char intro[] =
     "  A flag wins over the environment (GRAPEVINE_PORT), that over the file (port: 30000).\n"
     "  --flag VALUE and --flag=VALUE are the same; a switch is --flag, --no-flag or\n"
     "  --flag=false. Sizes may be written 64MiB, times 500ms, 10s, 5m or 1h.\n"
+    "  GRAPEVINE_DNS_SERVERS=HOST:PORT,... replaces the servers of resolv.conf.\n"
     "\n"
     "What to do\n"
     "  --config FILE\n"
@@ -188,7 +189,9 @@ void gv_config_print_markdown(struct gv_buf *out)
              "A flag wins over the environment, that over the file, that over the default. Times "
              "are seconds unless\na unit is written (`500ms`, `10s`, `5m`, `1h`), sizes are bytes "
              "(`64MiB`). Lists are YAML lists in the\nfile, and comma separated in the "
-             "environment.\n");
+             "environment. `GRAPEVINE_DNS_SERVERS=host:port,...` replaces the servers of "
+             "resolv.conf, and\n"
+             "`GRAPEVINE_CONFIG` is the same as `--config`.\n");
     for (int group = 0; group < GV_OPTION_GROUP_COUNT && err == GV_OK; group++) {
         err = gv_buf_append_format(out,
                                    "\n## %s\n\n| Flag | File | Environment | Default | Range | "
@@ -231,7 +234,9 @@ static enum gv_err print_list(const struct gv_loading *loading, const struct gv_
         gv_buf_append_format(out, "%s:%s # %s\n", key, count == 0 ? " []" : "", origin);
     for (size_t i = 0; i < count && err == GV_OK; i++) {
         if (!is_prefills) {
-            err = gv_buf_append_format(out, "  - \"%s\"\n", list->items[i]);
+            err = gv_buf_append_text(out, "  - ");
+            gv_config_quote(out, list->items[i]);
+            err = err == GV_OK ? gv_buf_append_text(out, "\n") : err;
         } else if (config->prefills[i].bootstrap_port < 0) {
             err = gv_buf_append_format(out, "  - \"%s none\"\n", config->prefills[i].url);
         } else {

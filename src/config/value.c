@@ -176,6 +176,16 @@ static void out_of_memory(struct gv_loading *loading)
     gv_config_complain(loading, "out of memory");
 }
 
+static bool has_control(struct gv_slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < 0x20 || text.data[i] == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void set_text(struct gv_loading *loading, const struct gv_option *option, const char *value,
                      const char *named)
 {
@@ -187,11 +197,9 @@ static void set_text(struct gv_loading *loading, const struct gv_option *option,
                            (double)len < option->least ? "too few" : "too many", range);
         return;
     }
-    for (const char *at = value; *at != '\0'; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
-            gv_config_complain(loading, "%s: has a control character", named);
-            return;
-        }
+    if (has_control(gv_slice_text(value))) {
+        gv_config_complain(loading, "%s: has a control character", named);
+        return;
     }
     char *copy = gv_mem_copy_text(GV_MEM_GENERAL, value);
     if (copy == NULL) {
@@ -225,6 +233,10 @@ static void clear_prefills(struct gv_config *config)
 static void add_text(struct gv_loading *loading, struct gv_config_list *list, struct gv_slice text,
                      const char *named)
 {
+    if (text.len == 0 || has_control(text)) {
+        gv_config_complain(loading, "%s: a value that is empty or has a control character", named);
+        return;
+    }
     if (list->count == GV_CONFIG_LIST_MAX) {
         gv_config_complain(loading, "%s: more than %d values", named, GV_CONFIG_LIST_MAX);
         return;
@@ -282,6 +294,10 @@ static void add_prefill(struct gv_loading *loading, const char *value, const cha
 {
     struct gv_config *config = loading->config;
     size_t len = strcspn(value, " ");
+    if (len == 0 || has_control(gv_slice_text(value))) {
+        gv_config_complain(loading, "%s: a value that is empty or has a control character", named);
+        return;
+    }
     const char *port_text = value + len + strspn(value + len, " ");
     uint64_t port = 0;
     bool has_port = *port_text != '\0' && strcmp(port_text, "none") != 0;
@@ -500,7 +516,7 @@ static void append(struct gv_buf *out, enum gv_err *err, struct gv_slice text)
 }
 
 /* As a YAML text in double quotes, in which JSON's escapes are good. */
-static void quote(struct gv_buf *out, const char *text)
+void gv_config_quote(struct gv_buf *out, const char *text)
 {
     enum gv_err err = GV_OK;
     append(out, &err, gv_slice_text("\""));
@@ -537,7 +553,7 @@ void gv_config_format(const struct gv_config *config, const struct gv_option *op
         append(out, &err, gv_slice_text(*(const uint32_t *)field != 0 ? "true" : "false"));
         return;
     case GV_OPTION_TEXT:
-        quote(out, *(char *const *)field == NULL ? "" : *(char *const *)field);
+        gv_config_quote(out, *(char *const *)field == NULL ? "" : *(char *const *)field);
         return;
     case GV_OPTION_PORT:
         print(out, (double)*(const uint16_t *)field);

@@ -84,7 +84,8 @@ struct gv_config {
     char *node_name;  /* "" : host name and port */
     char *cluster_id; /* "grapevine" */
     struct gv_config_list seeds;
-    char *mesh_host;           /* bind; "" : host when keys are there, else 127.0.0.1 */
+    char *mesh_host;           /* bind; "" : host when keys are there, else 127.0.0.1; never "" with
+                          mesh_insecure */
     uint16_t mesh_port;        /* 39527 */
     char *mesh_advertise_host; /* "" : found by looking */
     char *mesh_keyring;        /* path; "" none */
