@@ -3,7 +3,7 @@
  */
 #include "grapevine/http/writer.h"
 #include "grapevine/base/assert.h"
-#include "grapevine/http/problem.h"
+#include "grapevine/http/status.h"
 #include "http/token.h"
 
 #define TRY(call)                                                                                  \

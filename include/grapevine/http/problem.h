@@ -11,6 +11,7 @@
 
 #include "grapevine/base/buf.h"
 #include "grapevine/base/err.h"
+#include "grapevine/http/status.h"
 
 /* X(NAME, status, "type", "code", "what happened and what to do") */
 #define GV_PROBLEM_LIST(X)                                                                         \
@@ -97,8 +98,5 @@ GV_MUST_USE enum gv_err gv_problem_body(enum gv_problem problem, const char *det
  */
 GV_MUST_USE enum gv_err gv_problem_response(enum gv_problem problem, const char *detail,
                                             const char *request_id, bool close, struct gv_buf *out);
-
-/** The reason phrase of a status: "Not Found". "Unknown" when not in RFC 9110. */
-const char *gv_status_reason(uint16_t status);
 
 #endif
