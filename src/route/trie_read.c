@@ -6,6 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define FETCH_FIRST 16u /* of the chain: short prompts branch early */
+
 struct gv_place gv_trie_find(const struct gv_trie *trie, uint64_t fingerprint, uint32_t depth)
 {
     struct gv_index_probe probe = gv_index_find(fingerprint);
@@ -22,27 +24,32 @@ struct gv_place gv_trie_find(const struct gv_trie *trie, uint64_t fingerprint, u
 
 /*
  * How many elements of `run` equal the chain, whose first is known to. Fingerprints are chained:
- * where one agrees, all before agree. So gallop, then halve.
+ * where one agrees, all before agree. So search by halves, or rather by eighths, whose seven probes
+ * are fetched from memory at the same time.
  */
+#define WAYS 8u
 static uint32_t agree(const struct gv_run *run, const uint64_t *chain, uint32_t count)
 {
     uint32_t most = run->count < count ? run->count : count;
     if (run->blocks[most - 1] == chain[most - 1]) {
         return most;
     }
-    uint32_t low = 1; /* agrees up to here */
-    uint32_t high = 2;
-    while (high < most && run->blocks[high - 1] == chain[high - 1]) {
-        low = high;
-        high *= 2;
-    }
-    high = high < most ? high : most; /* blocks[high - 1] differs */
+    uint32_t low = 1;     /* agrees up to here */
+    uint32_t high = most; /* the one before differs */
     while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (run->blocks[middle - 1] == chain[middle - 1]) {
-            low = middle;
-        } else {
-            high = middle;
+        uint32_t stride = (high - low) / WAYS;
+        stride = stride > 0 ? stride : 1;
+        for (uint32_t at = low + stride; at < high && stride > 1; at += stride) {
+            __builtin_prefetch(&run->blocks[at - 1]);
+            __builtin_prefetch(&chain[at - 1]);
+        }
+        uint32_t end = high;
+        for (uint32_t at = low + stride; at < end; at += stride) {
+            if (run->blocks[at - 1] != chain[at - 1]) {
+                high = at;
+                break;
+            }
+            low = at;
         }
     }
     return low;
@@ -92,6 +99,9 @@ static void see(const struct gv_trie *trie, const struct gv_run *run, uint32_t a
 void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t count,
                    const uint32_t *workers, uint32_t worker_count, uint32_t *depths)
 {
+    for (uint32_t i = 0; i < count && i < FETCH_FIRST; i++) {
+        gv_index_prefetch(&trie->index, chain[i]);
+    }
     memset(depths, 0, worker_count * sizeof *depths);
     want(workers, worker_count);
     uint32_t at = 0;
@@ -101,6 +111,9 @@ void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t c
             return;
         }
         const struct gv_run *run = gv_trie_run(trie, place.run);
+        if (run->count < count - at) {
+            gv_index_prefetch(&trie->index, chain[at + run->count]); /* likely the next question */
+        }
         uint32_t agreed = agree(run, chain + at, count - at);
         see(trie, run, agreed, depths);
         at += agreed;
