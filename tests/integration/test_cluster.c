@@ -86,7 +86,7 @@ static bool is_ready_with_two(void *owner)
 
 static void add_worker(struct gv_world_node *node, const char *url)
 {
-    char body[128];
+    char body[700];
     struct gv_reply reply;
     snprintf(body, sizeof body, "{\"url\":\"%s\"}", url);
     gv_client_ask(node->port, "POST", "/workers", NULL, body, &reply);
