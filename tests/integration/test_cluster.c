@@ -89,7 +89,7 @@ static void add_worker(struct gv_world_node *node, const char *url)
     char body[700];
     struct gv_reply reply;
     snprintf(body, sizeof body, "{\"url\":\"%s\"}", url);
-    gv_client_ask(node->port, "POST", "/workers", NULL, body, &reply);
+    gv_talk_ask(node->port, "POST", "/workers", NULL, body, &reply);
     CU_ASSERT_EQUAL(reply.status, 202);
     gv_reply_deinit(&reply);
 }
@@ -142,8 +142,8 @@ static bool chat_anywhere(struct gv_world *world, int seed)
     bool broken = true;
     for (int attempt = 0; attempt < 3 && broken; attempt++) {
         struct gv_reply reply;
-        gv_client_ask(world->nodes[(seed + attempt) % 3].port, "POST", "/v1/chat/completions", NULL,
-                      body, &reply);
+        gv_talk_ask(world->nodes[(seed + attempt) % 3].port, "POST", "/v1/chat/completions", NULL,
+                    body, &reply);
         served = reply.status == 200 && reply.whole;
         broken = reply.status == 0 || !reply.whole;
         if (!served && !broken) {
@@ -163,7 +163,7 @@ static long entries_of(struct gv_world_node *node)
 static bool says_ready(void *owner)
 {
     struct gv_reply reply;
-    gv_client_ask(((struct gv_world_node *)owner)->port, "GET", "/readiness", NULL, NULL, &reply);
+    gv_talk_ask(((struct gv_world_node *)owner)->port, "GET", "/readiness", NULL, NULL, &reply);
     bool ready = reply.status == 200;
     gv_reply_deinit(&reply);
     return ready;
@@ -205,7 +205,7 @@ static void sigterm_drains_says_goodbye_and_ends_with_0(void)
     CU_ASSERT_EQUAL(gv_process_wait(&world.nodes[1].process), 0);
     CU_ASSERT_TRUE(gv_world_await_members(&world, 2));
     struct gv_reply reply;
-    gv_client_ask(world.nodes[0].port, "GET", "/grapevine/v1/nodes", NULL, NULL, &reply);
+    gv_talk_ask(world.nodes[0].port, "GET", "/grapevine/v1/nodes", NULL, NULL, &reply);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "\"status\":\"left\""));
     CU_ASSERT_PTR_NULL(strstr(reply.body, "\"status\":\"dead\""));
     gv_reply_deinit(&reply);

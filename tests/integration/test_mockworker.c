@@ -2,7 +2,7 @@
  * test_mockworker.c - the simulated engine speaks as an engine does, and fails when it is told to.
  * What the other integration tests and the demo rely on.
  */
-#include "support/client.h"
+#include "support/talk.h"
 #include "support/process.h"
 #include "support/suite.h"
 #include <pthread.h>
@@ -67,7 +67,7 @@ static const char *const quick[] = {"--speed", "0", "--model", "m,n", "--count",
 static void order(const struct engines *engines, const char *fault)
 {
     struct gv_reply reply;
-    gv_client_ask(engines->ports[0], "POST", "/_mock/fault", NULL, fault, &reply);
+    gv_talk_ask(engines->ports[0], "POST", "/_mock/fault", NULL, fault, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
 }
@@ -75,7 +75,7 @@ static void order(const struct engines *engines, const char *fault)
 static long stat_of(uint16_t port, const char *name)
 {
     struct gv_reply reply;
-    gv_client_ask(port, "GET", "/_mock/stats", NULL, NULL, &reply);
+    gv_talk_ask(port, "GET", "/_mock/stats", NULL, NULL, &reply);
     long value = gv_reply_number(&reply, name);
     gv_reply_deinit(&reply);
     return value;
@@ -98,18 +98,18 @@ static void an_equal_prompt_is_cached_the_second_time_until_flushed(void)
     const long expected[] = {0, 32, 0};
     for (int i = 0; i < 3; i++) {
         if (i == 2) {
-            gv_client_ask(engines.ports[0], "POST", "/flush_cache", NULL, NULL, &reply);
+            gv_talk_ask(engines.ports[0], "POST", "/flush_cache", NULL, NULL, &reply);
             CU_ASSERT_EQUAL(reply.status, 200);
             gv_reply_deinit(&reply);
         }
-        gv_client_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
+        gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_EQUAL(gv_reply_number(&reply, "cached_tokens"), expected[i]);
         CU_ASSERT_EQUAL(gv_reply_number(&reply, "completion_tokens"), 8);
         CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "\"finish_reason\":\"stop\""));
         gv_reply_deinit(&reply);
     }
-    gv_client_ask(engines.ports[1], "POST", CHAT, NULL, chat, &reply); /* a cache of its own */
+    gv_talk_ask(engines.ports[1], "POST", CHAT, NULL, chat, &reply); /* a cache of its own */
     CU_ASSERT_EQUAL(gv_reply_number(&reply, "cached_tokens"), 0);
     gv_reply_deinit(&reply);
     stop(&engines);
@@ -121,7 +121,7 @@ static void a_stream_is_chunks_then_usage_then_done(void)
     struct gv_reply reply;
     char type[64] = "";
     start(&engines, quick);
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT(gv_reply_header(&reply, "content-type", type, sizeof type));
     CU_ASSERT_PTR_NOT_NULL(strstr(type, "text/event-stream"));
@@ -165,16 +165,16 @@ static void every_endpoint_of_an_engine_answers(void)
     struct gv_reply reply;
     start(&engines, quick);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        gv_client_ask(engines.ports[0], rows[i].body == NULL ? "GET" : "POST", rows[i].path, NULL,
+        gv_talk_ask(engines.ports[0], rows[i].body == NULL ? "GET" : "POST", rows[i].path, NULL,
                       rows[i].body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, rows[i].holds));
         gv_reply_deinit(&reply);
     }
-    gv_client_ask(engines.ports[0], "GET", "/nowhere", NULL, NULL, &reply);
+    gv_talk_ask(engines.ports[0], "GET", "/nowhere", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 404);
     gv_reply_deinit(&reply);
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, "{", &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, "{", &reply);
     CU_ASSERT_EQUAL(reply.status, 400);
     gv_reply_deinit(&reply);
     stop(&engines);
@@ -188,17 +188,17 @@ static void a_fault_hits_as_many_requests_as_it_was_told(void)
     order(&engines, "{\"kind\":\"error\",\"count\":2,\"status\":429}");
     const int expected[] = {429, 429, 200};
     for (int i = 0; i < 3; i++) {
-        gv_client_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
+        gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
         CU_ASSERT_EQUAL(reply.status, expected[i]);
         gv_reply_deinit(&reply);
     }
     order(&engines, "{\"kind\":\"health_down\"}");
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply); /* not a health check */
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply); /* not a health check */
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
     const int healths[] = {503, 200};
     for (int i = 0; i < 2; i++) {
-        gv_client_ask(engines.ports[0], "GET", "/health", NULL, NULL, &reply);
+        gv_talk_ask(engines.ports[0], "GET", "/health", NULL, NULL, &reply);
         CU_ASSERT_EQUAL(reply.status, healths[i]);
         gv_reply_deinit(&reply);
     }
@@ -211,22 +211,22 @@ static void faults_break_the_answer_where_they_say(void)
     struct gv_reply reply;
     start(&engines, quick);
     order(&engines, "{\"kind\":\"close_before_head\"}");
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
     CU_ASSERT_EQUAL(reply.status, 0);
     gv_reply_deinit(&reply);
     order(&engines, "{\"kind\":\"close_mid_stream\",\"after_bytes\":30}");
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, stream, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_EQUAL(reply.body_len, 30);
     CU_ASSERT_FALSE(reply.whole);
     gv_reply_deinit(&reply);
     order(&engines, "{\"kind\":\"bad_http\"}");
-    int fd = gv_client_connect(engines.ports[0]);
+    int fd = gv_talk_connect(engines.ports[0]);
     char head[300];
     snprintf(head, sizeof head,
              "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(stream),
              stream);
-    CU_ASSERT(gv_client_send_text(fd, head));
+    CU_ASSERT(gv_talk_send_text(fd, head));
     char byte = 0;
     CU_ASSERT_EQUAL(read(fd, &byte, 1), 1);
     CU_ASSERT_EQUAL(byte, 'H');
@@ -252,11 +252,11 @@ static void a_client_that_leaves_is_counted_at_once(void)
     char byte;
     start(&engines, quick);
     order(&engines, "{\"kind\":\"hang_mid_stream\",\"after_bytes\":10}");
-    int fd = gv_client_connect(engines.ports[0]);
+    int fd = gv_talk_connect(engines.ports[0]);
     snprintf(head, sizeof head,
              "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(stream),
              stream);
-    CU_ASSERT(gv_client_send_text(fd, head));
+    CU_ASSERT(gv_talk_send_text(fd, head));
     CU_ASSERT_EQUAL(read(fd, &byte, 1), 1); /* it has begun to answer */
     CU_ASSERT_EQUAL(stat_of(engines.ports[0], "in_flight"), 1);
     close(fd);
@@ -271,20 +271,20 @@ static void a_port_that_refuses_is_reached_through_another_and_restored(void)
     char path[64];
     start(&engines, quick);
     snprintf(path, sizeof path, "/_mock/fault?port=%u", (unsigned)engines.ports[1]);
-    gv_client_ask(engines.ports[0], "POST", path, NULL, "{\"kind\":\"refuse\",\"ms\":0}", &reply);
+    gv_talk_ask(engines.ports[0], "POST", path, NULL, "{\"kind\":\"refuse\",\"ms\":0}", &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
-    gv_client_ask(engines.ports[1], "GET", "/health", NULL, NULL, &reply);
+    gv_talk_ask(engines.ports[1], "GET", "/health", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 0);
     gv_reply_deinit(&reply);
     snprintf(path, sizeof path, "/_mock/reset?port=%u", (unsigned)engines.ports[1]);
-    gv_client_ask(engines.ports[0], "POST", path, NULL, NULL, &reply);
+    gv_talk_ask(engines.ports[0], "POST", path, NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
     int fd = -1;
     for (uint64_t end_ms = gv_test_now_ms() + GV_PROCESS_DEADLINE_MS;
          fd < 0 && gv_test_now_ms() < end_ms; gv_test_pause()) {
-        fd = gv_client_connect(engines.ports[1]);
+        fd = gv_talk_connect(engines.ports[1]);
     }
     CU_ASSERT(fd >= 0);
     close(fd);
@@ -296,10 +296,10 @@ static void a_restart_forgets_the_cache_and_says_a_new_start_time(void)
     struct engines engines;
     struct gv_reply reply;
     start(&engines, quick);
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
     gv_reply_deinit(&reply);
     CU_ASSERT(stat_of(engines.ports[0], "cache_tokens_held") > 0);
-    gv_client_ask(engines.ports[0], "POST", "/_mock/restart", NULL, NULL, &reply);
+    gv_talk_ask(engines.ports[0], "POST", "/_mock/restart", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
     CU_ASSERT_EQUAL(stat_of(engines.ports[0], "cache_tokens_held"), 0);
@@ -313,13 +313,13 @@ static void a_key_is_demanded_of_all_but_health_and_control(void)
     struct engines engines;
     struct gv_reply reply;
     start(&engines, flags);
-    gv_client_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, NULL, chat, &reply);
     CU_ASSERT_EQUAL(reply.status, 401);
     gv_reply_deinit(&reply);
-    gv_client_ask(engines.ports[0], "POST", CHAT, "Authorization: Bearer secret\r\n", chat, &reply);
+    gv_talk_ask(engines.ports[0], "POST", CHAT, "Authorization: Bearer secret\r\n", chat, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
-    gv_client_ask(engines.ports[0], "GET", "/health", NULL, NULL, &reply);
+    gv_talk_ask(engines.ports[0], "GET", "/health", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
     stop(&engines);
@@ -336,7 +336,7 @@ struct leg {
 static void *run_leg(void *owner)
 {
     struct leg *leg = owner;
-    gv_client_ask(leg->port, "POST", "/generate", NULL, leg->body, &leg->reply);
+    gv_talk_ask(leg->port, "POST", "/generate", NULL, leg->body, &leg->reply);
     return NULL;
 }
 
@@ -394,11 +394,11 @@ static void a_leg_whose_other_leg_never_comes_fails_and_names_the_room(void)
              "\"bootstrap_room\":4711}",
              (unsigned)engines[0].bootstrap);
     for (int i = 0; i < 2; i++) {
-        gv_client_ask(engines[i].ports[0], "POST", "/generate", NULL, body, &reply);
+        gv_talk_ask(engines[i].ports[0], "POST", "/generate", NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 500);
         CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "room 4711"));
         gv_reply_deinit(&reply);
-        gv_client_ask(engines[i].ports[0], "POST", "/generate", NULL, "{\"text\":\"a\"}", &reply);
+        gv_talk_ask(engines[i].ports[0], "POST", "/generate", NULL, "{\"text\":\"a\"}", &reply);
         CU_ASSERT_EQUAL(reply.status, 400);
         gv_reply_deinit(&reply);
     }

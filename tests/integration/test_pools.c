@@ -61,7 +61,7 @@ static bool is_gone_everywhere(void *owner)
     struct removal *removal = owner;
     for (size_t i = 0; i < removal->world->node_count; i++) {
         struct gv_reply reply;
-        gv_client_ask(removal->world->nodes[i].port, "GET", "/workers", NULL, NULL, &reply);
+        gv_talk_ask(removal->world->nodes[i].port, "GET", "/workers", NULL, NULL, &reply);
         bool there = strstr(reply.body, removal->id) != NULL;
         gv_reply_deinit(&reply);
         if (there) {

@@ -170,7 +170,7 @@ static bool is_ready(void *owner)
         if (world->nodes[i].process.pid == 0) {
             continue;
         }
-        gv_client_ask(world->nodes[i].port, "GET", "/readiness", NULL, NULL, &reply);
+        gv_talk_ask(world->nodes[i].port, "GET", "/readiness", NULL, NULL, &reply);
         bool ready = reply.status == 200;
         gv_reply_deinit(&reply);
         if (!ready) {
@@ -194,7 +194,7 @@ static int count_alive(const struct gv_world_node *node)
 {
     struct gv_reply reply;
     int count = 0;
-    gv_client_ask(node->port, "GET", "/grapevine/v1/nodes", NULL, NULL, &reply);
+    gv_talk_ask(node->port, "GET", "/grapevine/v1/nodes", NULL, NULL, &reply);
     for (const char *at = reply.body; (at = strstr(at, "\"status\":\"alive\"")) != NULL; at++) {
         count++;
     }
@@ -231,8 +231,7 @@ static bool agrees(void *owner)
         if (world->nodes[i].process.pid == 0) {
             continue;
         }
-        gv_client_ask(world->nodes[i].port, "GET", "/grapevine/v1/digest?deep=1", NULL, NULL,
-                      &reply);
+        gv_talk_ask(world->nodes[i].port, "GET", "/grapevine/v1/digest?deep=1", NULL, NULL, &reply);
         gv_reply_text(&reply, "digest", digest, sizeof digest);
         gv_reply_text(&reply, "deep", deep, sizeof deep);
         gv_reply_deinit(&reply);
@@ -263,7 +262,7 @@ void gv_world_worker_id(struct gv_world_node *node, const char *url, char id[64]
 {
     static const char mark[] = "{\"id\":\"";
     struct gv_reply reply;
-    gv_client_ask(node->port, "GET", "/workers", NULL, NULL, &reply);
+    gv_talk_ask(node->port, "GET", "/workers", NULL, NULL, &reply);
     const char *at = strstr(reply.body, url);
     while (at != NULL && at > reply.body &&
            (strncmp(at, mark, sizeof mark - 1) != 0 || at[sizeof mark + 35] != '"')) {
@@ -280,7 +279,7 @@ int gv_world_remove_worker(struct gv_world_node *node, const char *url)
     struct gv_reply reply;
     gv_world_worker_id(node, url, id);
     snprintf(path, sizeof path, "/workers/%s", id);
-    gv_client_ask(node->port, "DELETE", path, NULL, NULL, &reply);
+    gv_talk_ask(node->port, "DELETE", path, NULL, NULL, &reply);
     int status = reply.status;
     gv_reply_deinit(&reply);
     return status;
@@ -291,7 +290,7 @@ long gv_world_number(struct gv_world_node *node, const char *path, const char *a
 {
     struct gv_reply reply;
     char quoted[96];
-    gv_client_ask(node->port, "GET", path, NULL, NULL, &reply);
+    gv_talk_ask(node->port, "GET", path, NULL, NULL, &reply);
     snprintf(quoted, sizeof quoted, "\"%s\":", name);
     const char *at = strstr(reply.body, after);
     at = at == NULL ? NULL : strstr(at, quoted);
@@ -317,7 +316,7 @@ int gv_world_chat(struct gv_world_node *node, const char *prompt, char *worker, 
 {
     struct gv_reply reply;
     char *body = gv_world_chat_body(prompt, false);
-    gv_client_ask(node->port, "POST", "/v1/chat/completions", NULL, body, &reply);
+    gv_talk_ask(node->port, "POST", "/v1/chat/completions", NULL, body, &reply);
     free(body);
     if (worker != NULL && !gv_reply_header(&reply, "x-grapevine-worker", worker, size)) {
         worker[0] = '\0';
@@ -334,7 +333,7 @@ bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *work
 {
     struct gv_reply reply;
     char *body = gv_world_chat_body(prompt, false);
-    gv_client_ask(node->port, "POST", "/grapevine/v1/explain", NULL, body, &reply);
+    gv_talk_ask(node->port, "POST", "/grapevine/v1/explain", NULL, body, &reply);
     free(body);
     bool told = gv_reply_text(&reply, "worker", worker, size);
     gv_reply_deinit(&reply);
@@ -344,7 +343,7 @@ bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *work
 void gv_world_fault(struct gv_world_worker *worker, const char *json)
 {
     struct gv_reply reply;
-    gv_client_ask(worker->port, "POST", "/_mock/fault", NULL, json, &reply);
+    gv_talk_ask(worker->port, "POST", "/_mock/fault", NULL, json, &reply);
     if (reply.status != 200) {
         printf("fault %s refused: %d %s\n", json, reply.status, reply.body);
         exit(2);
@@ -355,7 +354,7 @@ void gv_world_fault(struct gv_world_worker *worker, const char *json)
 long gv_world_stat(struct gv_world_worker *worker, const char *name)
 {
     struct gv_reply reply;
-    gv_client_ask(worker->port, "GET", "/_mock/stats", NULL, NULL, &reply);
+    gv_talk_ask(worker->port, "GET", "/_mock/stats", NULL, NULL, &reply);
     long value = gv_reply_number(&reply, name);
     gv_reply_deinit(&reply);
     return value;

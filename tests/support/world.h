@@ -4,8 +4,8 @@
 #ifndef GV_TESTS_SUPPORT_WORLD_H
 #define GV_TESTS_SUPPORT_WORLD_H
 
-#include "support/client.h"
 #include "support/process.h"
+#include "support/talk.h"
 
 #define GV_WORLD_WORKERS_MAX 16
 #define GV_WORLD_NODES_MAX   8

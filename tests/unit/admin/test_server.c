@@ -2,9 +2,9 @@
  * test_server.c - the admin port over loopback: paths, methods, keys, /workers, and bad input.
  */
 #include "grapevine/admin/server.h"
-#include "support/client.h"
 #include "support/process.h"
 #include "support/suite.h"
+#include "support/talk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +121,7 @@ static int ask(struct fixture *fixture, const char *method, const char *path, co
                const char *body, char *words, size_t size)
 {
     struct gv_reply reply;
-    gv_client_ask(fixture->port, method, path, headers, body, &reply);
+    gv_talk_ask(fixture->port, method, path, headers, body, &reply);
     int status = reply.status;
     CU_ASSERT_TRUE(reply.whole);
     if (words != NULL) {
@@ -285,7 +285,7 @@ static void explain_names_the_winner_and_the_candidates(void)
     CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/explain", NULL, body, words, sizeof words),
                     200);
     CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"worker\":\"\""));
-    CU_ASSERT_PTR_NOT_NULL(strstr(words, "model_not_found"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"problem\":\"no_available_workers\""));
     for (int i = 0; i < 2; i++) {
         struct gv_worker worker = {.model_count = 1, .models = {"m"}};
         snprintf(worker.url, sizeof worker.url, "http://127.0.0.1:%d", 9 + i);
@@ -310,19 +310,19 @@ static void every_metric_has_help_and_type_and_the_port_keeps_connections(void)
     struct fixture fixture;
     struct gv_reply reply;
     set_up(&fixture, NULL);
-    int fd = gv_client_connect(fixture.port);
+    int fd = gv_talk_connect(fixture.port);
     CU_ASSERT_TRUE_FATAL(fd >= 0);
     for (int i = 0; i < 2; i++) {
-        CU_ASSERT_TRUE(gv_client_send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
-        gv_client_read(fd, &reply);
+        CU_ASSERT_TRUE(gv_talk_send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
+        gv_talk_read(fd, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "# TYPE gv_info gauge"));
         CU_ASSERT_PTR_NOT_NULL(
             strstr(reply.body, "gv_workers{pool=\"regular\",state=\"ready\"} 0"));
         gv_reply_deinit(&reply);
     }
-    CU_ASSERT_TRUE(gv_client_send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"));
-    gv_client_read(fd, &reply);
+    CU_ASSERT_TRUE(gv_talk_send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"));
+    gv_talk_read(fd, &reply);
     CU_ASSERT_EQUAL(reply.status, 400);
     gv_reply_deinit(&reply);
     char byte;

@@ -1,4 +1,4 @@
-#include "support/client.h"
+#include "support/talk.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -13,7 +13,7 @@
 
 #define READ_BYTES 65536u
 
-int gv_client_connect(uint16_t port)
+int gv_talk_connect(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -30,7 +30,7 @@ int gv_client_connect(uint16_t port)
     return fd;
 }
 
-bool gv_client_send(int fd, const void *bytes, size_t len)
+bool gv_talk_send(int fd, const void *bytes, size_t len)
 {
     const char *at = bytes;
     while (len > 0) {
@@ -44,9 +44,9 @@ bool gv_client_send(int fd, const void *bytes, size_t len)
     return true;
 }
 
-bool gv_client_send_text(int fd, const char *text)
+bool gv_talk_send_text(int fd, const char *text)
 {
-    return gv_client_send(fd, text, strlen(text));
+    return gv_talk_send(fd, text, strlen(text));
 }
 
 /* What has been read of a connection so far. */
@@ -136,7 +136,7 @@ static void read_plain(struct input *input, size_t at, struct gv_reply *reply)
     reply->body = strndup(input->data + at, reply->body_len);
 }
 
-void gv_client_read(int fd, struct gv_reply *reply)
+void gv_talk_read(int fd, struct gv_reply *reply)
 {
     struct input input = {.fd = fd, .data = strdup("")};
     *reply = (struct gv_reply){.head = strdup(""), .body = strdup("")};
@@ -162,10 +162,10 @@ void gv_client_read(int fd, struct gv_reply *reply)
     free(input.data);
 }
 
-void gv_client_ask(uint16_t port, const char *method, const char *path, const char *headers,
-                   const char *body, struct gv_reply *reply)
+void gv_talk_ask(uint16_t port, const char *method, const char *path, const char *headers,
+                 const char *body, struct gv_reply *reply)
 {
-    int fd = gv_client_connect(port);
+    int fd = gv_talk_connect(port);
     if (fd < 0) {
         *reply = (struct gv_reply){.head = strdup(""), .body = strdup("")};
         return;
@@ -173,16 +173,16 @@ void gv_client_ask(uint16_t port, const char *method, const char *path, const ch
     char head[4096];
     snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s", method, path,
              (unsigned)port, headers == NULL ? "" : headers);
-    gv_client_send_text(fd, head);
+    gv_talk_send_text(fd, head);
     snprintf(head, sizeof head,
              body == NULL ? "\r\n"
                           : "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
              body == NULL ? 0 : strlen(body));
-    gv_client_send_text(fd, head);
+    gv_talk_send_text(fd, head);
     if (body != NULL) {
-        gv_client_send_text(fd, body);
+        gv_talk_send_text(fd, body);
     }
-    gv_client_read(fd, reply);
+    gv_talk_read(fd, reply);
     close(fd);
 }
 

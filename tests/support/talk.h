@@ -1,8 +1,8 @@
 /*
- * client.h - a plain blocking HTTP client for tests: sends exactly the bytes it is told to.
+ * talk.h - a plain blocking HTTP client for tests: sends exactly the bytes it is told to.
  */
-#ifndef GV_TESTS_SUPPORT_CLIENT_H
-#define GV_TESTS_SUPPORT_CLIENT_H
+#ifndef GV_TESTS_SUPPORT_TALK_H
+#define GV_TESTS_SUPPORT_TALK_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,21 +17,21 @@ struct gv_reply {
 };
 
 /** Connect to 127.0.0.1:port; -1 when refused. Reads and writes give up after 60 s. */
-int gv_client_connect(uint16_t port);
+int gv_talk_connect(uint16_t port);
 
 /** Send all bytes; false when the peer is gone. */
-bool gv_client_send(int fd, const void *bytes, size_t len);
-bool gv_client_send_text(int fd, const char *text);
+bool gv_talk_send(int fd, const void *bytes, size_t len);
+bool gv_talk_send_text(int fd, const char *text);
 
 /** Read one response. Always give it to gv_reply_deinit(). */
-void gv_client_read(int fd, struct gv_reply *reply);
+void gv_talk_read(int fd, struct gv_reply *reply);
 
 /**
  * One request on a connection of its own. `headers` are lines each ended by CRLF, or NULL; `body`
  * may be NULL. Content-Length and Host are added.
  */
-void gv_client_ask(uint16_t port, const char *method, const char *path, const char *headers,
-                   const char *body, struct gv_reply *reply);
+void gv_talk_ask(uint16_t port, const char *method, const char *path, const char *headers,
+                 const char *body, struct gv_reply *reply);
 
 void gv_reply_deinit(struct gv_reply *reply);
 
