@@ -186,6 +186,7 @@ fail:
 
 void gv_loop_run(struct gv_loop *loop)
 {
+    loop->clock->turn += 1; /* time has passed since the last run */
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 

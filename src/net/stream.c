@@ -17,27 +17,18 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "inner.h"
+#include "queue.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define KEEPALIVE_S          30
-#define CHUNK_BYTES_MIN      (16 * 1024)
-#define CHUNK_BYTES_MAX      (64 * 1024)
 #define WRITE_BUFS_MAX       16
 #define PAUSED_LOOK_MS       200
 #define PAUSED_BATCH         64
 #define END_WAIT_MS          500  /* after our own end, how long we wait for the peer's */
 #define LAST_WORDS_LINGER_MS 5000 /* for what is queued when a peer without on_end has ended */
-
-struct chunk {
-    struct gv_list link;
-    size_t start; /* bytes already sent */
-    size_t len;   /* bytes still to send */
-    size_t room;
-    uint8_t data[];
-};
 
 struct gv_stream {
     struct gv_thing thing;
@@ -50,8 +41,7 @@ struct gv_stream {
     void *owner;                           /* borrowed */
     struct gv_stream_limits limits;
     struct gv_addr peer;
-    struct gv_list chunks;      /* owned; struct chunk */
-    size_t queued_bytes;        /* in chunks */
+    struct gv_queue queue;
     struct gv_list paused_link; /* in loop->paused while paused */
     uint64_t finish_by_ms;      /* when is_finishing */
     enum gv_err why;            /* for on_closed */
@@ -72,25 +62,11 @@ static void on_written(uv_write_t *request, int status);
 
 /* ---- closing ---- */
 
-static void drop_chunks(struct gv_stream *stream, bool keep_first)
-{
-    struct gv_list *first = keep_first ? gv_list_first(&stream->chunks) : NULL;
-    GV_LIST_EACH(&stream->chunks, at, following)
-    {
-        if (at != first) {
-            struct chunk *chunk = GV_CONTAINER(at, struct chunk, link);
-            stream->queued_bytes -= chunk->len;
-            gv_list_remove(at);
-            gv_mem_free(GV_MEM_BUFFER, chunk);
-        }
-    }
-}
-
 static void gone(struct gv_thing *thing)
 {
     struct gv_stream *stream = (struct gv_stream *)(void *)thing;
-    drop_chunks(stream, false);
-    GV_ASSERT(stream->queued_bytes == 0);
+    gv_queue_drop(&stream->queue, false);
+    GV_ASSERT(stream->queue.bytes == 0);
     if (!stream->is_silent && stream->events != NULL && stream->events->on_closed != NULL) {
         stream->events->on_closed(stream->owner, stream->why);
     }
@@ -152,7 +128,7 @@ static void end(struct gv_stream *stream)
         finish_if_sent(stream);
     } else if (stream->events->on_end != NULL) {
         stream->events->on_end(stream->owner);
-    } else if (stream->queued_bytes == 0) {
+    } else if (stream->queue.bytes == 0) {
         close_with(stream, GV_OK);
     } else {
         gv_stream_finish(stream, LAST_WORDS_LINGER_MS);
@@ -293,34 +269,19 @@ void gv_stream_resume(struct gv_stream *stream)
 static void fail_write(struct gv_stream *stream, enum gv_err err)
 {
     stream->write_failure = err;
-    drop_chunks(stream, stream->is_writing); /* libuv still holds the first */
+    gv_queue_drop(&stream->queue, stream->is_writing); /* libuv still holds the first */
     if (stream->is_paused || stream->has_ended || stream->is_finishing) {
         close_with(stream, err);
-    }
-}
-
-static void consume(struct gv_stream *stream, size_t bytes)
-{
-    while (bytes > 0) {
-        struct chunk *chunk = GV_CONTAINER(gv_list_first(&stream->chunks), struct chunk, link);
-        size_t part = bytes < chunk->len ? bytes : chunk->len;
-        chunk->start += part;
-        chunk->len -= part;
-        stream->queued_bytes -= part;
-        bytes -= part;
-        if (chunk->len == 0) {
-            gv_list_remove(&chunk->link);
-            gv_mem_free(GV_MEM_BUFFER, chunk);
-        }
     }
 }
 
 /* Hand the first chunk to libuv, which waits for room in the kernel. */
 static void wait_for_room(struct gv_stream *stream)
 {
-    struct chunk *chunk = GV_CONTAINER(gv_list_first(&stream->chunks), struct chunk, link);
-    uv_buf_t buffer = uv_buf_init((char *)chunk->data + chunk->start, (unsigned)chunk->len);
-    int failed = uv_write(&stream->write, (uv_stream_t *)&stream->tcp, &buffer, 1, on_written);
+    uv_buf_t buffer;
+    size_t bytes;
+    unsigned count = gv_queue_peek(&stream->queue, &buffer, 1, &bytes);
+    int failed = uv_write(&stream->write, (uv_stream_t *)&stream->tcp, &buffer, count, on_written);
     if (failed != 0) {
         fail_write(stream, gv_net_err(failed));
     } else {
@@ -331,26 +292,16 @@ static void wait_for_room(struct gv_stream *stream)
 /* Send chunks until there are none or the kernel is full. */
 static void flush(struct gv_stream *stream)
 {
-    while (!gv_list_is_empty(&stream->chunks)) {
+    while (stream->queue.bytes > 0) {
         uv_buf_t buffers[WRITE_BUFS_MAX];
-        unsigned count = 0;
-        size_t offered = 0;
-        GV_LIST_EACH(&stream->chunks, at, following)
-        {
-            struct chunk *chunk = GV_CONTAINER(at, struct chunk, link);
-            buffers[count++] =
-                uv_buf_init((char *)chunk->data + chunk->start, (unsigned)chunk->len);
-            offered += chunk->len;
-            if (count == WRITE_BUFS_MAX) {
-                break;
-            }
-        }
+        size_t offered;
+        unsigned count = gv_queue_peek(&stream->queue, buffers, WRITE_BUFS_MAX, &offered);
         int taken = uv_try_write((uv_stream_t *)&stream->tcp, buffers, count);
         if (taken < 0 && taken != UV_EAGAIN) {
             fail_write(stream, gv_net_err(taken));
             return;
         }
-        consume(stream, taken > 0 ? (size_t)taken : 0);
+        gv_queue_consume(&stream->queue, taken > 0 ? (size_t)taken : 0);
         if (taken < 0 || (size_t)taken < offered) {
             wait_for_room(stream);
             return;
@@ -369,8 +320,7 @@ static void on_written(uv_write_t *request, int status)
         fail_write(stream, gv_net_err(status));
         return;
     }
-    struct chunk *chunk = GV_CONTAINER(gv_list_first(&stream->chunks), struct chunk, link);
-    consume(stream, chunk->len);
+    gv_queue_consume(&stream->queue, gv_queue_first_bytes(&stream->queue));
     if (stream->write_failure == GV_OK) {
         flush(stream);
     }
@@ -379,51 +329,12 @@ static void on_written(uv_write_t *request, int status)
     }
     if (stream->is_finishing) {
         finish_if_sent(stream);
-    } else if (stream->wants_drain && stream->queued_bytes <= stream->limits.low_mark_bytes) {
+    } else if (stream->wants_drain && stream->queue.bytes <= stream->limits.low_mark_bytes) {
         stream->wants_drain = false;
         if (stream->events->on_drain != NULL) {
             stream->events->on_drain(stream->owner);
         }
     }
-}
-
-static struct chunk *add_chunk(struct gv_stream *stream, size_t wanted_bytes)
-{
-    size_t room = wanted_bytes < CHUNK_BYTES_MIN ? CHUNK_BYTES_MIN : wanted_bytes;
-    room = room > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : room;
-    struct chunk *chunk = gv_mem_resize(GV_MEM_BUFFER, NULL, sizeof *chunk + room);
-    if (chunk != NULL) {
-        *chunk = (struct chunk){.room = room};
-        gv_list_init(&chunk->link);
-        gv_list_add(&stream->chunks, &chunk->link);
-    }
-    return chunk;
-}
-
-static enum gv_err queue(struct gv_stream *stream, struct gv_slice bytes)
-{
-    struct chunk *chunk = NULL;
-    struct gv_list *last = stream->chunks.prev;
-    /* The chunk that libuv holds may not grow: libuv knows its length. */
-    if (last != &stream->chunks &&
-        !(stream->is_writing && last == gv_list_first(&stream->chunks))) {
-        chunk = GV_CONTAINER(last, struct chunk, link);
-    }
-    while (bytes.len > 0) {
-        if (chunk == NULL || chunk->start + chunk->len == chunk->room) {
-            chunk = add_chunk(stream, bytes.len);
-            if (chunk == NULL) {
-                return GV_ENOMEM;
-            }
-        }
-        size_t free_bytes = chunk->room - chunk->start - chunk->len;
-        size_t part = bytes.len < free_bytes ? bytes.len : free_bytes;
-        memcpy(chunk->data + chunk->start + chunk->len, bytes.data, part);
-        chunk->len += part;
-        stream->queued_bytes += part;
-        bytes = gv_slice_of(bytes.data + part, bytes.len - part);
-    }
-    return GV_OK;
 }
 
 static size_t cut_front(struct gv_slice *bytes, size_t count)
@@ -440,7 +351,7 @@ enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, str
     if (stream->thing.closed || stream->is_finishing || stream->write_failure != GV_OK) {
         return GV_ECLOSED;
     }
-    if (bytes.len + more.len > 0 && stream->is_open && gv_list_is_empty(&stream->chunks)) {
+    if (bytes.len + more.len > 0 && stream->is_open && stream->queue.bytes == 0) {
         uv_buf_t buffers[2];
         unsigned count = 0;
         if (bytes.len > 0) {
@@ -458,11 +369,12 @@ enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, str
         rest = cut_front(&more, rest);
         GV_ASSERT(rest == 0);
     }
-    if (queue(stream, bytes) != GV_OK || queue(stream, more) != GV_OK) {
+    if (gv_queue_add(&stream->queue, bytes, stream->is_writing) != GV_OK ||
+        gv_queue_add(&stream->queue, more, stream->is_writing) != GV_OK) {
         close_with(stream, GV_ENOMEM);
         return GV_ENOMEM;
     }
-    if (!gv_list_is_empty(&stream->chunks) && stream->is_open && !stream->is_writing) {
+    if (stream->queue.bytes > 0 && stream->is_open && !stream->is_writing) {
         wait_for_room(stream);
         if (stream->write_failure != GV_OK) {
             return GV_ECLOSED;
@@ -482,12 +394,10 @@ enum gv_err gv_stream_send(struct gv_stream *stream, struct gv_slice bytes)
 
 size_t gv_stream_queued_bytes(const struct gv_stream *stream)
 {
-    if (!stream->is_writing || gv_list_is_empty(&stream->chunks)) {
-        return stream->queued_bytes;
+    if (!stream->is_writing || stream->queue.bytes == 0) {
+        return stream->queue.bytes;
     }
-    const struct chunk *first =
-        GV_CONTAINER(gv_list_first(&stream->chunks), const struct chunk, link);
-    return stream->queued_bytes - first->len +
+    return stream->queue.bytes - gv_queue_first_bytes(&stream->queue) +
            uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
 }
 
@@ -496,7 +406,7 @@ size_t gv_stream_queued_bytes(const struct gv_stream *stream)
 static void on_linger_over(uv_timer_t *timer)
 {
     struct gv_stream *stream = timer->data;
-    close_with(stream, stream->queued_bytes == 0 ? GV_OK : GV_ETIMEOUT);
+    close_with(stream, stream->queue.bytes == 0 ? GV_OK : GV_ETIMEOUT);
 }
 
 static void wait_at_most(struct gv_stream *stream, uint64_t delay_ms)
@@ -524,7 +434,7 @@ static void on_shut(uv_shutdown_t *request, int status)
 
 static void finish_if_sent(struct gv_stream *stream)
 {
-    if (stream->thing.closed || !stream->is_open || stream->queued_bytes > 0) {
+    if (stream->thing.closed || !stream->is_open || stream->queue.bytes > 0) {
         return;
     }
     if (!stream->is_shut) {
@@ -568,7 +478,7 @@ static enum gv_err make(struct gv_loop *loop, unsigned family, struct gv_stream 
         return GV_ENOMEM;
     }
     gv_thing_init(&made->thing, loop, close_thing, gone);
-    gv_list_init(&made->chunks);
+    gv_queue_init(&made->queue);
     int failed = uv_tcp_init_ex(&loop->uv, &made->tcp, family);
     if (failed != 0) {
         gv_thing_discard(&made->thing);
