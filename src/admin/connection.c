@@ -1,3 +1,6 @@
+/*
+ * connection.c - parser events in, answers out, for each client of the admin port.
+ */
 #include "admin/connection.h"
 
 #include "grapevine/http/parser.h"

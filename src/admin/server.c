@@ -1,3 +1,6 @@
+/*
+ * server.c - the port opened, swept and closed, and calls from other threads answered.
+ */
 #include "grapevine/admin/server.h"
 
 #include "admin/admin.h"

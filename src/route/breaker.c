@@ -1,3 +1,6 @@
+/*
+ * breaker.c - the three states as a declared table; outcomes of an earlier epoch change nothing.
+ */
 #include "grapevine/route/breaker.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,6 @@
+/*
+ * budget.c - tokens earned by requests and spent by retries.
+ */
 #include "grapevine/route/budget.h"
 
 #include "grapevine/base/assert.h"

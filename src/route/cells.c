@@ -1,3 +1,6 @@
+/*
+ * cells.c - size classes over chunks over slabs; every byte is taken from the budget first.
+ */
 #include "route/cells.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,6 @@
+/*
+ * decision.c - the names and meanings of the rules by which a worker was chosen.
+ */
 #include "grapevine/route/decision.h"
 
 #include "grapevine/base/assert.h"

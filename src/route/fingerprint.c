@@ -1,3 +1,7 @@
+/*
+ * fingerprint.c - the keyed chain over the blocks of a prompt: each name folds in the one before
+ * it.
+ */
 #include "grapevine/route/fingerprint.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,7 @@
+/*
+ * fleet.c - pictures with a reference count; a change makes a new one under the lock and swaps it
+ * in.
+ */
 #include "grapevine/route/fleet.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,7 @@
+/*
+ * floor.c - one row per worker: its floor, and a histogram of its live entries over a window of
+ * stamps.
+ */
 #include "grapevine/route/floor.h"
 
 #include "grapevine/base/assert.h"

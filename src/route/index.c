@@ -1,3 +1,6 @@
+/*
+ * index.c - open addressing from fingerprint to run number; grows by moving a little at a time.
+ */
 #include "route/index.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,6 @@
+/*
+ * load.c - a cell of counters per worker, added to by every loop without a lock.
+ */
 #include "grapevine/route/load.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,6 @@
+/*
+ * operation.c - the names of operations and the step from wall clock to stamp.
+ */
 #include "grapevine/route/operation.h"
 
 #include "grapevine/base/assert.h"

@@ -1,3 +1,6 @@
+/*
+ * policy.c - the table of policies, and what all of them look at before one of them chooses.
+ */
 #include "grapevine/route/policy.h"
 
 #include "grapevine/base/assert.h"

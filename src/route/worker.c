@@ -1,3 +1,6 @@
+/*
+ * worker.c - names of pools and states, the composite key, and the id that is made from the URL.
+ */
 #include "grapevine/route/worker.h"
 
 #include "grapevine/base/assert.h"
