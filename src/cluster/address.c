@@ -24,12 +24,12 @@ static bool is_given(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-enum gv_err gv_address_bind(const struct gv_config *config, bool has_keys, struct gv_addr *addr)
+enum gv_err gv_address_bind(const struct gv_config *config, bool may_be_open, struct gv_addr *addr)
 {
     if (is_given(config->mesh_host)) {
         return read_host("mesh-host", config->mesh_host, config->mesh_port, addr);
     }
-    if (has_keys && is_given(config->host)) {
+    if (may_be_open && is_given(config->host)) {
         return read_host("host", config->host, config->mesh_port, addr);
     }
     *addr = (struct gv_addr){.family = 4, .ip = {127, 0, 0, 1}, .port = config->mesh_port};

@@ -8,10 +8,10 @@
 #include "grapevine/config/config.h"
 
 /**
- * The address to bind: --mesh-host; without it the host of the API when there are keys, else
- * loopback. Errors: GV_EINVAL it cannot be read (logged).
+ * The address to bind: --mesh-host; without it the host of the API when the mesh `may_be_open`
+ * (it has keys, or wants none), else loopback. Errors: GV_EINVAL it cannot be read (logged).
  */
-GV_MUST_USE enum gv_err gv_address_bind(const struct gv_config *config, bool has_keys,
+GV_MUST_USE enum gv_err gv_address_bind(const struct gv_config *config, bool may_be_open,
                                         struct gv_addr *addr);
 
 /**

@@ -45,7 +45,7 @@ bool gv_shell_may_log(struct gv_cluster *cluster, const char *event, const char 
 static void conflict(struct gv_cluster *cluster, const struct gv_effect *effect)
 {
     char addr[GV_ADDR_TEXT_BYTES];
-    gv_log(GV_LOG_ERROR, "mesh.conflict", GV_STR("node", cluster->node),
+    gv_log(GV_LOG_ERROR, "mesh.conflict", GV_STR("name", cluster->node),
            GV_STR("other", gv_addr_format(&effect->addr, addr)),
            GV_STR("advice", "another node has this name and started later; use --node-name"));
     if (cluster->options.events.on_conflict != NULL) {
@@ -60,7 +60,8 @@ static void synced(struct gv_cluster *cluster)
     }
     cluster->synced = true;
     cluster->dirty = true;
-    gv_log(GV_LOG_INFO, "mesh.synced", GV_STR("node", cluster->node));
+    cluster->viewed_at_ms = 0; /* at once: readiness hangs on it */
+    gv_log(GV_LOG_INFO, "mesh.synced", GV_UINT("sessions", cluster->counters.sessions_opened));
     if (cluster->options.events.on_synced != NULL) {
         cluster->options.events.on_synced(cluster->options.owner);
     }
@@ -114,6 +115,22 @@ static void arm(struct gv_cluster *cluster)
     gv_timer_start(cluster->wake, wake_at_ms > now_ms ? wake_at_ms - now_ms : 1, 0);
 }
 
+/* The view follows what happens, but not more often than people can look. */
+static void look_again(struct gv_cluster *cluster)
+{
+    const struct gv_gossip_counters *counters = gv_gossip_counters(cluster->gossip);
+    uint64_t operations = counters->operations_published + counters->operations_applied;
+    if (!cluster->dirty && operations == cluster->viewed_operations) {
+        return;
+    }
+    uint64_t now_ms = gv_shell_now().now_ms;
+    if (now_ms - cluster->viewed_at_ms >= GV_SHELL_VIEW_LEAST_MS) {
+        cluster->viewed_operations = operations;
+        cluster->viewed_at_ms = now_ms;
+        gv_view_refresh(cluster);
+    }
+}
+
 void gv_shell_settle(struct gv_cluster *cluster)
 {
     if (cluster->closing || cluster->draining_effects) {
@@ -129,9 +146,7 @@ void gv_shell_settle(struct gv_cluster *cluster)
     }
     cluster->draining_effects = false;
     arm(cluster);
-    if (cluster->dirty) {
-        gv_view_refresh(cluster);
-    }
+    look_again(cluster);
 }
 
 static void on_wake(void *owner)
@@ -167,7 +182,7 @@ static void on_leave_time(void *owner)
         return;
     }
     gv_timer_stop(cluster->leave_timer);
-    gv_log(GV_LOG_INFO, "mesh.left", GV_STR("node", cluster->node), GV_FLAG("sent", is_sent));
+    gv_log(GV_LOG_INFO, "mesh.left", GV_FLAG("sent", is_sent));
     if (cluster->on_left != NULL) {
         cluster->on_left(cluster->on_left_owner);
     }
@@ -245,9 +260,9 @@ static enum gv_err open_mesh(struct gv_cluster *cluster)
 {
     const struct gv_config *config = cluster->options.config;
     struct gv_addr addr;
-    enum gv_err err = gv_address_bind(config, cluster->options.keyring != NULL, &addr);
-    if (err == GV_OK && cluster->options.keyring == NULL && !gv_addr_is_loopback(&addr) &&
-        config->mesh_insecure == 0) {
+    bool has_keys = cluster->options.keyring != NULL;
+    enum gv_err err = gv_address_bind(config, has_keys || config->mesh_insecure != 0, &addr);
+    if (err == GV_OK && !has_keys && !gv_addr_is_loopback(&addr) && config->mesh_insecure == 0) {
         char text[GV_ADDR_TEXT_BYTES];
         gv_log(GV_LOG_ERROR, "mesh.unprotected", GV_STR("addr", gv_addr_format(&addr, text)),
                GV_STR("advice", "give --mesh-keyring, or bind to loopback, or --mesh-insecure"));

@@ -34,6 +34,7 @@
 #define GV_SHELL_REMOTE_MAX    262144 /* (node, worker) pairs of loads, and of opinions */
 #define GV_SHELL_LOAD_MS       25     /* own loads are compared with what was told */
 #define GV_SHELL_SWEEP_MS      50     /* a slice of the forest's housekeeping */
+#define GV_SHELL_VIEW_LEAST_MS 10
 #define GV_SHELL_VIEW_MS       100
 #define GV_SHELL_SWEEP_FLOORS  16 /* floors of one slice */
 #define GV_SHELL_RESTATE_RUNS  64 /* operations told again in one slice */
@@ -128,7 +129,9 @@ struct gv_cluster {
     struct gv_addr advertised;
     uint64_t boot_id;
     uint64_t incarnation;
-    uint64_t wake_at_ms; /* for which the timer is armed; 0: not armed */
+    uint64_t viewed_at_ms;      /* when the view was last made true */
+    uint64_t viewed_operations; /* published and applied by then */
+    uint64_t wake_at_ms;        /* for which the timer is armed; 0: not armed */
     bool enabled;
     bool synced;
     bool ready;

@@ -119,6 +119,17 @@ static uint64_t next_attempt(struct gv_gossip *gossip)
     return gossip->now.now_ms + span_ms * 3 / 4 + gv_prng_below(&gossip->prng, span_ms / 2 + 1);
 }
 
+/* Nodes of a cluster are often started together: the first attempts at a seed follow quickly. */
+static uint64_t next_seed_attempt(struct gv_gossip *gossip, struct gv_seed *seed)
+{
+    if (seed->tries == GV_SEED_QUICK_TRIES) {
+        return next_attempt(gossip);
+    }
+    uint64_t wait_ms = gossip->options.reconnect_ms >> (GV_SEED_QUICK_TRIES - seed->tries);
+    seed->tries += 1;
+    return gossip->now.now_ms + wait_ms + gv_prng_below(&gossip->prng, wait_ms / 4 + 1);
+}
+
 static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
@@ -155,7 +166,7 @@ static void tick_seed(struct gv_gossip *gossip, struct gv_seed *seed)
         seed->was_tried = true;
     }
     if (!seed->dialing && now_ms >= seed->dial_at_ms) {
-        seed->dial_at_ms = next_attempt(gossip);
+        seed->dial_at_ms = next_seed_attempt(gossip, seed);
         if (wants_seed(gossip, seed)) {
             seed->dialing = true;
             seed->dialed_at_ms = now_ms;

@@ -46,10 +46,13 @@ struct gv_peer {
     bool dialing;
 };
 
+#define GV_SEED_QUICK_TRIES 3
+
 struct gv_seed {
     struct gv_addr addr;
     char node[GV_NODE_NAME_MAX]; /* who answered there last */
     uint64_t dial_at_ms, dialed_at_ms;
+    uint32_t tries; /* counted up to GV_SEED_QUICK_TRIES */
     bool dialing, is_self, was_tried;
 };
 

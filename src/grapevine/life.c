@@ -157,7 +157,8 @@ static void look_at_readiness(void *owner)
     }
     node->told_ready = ready;
     gv_cluster_set_ready(node->cluster, ready);
-    gv_log(GV_LOG_INFO, ready ? "node.ready" : "node.unready", GV_STR("node", node->name));
+    gv_log(GV_LOG_INFO, ready ? "node.ready" : "node.unready",
+           GV_FLAG("synced", gv_cluster_is_synced(node->cluster)));
 }
 
 /* ---- phases ------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ static void on_news(void *owner, void *message)
     case NEWS_DRAINED:
         node->awaited -= node->phase == GV_NODE_DRAINING ? 1 : 0;
         if (node->phase == GV_NODE_DRAINING && node->awaited == 0) {
-            gv_log(GV_LOG_INFO, "node.drained", GV_STR("node", node->name));
+            gv_log(GV_LOG_INFO, "node.drained", GV_UINT("loops", node->proxy_count));
             enter_leaving(node);
         }
         break;
@@ -354,8 +355,8 @@ void gv_life_begin(struct gv_node *node)
     (void)gv_addr_format(&http_addr, http);
     (void)gv_addr_format(&mesh_addr, mesh);
     (void)gv_addr_format(&metrics_addr, metrics);
-    gv_log(GV_LOG_INFO, "node.listening", GV_STR("name", node->name), GV_STR("http", http),
-           GV_STR("mesh", mesh), GV_STR("metrics", metrics), GV_UINT("threads", node->proxy_count),
+    gv_log(GV_LOG_INFO, "node.listening", GV_STR("http", http), GV_STR("mesh", mesh),
+           GV_STR("metrics", metrics), GV_UINT("threads", node->proxy_count),
            GV_FLAG("encrypted", node->keyring != NULL));
     (void)printf("grapevine %s: node %s http=%s mesh=%s metrics=%s\n", GV_VERSION, node->name, http,
                  mesh, metrics);

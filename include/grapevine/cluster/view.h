@@ -1,7 +1,7 @@
 /*
  * view.h - what the cluster looks like from here, for people: a copy that any thread may take.
  *
- * Refreshed on the mesh thread when something changed and at least every 100 ms.
+ * Refreshed on the mesh thread when something changed (at most every 10 ms) and every 100 ms.
  */
 #ifndef GV_CLUSTER_VIEW_H
 #define GV_CLUSTER_VIEW_H
