@@ -299,8 +299,8 @@ void gv_client_answer(struct gv_client *client, enum gv_problem problem, const c
     }
 }
 
-void gv_client_send(struct gv_client *client, uint16_t status, const char *content_type,
-                    struct gv_slice headers, struct gv_slice body)
+void gv_client_reply(struct gv_client *client, uint16_t status, const char *content_type,
+                     struct gv_slice headers, struct gv_slice body)
 {
     struct gv_buf *out = &client->proxy->scratch;
     bool close = gv_client_must_close(client);

@@ -64,7 +64,7 @@ static void answer_readiness(struct gv_client *client)
     } else {
         snprintf(text, sizeof text, "{\"status\":\"not ready\",\"reason\":\"%s\"}", reason);
     }
-    gv_client_send(client, ready ? 200 : 503, "application/json", none, gv_slice_text(text));
+    gv_client_reply(client, ready ? 200 : 503, "application/json", none, gv_slice_text(text));
 }
 
 void gv_local_probe(struct gv_client *client)
@@ -74,7 +74,7 @@ void gv_local_probe(struct gv_client *client)
         answer_readiness(client);
         return;
     }
-    gv_client_send(client, 200, "text/plain; charset=utf-8", none, gv_slice_text("OK"));
+    gv_client_reply(client, 200, "text/plain; charset=utf-8", none, gv_slice_text("OK"));
 }
 
 /* ---- tickets ---- */
@@ -159,8 +159,8 @@ void gv_ticket_deliver(struct gv_ticket *ticket)
     proxy->exchange_count -= 1;
     if (client != NULL) {
         client->ticket = NULL;
-        gv_client_send(client, ticket->status, ticket->content_type, gv_buf_slice(&ticket->headers),
-                       gv_buf_slice(&ticket->body));
+        gv_client_reply(client, ticket->status, ticket->content_type,
+                        gv_buf_slice(&ticket->headers), gv_buf_slice(&ticket->body));
     }
     free_ticket(ticket);
     gv_proxy_settle_up(proxy);

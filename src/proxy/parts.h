@@ -160,8 +160,8 @@ void gv_ticket_forget(struct gv_ticket *ticket);
 void gv_ticket_deliver(struct gv_ticket *ticket);
 
 /** Send a whole answer of ours; `headers` are lines with CRLF, may be empty. */
-void gv_client_send(struct gv_client *client, uint16_t status, const char *content_type,
-                    struct gv_slice headers, struct gv_slice body);
+void gv_client_reply(struct gv_client *client, uint16_t status, const char *content_type,
+                     struct gv_slice headers, struct gv_slice body);
 
 /* What travels through a proxy's inbox begins with its kind. */
 enum gv_mail_kind {
