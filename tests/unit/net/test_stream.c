@@ -438,6 +438,37 @@ static void writing_to_a_peer_that_is_gone_says_closed(void)
     end(&world);
 }
 
+/* The peer answered early and went; our own write fails, but its answer is still read. */
+static void what_the_peer_said_before_it_went_is_still_read(void)
+{
+    struct world world;
+    begin_connected(&world);
+    CU_ASSERT_EQUAL(gv_stream_send(world.server.stream, gv_slice_text("early")), GV_OK);
+    gv_stream_reset(world.server.stream);
+    CU_ASSERT_EQUAL(gv_stream_send(world.client.stream, gv_slice_text("x")), GV_ECLOSED);
+    CU_ASSERT_EQUAL(gv_stream_send(world.client.stream, gv_slice_text("x")), GV_ECLOSED);
+    run_until(&world, both_closed);
+    CU_ASSERT_STRING_EQUAL(world.client.text, "early");
+    CU_ASSERT_EQUAL(world.client.ended, 0); /* not a clean end */
+    CU_ASSERT_EQUAL(world.client.why, GV_ECLOSED);
+    end(&world);
+}
+
+static void a_reset_with_a_full_queue_closes(void)
+{
+    struct world world;
+    begin(&world);
+    world.server.starts_paused = true;
+    connect_to(&world, gv_listener_addr(world.listener));
+    run_until(&world, both_open);
+    fill(&world.client);
+    gv_stream_reset(world.server.stream);
+    run_until(&world, both_closed);
+    CU_ASSERT_EQUAL(world.client.why, GV_ECLOSED);
+    CU_ASSERT_EQUAL(world.client.drained, 0);
+    end(&world);
+}
+
 static void a_refused_connection_says_so(void)
 {
     struct world world;
@@ -550,7 +581,9 @@ GV_SUITE("net/stream", GV_CASE(bytes_come_back_from_an_echo),
          GV_CASE(without_on_end_the_peers_end_closes), GV_CASE(a_reset_is_noticed_at_once),
          GV_CASE(a_reset_and_an_end_are_noticed_while_paused),
          GV_CASE(an_end_does_not_overtake_bytes_of_a_paused_stream),
-         GV_CASE(writing_to_a_peer_that_is_gone_says_closed), GV_CASE(a_refused_connection_says_so),
+         GV_CASE(writing_to_a_peer_that_is_gone_says_closed),
+         GV_CASE(what_the_peer_said_before_it_went_is_still_read),
+         GV_CASE(a_reset_with_a_full_queue_closes), GV_CASE(a_refused_connection_says_so),
          GV_CASE(closing_while_connecting_calls_back_once),
          GV_CASE(a_connection_nobody_adopts_is_closed),
          GV_CASE(a_taken_port_is_refused_unless_shared),
