@@ -298,6 +298,7 @@ void gv_gossip_digest(const struct gv_gossip *gossip, uint8_t digest[16]);
 bool gv_gossip_is_ready(const struct gv_gossip *gossip);
 
 /* X(name, "what it counts") : counters since the start. */
+/* clang-format off */
 #define GV_GOSSIP_COUNTER_LIST(X)                                                                  \
     X(operations_published, "operations of this node put on the log")                              \
     X(operations_applied, "operations of other nodes applied")                                     \
@@ -306,15 +307,21 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(batches_received, "batches received")                                                        \
     X(bytes_sent, "session bytes sent, plain")                                                     \
     X(bytes_received, "session bytes received, plain")                                             \
-    X(packets_sent, "datagrams sent") X(packets_received, "datagrams received") X(                 \
-        ranges_sent, "missing ranges sent") X(snapshots_sent, "snapshots begun for peers")         \
-        X(snapshots_received, "snapshots begun here") X(                                           \
-            repairs, "repairs started after a digest differed") X(probes_sent, "SWIM probes sent") \
-            X(probes_failed, "probes without an answer in time") X(suspicions, "members doubted")  \
-                X(refutations, "doubts of this node refuted") X(deaths, "members declared dead")   \
-                    X(malformed, "messages that made no sense")                                    \
-                        X(refused_stamps, "stamps too far ahead of the clock")                     \
-                            X(queue_overflows, "sessions that fell back to ranges or a snapshot")
+    X(packets_sent, "datagrams sent")                                                              \
+    X(packets_received, "datagrams received")                                                      \
+    X(ranges_sent, "missing ranges sent")                                                          \
+    X(snapshots_sent, "snapshots begun for peers")                                                 \
+    X(snapshots_received, "snapshots begun here")                                                  \
+    X(repairs, "repairs started after a digest differed")                                          \
+    X(probes_sent, "SWIM probes sent")                                                             \
+    X(probes_failed, "probes without an answer in time")                                           \
+    X(suspicions, "members doubted")                                                               \
+    X(refutations, "doubts of this node refuted")                                                  \
+    X(deaths, "members declared dead")                                                             \
+    X(malformed, "messages that made no sense")                                                    \
+    X(refused_stamps, "stamps too far ahead of the clock")                                         \
+    X(queue_overflows, "sessions that fell back to ranges or a snapshot")
+/* clang-format on */
 
 struct gv_gossip_counters {
 #define GV_GOSSIP_COUNTER_FIELD(name, text) uint64_t name;
