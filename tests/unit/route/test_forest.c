@@ -255,6 +255,71 @@ static void churn_at_the_cap_never_passes_it_and_keeps_the_newest(void)
     gv_forest_free(forest);
 }
 
+/*
+ * Against a list of what was recorded and the floors that were published: every prompt ever told is
+ * found whole exactly as long as its stamp is above the floor. Through many rebuilds of the index,
+ * cuts and reuses of runs, and prompts that grow.
+ */
+static void after_any_churn_exactly_the_live_prompts_are_found(void)
+{
+    enum {
+        PROMPTS = 3000,
+        BLOCKS_MAX = 60
+    };
+    static struct {
+        uint64_t chain[BLOCKS_MAX];
+        uint32_t count;
+        uint32_t worker;
+        uint32_t stamp;
+    } told[PROMPTS];
+    struct gv_forest *forest = forest_of(2 << 20);
+    struct gv_prng prng;
+    struct gv_operation op;
+    struct gv_operation made[8];
+    uint32_t floors[3] = {0};
+    uint32_t live = 0;
+    uint32_t dead = 0;
+    gv_prng_init(&prng, 11);
+    for (uint32_t i = 0; i < PROMPTS; i++) {
+        uint64_t now = WALL(1000 + i);
+        /* A new conversation, or a turn more of one of the last ten. */
+        uint32_t older = i >= 10 && i % 3 != 0 ? i - 1 - (uint32_t)gv_prng_below(&prng, 10) : i;
+        uint32_t more = 1 + (uint32_t)gv_prng_below(&prng, 50);
+        told[i] = told[older];
+        told[i].worker = older == i ? i / 3 % 3 : told[older].worker;
+        told[i].count = older == i ? 0 : told[older].count / 2 + 1;
+        for (uint32_t j = 0; j < more && told[i].count < BLOCKS_MAX; j++) {
+            told[i].chain[told[i].count] = gv_prng_next(&prng) | 1;
+            told[i].count++;
+        }
+        if (gv_forest_record(forest, KEY, told[i].chain, told[i].count, told[i].worker, now, &op)) {
+            told[i].stamp = op.stamp;
+        } else {
+            told[i].count = 0; /* refused at the cap */
+        }
+        uint32_t count = gv_forest_sweep(forest, now, made, 8);
+        for (uint32_t j = 0; j < count; j++) {
+            floors[made[j].worker] = made[j].stamp;
+        }
+        for (uint32_t j = 0; i % 100 == 99 && j <= i; j++) {
+            bool is_live = told[j].stamp > floors[told[j].worker];
+            uint32_t depth = depth_of(forest, KEY, told[j].chain, told[j].count, told[j].worker);
+            if (told[j].count > 0 && is_live) {
+                CU_ASSERT_EQUAL(depth, told[j].count);
+                live++;
+            } else if (told[j].count > 0 && depth == told[j].count) {
+                dead++; /* a later turn may have raised the whole of an earlier one */
+            }
+        }
+    }
+    struct gv_forest_stats stats;
+    gv_forest_stats(forest, &stats);
+    CU_ASSERT_TRUE(stats.evictions > 0);
+    CU_ASSERT_TRUE(stats.bytes <= 2 << 20);
+    CU_ASSERT_TRUE(live > 1000 && dead < live / 10);
+    gv_forest_free(forest);
+}
+
 static void all_memory_comes_back_when_everything_is_forgotten(void)
 {
     size_t before = gv_mem_used(GV_MEM_TRIE);
@@ -319,5 +384,6 @@ GV_SUITE("route/forest", GV_CASE(an_unknown_key_holds_nothing),
          GV_CASE(a_malformed_operation_is_refused), GV_CASE(no_more_keys_than_the_limit),
          GV_CASE(capacity_keeps_the_newest_and_spares_the_young),
          GV_CASE(churn_at_the_cap_never_passes_it_and_keeps_the_newest),
+         GV_CASE(after_any_churn_exactly_the_live_prompts_are_found),
          GV_CASE(all_memory_comes_back_when_everything_is_forgotten),
          GV_CASE(a_failing_allocation_leaves_the_forest_in_order))
