@@ -1,0 +1,356 @@
+/*
+ * main.c - vinesim: the mesh's engine, many nodes in one process, bad weather, one seed = one run.
+ */
+#include "measure.h"
+#include "weather.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define JOBS_MAX 64
+
+static const char help[] =
+    "usage: vinesim [options]\n"
+    "Run the mesh of router nodes in virtual time and check that it agrees again after any "
+    "weather.\n"
+    "\n"
+    "  --seed S         run one seed (default 1)\n"
+    "  --seeds A..B     run the seeds A to B\n"
+    "  --nodes N        nodes, 2 to 100 (default: 3 to 8, from the seed)\n"
+    "  --seconds V      virtual seconds of weather (default 20)\n"
+    "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
+    "  --faults LIST    all (default), none, or some of\n"
+    "                   cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun\n"
+    "  --jobs N         processes (default 1)\n"
+    "  --repeat         run each seed twice: the two runs must be the same, byte for byte\n"
+    "  --trace FILE     write the trace of the run (one seed, one job)\n"
+    "  --report         measure instead: visibility, copies, detection, healing, idle traffic\n"
+    "  --help           this text\n"
+    "\n"
+    "Exits 0 when every seed held, 1 when one failed, 2 when the command line makes no sense.\n";
+
+struct arguments {
+    struct weather_options weather;
+    uint64_t first, last;
+    uint32_t jobs;
+    bool repeat, report;
+    const char *trace;
+};
+
+static bool read_u64(const char *text, uint64_t least, uint64_t most, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long got = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || text[0] == '-' || got < least || got > most) {
+        return false;
+    }
+    *value = got;
+    return true;
+}
+
+static bool read_range(const char *text, uint64_t *first, uint64_t *last)
+{
+    char left[32];
+    const char *dots = strstr(text, "..");
+    if (dots == NULL || (size_t)(dots - text) >= sizeof left) {
+        return false;
+    }
+    memcpy(left, text, (size_t)(dots - text));
+    left[dots - text] = '\0';
+    return read_u64(left, 0, UINT64_MAX - 1, first) &&
+           read_u64(dots + 2, *first, UINT64_MAX - 1, last);
+}
+
+static bool read_share(const char *text, double *share)
+{
+    char *end;
+    double got = strtod(text, &end);
+    if (end == text || *end != '\0' || !(got >= 0 && got <= 0.5)) {
+        return false;
+    }
+    *share = got;
+    return true;
+}
+
+static int complain(const char *option, const char *value)
+{
+    (void)fprintf(stderr, "vinesim: --%s makes no sense: %s\nTry vinesim --help.\n", option, value);
+    return 2;
+}
+
+enum {
+    OPT_SEED = 1,
+    OPT_SEEDS,
+    OPT_NODES,
+    OPT_SECONDS,
+    OPT_LOSS,
+    OPT_FAULTS,
+    OPT_JOBS,
+    OPT_REPEAT,
+    OPT_TRACE,
+    OPT_REPORT,
+    OPT_HELP
+};
+
+static const struct option options[] = {{"seed", required_argument, NULL, OPT_SEED},
+                                        {"seeds", required_argument, NULL, OPT_SEEDS},
+                                        {"nodes", required_argument, NULL, OPT_NODES},
+                                        {"seconds", required_argument, NULL, OPT_SECONDS},
+                                        {"loss", required_argument, NULL, OPT_LOSS},
+                                        {"faults", required_argument, NULL, OPT_FAULTS},
+                                        {"jobs", required_argument, NULL, OPT_JOBS},
+                                        {"repeat", no_argument, NULL, OPT_REPEAT},
+                                        {"trace", required_argument, NULL, OPT_TRACE},
+                                        {"report", no_argument, NULL, OPT_REPORT},
+                                        {"help", no_argument, NULL, OPT_HELP},
+                                        {NULL, 0, NULL, 0}};
+
+/* One option; false: its value makes no sense. */
+static bool take_option(struct arguments *arguments, int option, const char *value)
+{
+    uint64_t number = 0;
+    bool good = true;
+    switch (option) {
+    case OPT_SEED:
+        good = read_u64(value, 0, UINT64_MAX - 1, &arguments->first);
+        arguments->last = arguments->first;
+        return good;
+    case OPT_SEEDS:
+        return read_range(value, &arguments->first, &arguments->last);
+    case OPT_NODES:
+        good = read_u64(value, 2, WORLD_NODES_MAX, &number);
+        arguments->weather.node_count = (uint32_t)number;
+        return good;
+    case OPT_SECONDS:
+        good = read_u64(value, 1, 86400, &number);
+        arguments->weather.seconds = (uint32_t)number;
+        return good;
+    case OPT_LOSS:
+        return read_share(value, &arguments->weather.loss);
+    case OPT_FAULTS:
+        return weather_parse_faults(value, &arguments->weather.faults);
+    case OPT_JOBS:
+        good = read_u64(value, 1, JOBS_MAX, &number);
+        arguments->jobs = (uint32_t)number;
+        return good;
+    case OPT_REPEAT:
+        arguments->repeat = true;
+        return true;
+    case OPT_TRACE:
+        arguments->trace = value;
+        return true;
+    default:
+        arguments->report = true;
+        return true;
+    }
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+static void run_seed(const struct arguments *arguments, uint64_t seed,
+                     struct weather_verdict *verdict)
+{
+    weather_run(&arguments->weather, seed, verdict);
+    if (arguments->repeat && !verdict->failed) {
+        struct weather_verdict again;
+        struct weather_options quiet = arguments->weather;
+        quiet.trace = NULL;
+        weather_run(&quiet, seed, &again);
+        if (again.hash != verdict->hash) {
+            verdict->failed = true;
+            (void)snprintf(verdict->wrong, sizeof verdict->wrong,
+                           "two runs of one seed differ: %016llx and %016llx",
+                           (unsigned long long)verdict->hash, (unsigned long long)again.hash);
+        }
+    }
+}
+
+/* A child takes every jobs-th seed and writes its verdicts into the pipe. */
+static void run_child(const struct arguments *arguments, uint32_t job, int fd)
+{
+    for (uint64_t seed = arguments->first + job; seed <= arguments->last; seed += arguments->jobs) {
+        struct weather_verdict verdict;
+        run_seed(arguments, seed, &verdict);
+        size_t done = 0;
+        while (done < sizeof verdict) {
+            ssize_t wrote = write(fd, (const char *)&verdict + done, sizeof verdict - done);
+            if (wrote < 0) {
+                _exit(1);
+            }
+            done += (size_t)wrote;
+        }
+    }
+    _exit(0);
+}
+
+struct tally {
+    uint64_t done, failed, operations, false_deaths, events;
+    uint64_t worst_ms, worst_seed;
+    struct gv_hist converged;
+};
+
+static void print_failure(const struct arguments *arguments, const struct weather_verdict *verdict)
+{
+    printf("\nseed %llu failed: %s\n", (unsigned long long)verdict->seed, verdict->wrong);
+    for (uint32_t i = 0; i < verdict->tail_count; i++) {
+        printf("  %s\n", verdict->tail[i]);
+    }
+    printf("repeat: vinesim --seed %llu --nodes %u --seconds %u", (unsigned long long)verdict->seed,
+           arguments->weather.node_count, arguments->weather.seconds);
+    if (arguments->weather.loss >= 0) {
+        printf(" --loss %g", arguments->weather.loss);
+    }
+    printf(" --trace /dev/stdout\n");
+}
+
+static void count(const struct arguments *arguments, struct tally *tally,
+                  const struct weather_verdict *verdict)
+{
+    tally->done += 1;
+    tally->failed += verdict->failed;
+    tally->operations += verdict->operations;
+    tally->false_deaths += verdict->deaths_false;
+    tally->events += verdict->events;
+    if (!verdict->failed) {
+        gv_hist_add(&tally->converged, verdict->converged_ms);
+        if (verdict->converged_ms >= tally->worst_ms) {
+            tally->worst_ms = verdict->converged_ms;
+            tally->worst_seed = verdict->seed;
+        }
+    } else {
+        print_failure(arguments, verdict);
+    }
+    if (isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\rvinesim: %llu of %llu seeds, %llu failed ",
+                      (unsigned long long)tally->done,
+                      (unsigned long long)(arguments->last - arguments->first + 1),
+                      (unsigned long long)tally->failed);
+    }
+}
+
+static bool read_verdict(int fd, struct weather_verdict *verdict)
+{
+    size_t done = 0;
+    while (done < sizeof *verdict) {
+        ssize_t got = read(fd, (char *)verdict + done, sizeof *verdict - done);
+        if (got <= 0) {
+            return false;
+        }
+        done += (size_t)got;
+    }
+    return true;
+}
+
+/* Verdicts are read job by job in turn, so that the output does not depend on who is faster. */
+static bool run_jobs(const struct arguments *arguments, struct tally *tally)
+{
+    int fds[JOBS_MAX];
+    pid_t pids[JOBS_MAX];
+    uint32_t started = 0;
+    (void)fflush(NULL);
+    for (; started < arguments->jobs; started++) {
+        int ends[2];
+        if (pipe(ends) != 0) {
+            break;
+        }
+        pids[started] = fork();
+        if (pids[started] == 0) {
+            (void)close(ends[0]);
+            run_child(arguments, started, ends[1]);
+        }
+        (void)close(ends[1]);
+        fds[started] = ends[0];
+    }
+    struct weather_verdict verdict;
+    bool good = started == arguments->jobs;
+    for (uint64_t seed = arguments->first; good && seed <= arguments->last; seed++) {
+        good = read_verdict(fds[(seed - arguments->first) % arguments->jobs], &verdict);
+        if (good) {
+            count(arguments, tally, &verdict);
+        }
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        (void)close(fds[i]);
+        (void)waitpid(pids[i], NULL, 0);
+    }
+    return good;
+}
+
+static int run(struct arguments *arguments)
+{
+    struct tally tally = {0};
+    gv_hist_init(&tally.converged);
+    if (arguments->trace != NULL) {
+        arguments->weather.trace = fopen(arguments->trace, "w");
+        if (arguments->weather.trace == NULL) {
+            return complain("trace", strerror(errno));
+        }
+    }
+    bool whole = true;
+    if (arguments->jobs > 1) {
+        whole = run_jobs(arguments, &tally);
+    } else {
+        for (uint64_t seed = arguments->first; seed <= arguments->last; seed++) {
+            struct weather_verdict verdict;
+            run_seed(arguments, seed, &verdict);
+            count(arguments, &tally, &verdict);
+        }
+    }
+    if (arguments->weather.trace != NULL) {
+        (void)fclose(arguments->weather.trace);
+    }
+    if (isatty(STDERR_FILENO)) {
+        (void)fprintf(stderr, "\r%*s\r", 60, "");
+    }
+    if (!whole) {
+        printf("vinesim: a job ended early\n");
+        return 1;
+    }
+    printf("vinesim: %llu seeds, %llu failed, %llu operations, %llu events, converged p50 %llu ms, "
+           "worst %llu ms (seed %llu), %llu false deaths\n",
+           (unsigned long long)tally.done, (unsigned long long)tally.failed,
+           (unsigned long long)tally.operations, (unsigned long long)tally.events,
+           (unsigned long long)gv_hist_quantile(&tally.converged, 0.5),
+           (unsigned long long)tally.worst_ms, (unsigned long long)tally.worst_seed,
+           (unsigned long long)tally.false_deaths);
+    return tally.failed == 0 && tally.done > 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.weather = {.seconds = 20, .loss = -1, .faults = WEATHER_ALL},
+                                  .first = 1,
+                                  .last = 1,
+                                  .jobs = 1};
+    int option, at = 0;
+    while ((option = getopt_long(argc, argv, "", options, &at)) != -1) {
+        if (option == OPT_HELP) {
+            (void)fputs(help, stdout);
+            return 0;
+        }
+        if (option == '?') {
+            return 2;
+        }
+        if (!take_option(&arguments, option, optarg)) {
+            return complain(options[at].name, optarg);
+        }
+    }
+    if (optind < argc) {
+        return complain("", argv[optind]);
+    }
+    if (arguments.trace != NULL && (arguments.jobs > 1 || arguments.first != arguments.last)) {
+        return complain("trace", "takes one seed and one job");
+    }
+    if (arguments.report) {
+        uint32_t nodes = arguments.weather.node_count == 0 ? 16 : arguments.weather.node_count;
+        double loss = arguments.weather.loss < 0 ? 0 : arguments.weather.loss;
+        return measure_print(nodes, loss, arguments.first) ? 0 : 1;
+    }
+    return run(&arguments);
+}

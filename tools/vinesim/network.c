@@ -1,0 +1,444 @@
+/*
+ * network.c - datagrams and connections of a simulated world. See world.h.
+ *
+ * Datagrams are lost, doubled and overtake each other. Connections deliver in order: a lost segment
+ * costs time instead; a blocked direction holds everything until it is healed. Each direction sends
+ * 125 bytes a microsecond (1 Gbit/s); what waits for that is the sender's queue.
+ */
+#include "inside.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BYTES_PER_US    125
+#define POLL_US         20000   /* a blocked direction is looked at again */
+#define DIAL_TIMEOUT_US 3000000 /* a connect into a black hole */
+#define QUEUE_TOLD      65536   /* a queue shorter than this is not worth telling */
+
+static uint64_t delay_us(struct world *world)
+{
+    double unit = gv_prng_unit(&world->prng);
+    return world->options.delay_us + (uint64_t)(-log(1 - unit) * (double)world->options.jitter_us);
+}
+
+static bool chance(struct world *world, double share)
+{
+    return share > 0 && gv_prng_unit(&world->prng) < share;
+}
+
+static struct world_message *make_message(struct gv_slice bytes)
+{
+    struct world_message *message = calloc(1, sizeof *message + bytes.len);
+    if (message == NULL) {
+        abort();
+    }
+    message->len = bytes.len;
+    if (bytes.len > 0) {
+        memcpy(message->bytes, bytes.data, bytes.len);
+    }
+    return message;
+}
+
+static uint32_t node_at(const struct gv_addr *addr)
+{
+    return (uint32_t)addr->ip[2] << 8 | addr->ip[3];
+}
+
+/* ---- datagrams
+ * -----------------------------------------------------------------------------------
+ */
+
+static void send_packet(struct world *world, uint32_t from, const struct gv_effect *effect)
+{
+    uint32_t to = node_at(&effect->addr);
+    world->packet_bytes += effect->bytes.len;
+    world->packets += 1;
+    uint32_t copies = chance(world, world->options.loss) ? 0 : 1;
+    copies += copies > 0 && chance(world, world->options.duplicate);
+    if (world->blocked[from][to]) {
+        return;
+    }
+    for (uint32_t i = 0; i < copies; i++) {
+        struct world_message *message = make_message(effect->bytes);
+        message->from = world->nodes[from].addr;
+        memcpy(message->sender, world->nodes[from].name, sizeof message->sender);
+        world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
+                                               .kind = WORLD_PACKET,
+                                               .node = to,
+                                               .life = world->nodes[to].life,
+                                               .bytes = message});
+    }
+}
+
+/* ---- connections
+ * ---------------------------------------------------------------------------------
+ */
+
+static void enqueue(struct world *world, uint64_t number, struct world_message *message)
+{
+    struct world_pipe *pipe = &world->connections[number / 2].end[number % 2];
+    uint64_t at_us = message->at_us > pipe->last_at_us ? message->at_us : pipe->last_at_us;
+    message->at_us = at_us;
+    pipe->last_at_us = at_us;
+    if (pipe->tail == NULL) {
+        pipe->head = message;
+    } else {
+        pipe->tail->next = message;
+    }
+    pipe->tail = message;
+    world_push(world, (struct world_event){.at_us = at_us,
+                                           .kind = WORLD_ARRIVE,
+                                           .node = pipe->node,
+                                           .life = pipe->life,
+                                           .number = number});
+}
+
+static void drop_pipe(struct world_pipe *pipe)
+{
+    while (pipe->head != NULL) {
+        struct world_message *message = pipe->head;
+        pipe->head = message->next;
+        free(message);
+    }
+    pipe->tail = NULL;
+}
+
+void world_free_pipes(struct world *world)
+{
+    for (size_t i = 0; i < world->connection_count; i++) {
+        drop_pipe(&world->connections[i].end[0]);
+        drop_pipe(&world->connections[i].end[1]);
+    }
+}
+
+/* End `end` of connection `number` is gone; the other one will hear of it. */
+static void hang_up(struct world *world, uint64_t connection, uint32_t end, bool reset,
+                    bool tell_other)
+{
+    struct world_pipe *mine = &world->connections[connection].end[end];
+    struct world_pipe *other = &world->connections[connection].end[1 - end];
+    mine->open = false;
+    drop_pipe(mine);
+    if (other->open && tell_other) {
+        struct world_message *message = make_message(gv_slice_of(NULL, 0));
+        message->is_end = true;
+        message->is_reset = reset;
+        message->at_us = world->now_us + delay_us(world);
+        enqueue(world, connection * 2 + (1 - end), message);
+    }
+}
+
+static uint32_t end_of(const struct world_connection *connection, uint32_t node, uint32_t life)
+{
+    for (uint32_t end = 0; end < 2; end++) {
+        if (connection->end[end].node == node && connection->end[end].life == life &&
+            connection->end[end].open) {
+            return end;
+        }
+    }
+    return 2;
+}
+
+static void tell_queue(struct world *world, uint64_t number)
+{
+    struct world_pipe *pipe = &world->connections[number / 2].end[number % 2];
+    struct world_node *node = &world->nodes[pipe->node];
+    if (!pipe->open || node->engine == NULL || node->life != pipe->life) {
+        return;
+    }
+    uint64_t left_us =
+        pipe->busy_until_us > world->now_us ? pipe->busy_until_us - world->now_us : 0;
+    size_t queued = (size_t)left_us * BYTES_PER_US;
+    if (queued < QUEUE_TOLD && pipe->queued < QUEUE_TOLD) {
+        return;
+    }
+    pipe->queued = queued;
+    gv_gossip_queued(node->engine, number / 2 + 1, queued);
+    if (queued >= QUEUE_TOLD) {
+        world_push(world, (struct world_event){.at_us = world->now_us + left_us / 2 + 10,
+                                               .kind = WORLD_DRAIN,
+                                               .node = pipe->node,
+                                               .life = pipe->life,
+                                               .number = number});
+    }
+}
+
+static void send_message(struct world *world, uint32_t from, const struct gv_effect *effect)
+{
+    uint64_t connection = effect->session - 1;
+    uint32_t end = end_of(&world->connections[connection], from, world->nodes[from].life);
+    world->session_bytes += effect->bytes.len;
+    world->session_messages += 1;
+    if (end == 2) {
+        return;
+    }
+    struct world_pipe *mine = &world->connections[connection].end[end];
+    uint64_t start_us = mine->busy_until_us > world->now_us ? mine->busy_until_us : world->now_us;
+    mine->busy_until_us = start_us + effect->bytes.len / BYTES_PER_US;
+    if (world->connections[connection].end[1 - end].open) {
+        struct world_message *message = make_message(effect->bytes);
+        message->at_us = mine->busy_until_us + delay_us(world);
+        while (chance(world, world->options.loss)) {
+            message->at_us += WORLD_RESEND_US;
+        }
+        enqueue(world, connection * 2 + (1 - end), message);
+    }
+    tell_queue(world, connection * 2 + end);
+}
+
+static void dial(struct world *world, uint32_t from, const struct gv_effect *effect)
+{
+    uint32_t to = node_at(&effect->addr);
+    bool lost = world->blocked[from][to] || world->blocked[to][from];
+    uint64_t wait_us = lost ? DIAL_TIMEOUT_US : 2 * delay_us(world) + delay_us(world);
+    world_push(world, (struct world_event){.at_us = world->now_us + wait_us,
+                                           .kind = WORLD_DIAL,
+                                           .node = from,
+                                           .life = world->nodes[from].life,
+                                           .number = to});
+}
+
+/** Carry out what the engine of node `i` wants, until it wants nothing more. */
+void world_settle(struct world *world, uint32_t i)
+{
+    struct world_node *node = &world->nodes[i];
+    struct gv_effect effect;
+    while (gv_gossip_next_effect(node->engine, &effect)) {
+        switch (effect.kind) {
+        case GV_EFFECT_SEND:
+            world_mix(world, effect.bytes.data, effect.bytes.len);
+            send_message(world, i, &effect);
+            break;
+        case GV_EFFECT_PACKET:
+            world_mix(world, effect.bytes.data, effect.bytes.len);
+            send_packet(world, i, &effect);
+            break;
+        case GV_EFFECT_CONNECT:
+            dial(world, i, &effect);
+            break;
+        case GV_EFFECT_CLOSE: {
+            uint64_t connection = effect.session - 1;
+            uint32_t end = end_of(&world->connections[connection], i, node->life);
+            if (end < 2) {
+                hang_up(world, connection, end, false, true);
+            }
+            break;
+        }
+        case GV_EFFECT_READY:
+            node->ready_at_us = world->now_us;
+            world_note(world, "%s ready", node->name);
+            break;
+        case GV_EFFECT_CONFLICT:
+            world_note(world, "%s gives way to another of its name", node->name);
+            break;
+        case GV_EFFECT_LOG:
+            break;
+        }
+    }
+    world_arm(world, i);
+}
+
+/* ---- arrivals
+ * ------------------------------------------------------------------------------------
+ */
+
+static uint64_t make_connection(struct world *world, uint32_t from, uint32_t to)
+{
+    if (world->connection_count == world->connection_room) {
+        world->connection_room = world->connection_room == 0 ? 256 : world->connection_room * 2;
+        world->connections =
+            realloc(world->connections, world->connection_room * sizeof *world->connections);
+        if (world->connections == NULL) {
+            abort();
+        }
+    }
+    struct world_connection *made = &world->connections[world->connection_count];
+    memset(made, 0, sizeof *made);
+    made->end[0].node = from;
+    made->end[0].life = world->nodes[from].life;
+    made->end[1].node = to;
+    made->end[1].life = world->nodes[to].life;
+    made->end[0].open = true;
+    made->end[1].open = true;
+    return world->connection_count++;
+}
+
+static void dialed(struct world *world, uint32_t from, uint32_t to)
+{
+    struct world_node *caller = &world->nodes[from];
+    struct world_node *callee = &world->nodes[to];
+    bool lost = world->blocked[from][to] || world->blocked[to][from];
+    if (lost || callee->engine == NULL || callee->paused_until_us > world->now_us) {
+        gv_gossip_closed(caller->engine, 0, &callee->addr, false, world_now(world, from));
+        world_settle(world, from);
+        return;
+    }
+    uint64_t connection = make_connection(world, from, to);
+    struct gv_gossip_hello hello[2];
+    gv_gossip_hello(caller->engine, &hello[0]);
+    gv_gossip_hello(callee->engine, &hello[1]);
+    hello[1].dialed = callee->addr;
+    gv_gossip_opened(callee->engine, connection + 1, false, &hello[0], world_now(world, to));
+    world_settle(world, to);
+    if (from != to || world->connections[connection].end[0].open) {
+        gv_gossip_opened(caller->engine, connection + 1, true, &hello[1], world_now(world, from));
+        world_settle(world, from);
+    }
+}
+
+static void deliver(struct world *world, uint32_t to, uint64_t connection,
+                    struct world_message *message)
+{
+    struct world_node *node = &world->nodes[to];
+    struct gv_now now = world_now(world, to);
+    if (message->is_end) {
+        hang_up(world, connection, end_of(&world->connections[connection], to, node->life), false,
+                false);
+        gv_gossip_closed(node->engine, connection + 1, NULL, message->is_reset, now);
+    } else if (gv_gossip_message(node->engine, connection + 1,
+                                 gv_slice_of(message->bytes, message->len), now) != GV_OK) {
+        world_blame(world, "%s found a message malformed", node->name);
+    }
+    world_settle(world, to);
+}
+
+static void arrive(struct world *world, const struct world_event *event, bool lives)
+{
+    uint64_t connection = event->number / 2;
+    struct world_pipe *pipe = &world->connections[connection].end[event->number % 2];
+    uint32_t sender = world->connections[connection].end[1 - event->number % 2].node;
+    if (!lives || !pipe->open || pipe->head == NULL || pipe->head->at_us > world->now_us) {
+        return;
+    }
+    if (world->blocked[sender][pipe->node]) {
+        struct world_event again = *event;
+        again.at_us = world->now_us + POLL_US;
+        again.bytes = NULL;
+        world_push(world, again);
+        return;
+    }
+    struct world_message *message = pipe->head;
+    pipe->head = message->next;
+    if (pipe->head == NULL) {
+        pipe->tail = NULL;
+    }
+    deliver(world, event->node, connection, message);
+    free(message);
+}
+
+void world_network_step(struct world *world, const struct world_event *event, bool lives)
+{
+    struct world_node *node = &world->nodes[event->node];
+    switch ((enum world_event_kind)event->kind) {
+    case WORLD_PACKET:
+        if (lives && !world->blocked[node_at(&event->bytes->from)][event->node]) {
+            gv_gossip_packet(node->engine, &event->bytes->from, event->bytes->sender,
+                             gv_slice_of(event->bytes->bytes, event->bytes->len),
+                             world_now(world, event->node));
+            world_settle(world, event->node);
+        }
+        break;
+    case WORLD_ARRIVE:
+        arrive(world, event, lives);
+        break;
+    case WORLD_DIAL:
+        if (lives) {
+            dialed(world, event->node, (uint32_t)event->number);
+        }
+        break;
+    case WORLD_DRAIN:
+        if (lives) {
+            tell_queue(world, event->number);
+            world_arm(world, event->node);
+        }
+        break;
+    case WORLD_TICK:
+        break;
+    }
+}
+
+/* ---- weather
+ * -------------------------------------------------------------------------------------
+ */
+
+static void end_node(struct world *world, uint32_t i, bool tell, bool reset)
+{
+    uint32_t life = world->nodes[i].life;
+    world_end_life(world, i);
+    for (size_t at = 0; at < world->connection_count; at++) {
+        uint32_t end = end_of(&world->connections[at], i, life);
+        if (end < 2) {
+            hang_up(world, at, end, reset, tell);
+        }
+    }
+}
+
+void world_kill(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s is killed", world->nodes[i].name);
+        end_node(world, i, true, true);
+    }
+}
+
+void world_vanish(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s vanishes", world->nodes[i].name);
+        end_node(world, i, false, false);
+    }
+}
+
+void world_leave(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s leaves", world->nodes[i].name);
+        gv_gossip_leave(world->nodes[i].engine, world_now(world, i));
+        world_settle(world, i);
+        world_run(world, 50);
+        end_node(world, i, true, false);
+    }
+}
+
+void world_cut(struct world *world, uint32_t a, uint32_t b)
+{
+    world_note(world, "sessions of %s and %s are cut", world->nodes[a].name, world->nodes[b].name);
+    for (size_t at = 0; at < world->connection_count; at++) {
+        uint32_t end = end_of(&world->connections[at], a, world->nodes[a].life);
+        if (end == 2 || world->connections[at].end[1 - end].node != b) {
+            continue;
+        }
+        for (uint32_t side = 0; side < 2; side++) {
+            struct world_pipe *pipe = &world->connections[at].end[side];
+            if (pipe->open) {
+                drop_pipe(pipe);
+                struct world_message *message = make_message(gv_slice_of(NULL, 0));
+                message->is_end = true;
+                message->is_reset = true;
+                message->at_us = world->now_us + delay_us(world);
+                pipe->last_at_us = 0;
+                enqueue(world, at * 2 + side, message);
+            }
+        }
+    }
+}
+
+void world_block(struct world *world, uint32_t a, uint32_t b, bool blocked)
+{
+    world->blocked[a][b] = blocked;
+    world->nodes[a].disturbed_at_us = world->now_us + 1;
+    world->nodes[b].disturbed_at_us = world->now_us + 1;
+}
+
+void world_heal(struct world *world)
+{
+    for (uint32_t a = 0; a < world->options.node_count; a++) {
+        for (uint32_t b = 0; b < world->options.node_count; b++) {
+            if (world->blocked[a][b]) {
+                world_block(world, a, b, false);
+            }
+        }
+    }
+    world_note(world, "healed");
+}

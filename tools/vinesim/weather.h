@@ -1,0 +1,51 @@
+/*
+ * weather.h - one run: random operations and random faults from a seed, then calm, then checks.
+ */
+#ifndef VINESIM_WEATHER_H
+#define VINESIM_WEATHER_H
+
+#include "world.h"
+
+enum weather_fault {
+    WEATHER_CUT = 1 << 0,       /* sessions are reset, what was on its way is lost */
+    WEATHER_PARTITION = 1 << 1, /* two sides, both ways */
+    WEATHER_ONEWAY = 1 << 2,    /* one node is not heard, or hears nothing */
+    WEATHER_CRASH = 1 << 3,     /* killed, or vanished */
+    WEATHER_RESTART = 1 << 4,   /* what is down comes back */
+    WEATHER_PAUSE = 1 << 5,     /* stands still for up to 3 s */
+    WEATHER_DUPLICATE = 1 << 6, /* datagrams come twice and out of order */
+    WEATHER_EVICT = 1 << 7,     /* workers are small: capacity floors */
+    WEATHER_OVERRUN = 1 << 8,   /* the ring of the log is small: snapshots */
+    WEATHER_ALL = (1 << 9) - 1
+};
+
+struct weather_options {
+    uint32_t node_count; /* 0: 3 to 8, from the seed */
+    uint32_t seconds;    /* of weather, virtual */
+    double loss;         /* negative: 0 to 10 %, from the seed */
+    uint32_t faults;     /* enum weather_fault, or-ed */
+    FILE *trace;
+};
+
+struct weather_verdict {
+    uint64_t seed, hash;
+    uint64_t operations, deaths_false, converged_ms, events;
+    uint64_t visible_p50_us, visible_p99_us;
+    uint32_t nodes;
+    bool failed;
+    char wrong[WORLD_LINE_BYTES];
+    char tail[WORLD_TRACE_LINES][WORLD_LINE_BYTES]; /* the last lines of the trace */
+    uint32_t tail_count;
+};
+
+/** Run one seed. */
+void weather_run(const struct weather_options *options, uint64_t seed,
+                 struct weather_verdict *verdict);
+
+/** "cut,partition,..." or "all" or "none". false: an unknown word. */
+bool weather_parse_faults(const char *text, uint32_t *faults);
+
+/** The names that weather_parse_faults() knows, separated by commas. */
+const char *weather_fault_names(void);
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * world.h - a whole cluster in one process, in virtual time: the very engine of gossip/, one forest
+ * per node, and a network that can be made bad. One seed, one run, byte for byte.
+ *
+ * Used by vinesim (random weather, checkers) and by the scenario tests (readable stories).
+ *
+ *     struct world *world = world_new(&(struct world_options){.node_count = 3, .seed = 1});
+ *     world_start_all(world);
+ *     world_run(world, 2000);
+ *     world_publish(world, 0, 1);
+ */
+#ifndef VINESIM_WORLD_H
+#define VINESIM_WORLD_H
+
+#include "grapevine/base/hist.h"
+#include "grapevine/base/prng.h"
+#include "grapevine/gossip/engine.h"
+#include "grapevine/route/forest.h"
+
+#include <stdio.h>
+
+#define WORLD_NODES_MAX   100
+#define WORLD_WORKERS     8
+#define WORLD_TRACE_LINES 60
+#define WORLD_LINE_BYTES  160
+
+struct world_options {
+    uint32_t node_count;
+    uint64_t seed;
+    double loss;            /* of datagrams; a lost TCP segment costs WORLD_RESEND_US instead */
+    double duplicate;       /* of datagrams */
+    uint32_t delay_us;      /* least one-way delay [200] */
+    uint32_t jitter_us;     /* mean of the exponential part on top [800] */
+    uint32_t worker_blocks; /* capacity of a worker in a trie [1,000,000] */
+    FILE *trace;            /* every line goes here too; NULL: only the last lines are kept */
+    struct gv_gossip_options engine; /* limits to override; identity is filled in */
+};
+
+struct world_message;
+
+/* One end of a connection that a node holds. */
+struct world_pipe {
+    struct world_message *head, *tail; /* on their way to this end */
+    uint64_t last_at_us;               /* arrival of the newest */
+    uint64_t busy_until_us;            /* the sender's wire is free then */
+    uint32_t node;                     /* who is at this end */
+    uint32_t life;                     /* and in which life */
+    size_t queued;                     /* last told to the engine at this end, as a sender */
+    bool open;
+};
+
+struct world_connection {
+    struct world_pipe end[2]; /* 0 connected, 1 accepted */
+};
+
+struct world_node {
+    struct world *world;
+    char name[GV_NODE_NAME_MAX];
+    struct gv_addr addr;
+    struct gv_gossip *engine; /* NULL: down */
+    struct gv_forest *forest; /* NULL: down */
+    uint64_t boot_id, incarnation;
+    uint64_t tick_at_us; /* the tick that is in the queue */
+    uint64_t paused_until_us;
+    uint64_t disturbed_at_us; /* last pause, partition, crash or restart; 0 never */
+    uint64_t published;       /* in this life */
+    uint64_t ready_at_us;
+    uint32_t life;   /* grows with each start */
+    int32_t skew_ms; /* of the wall clock */
+    bool draining;
+    enum gv_member_status sees[WORLD_NODES_MAX]; /* its view of the others */
+    uint64_t sees_at_us[WORLD_NODES_MAX];
+    uint64_t sees_incarnation[WORLD_NODES_MAX];
+    uint32_t load_sum[WORLD_NODES_MAX]; /* requests in flight that the others say */
+    struct gv_gossip_counters past;     /* of former lives */
+};
+
+struct world_event {
+    uint64_t at_us, order;
+    uint32_t kind, node, life;
+    uint64_t number;             /* connection, or tick's time */
+    struct world_message *bytes; /* owned */
+};
+
+struct world_operation {
+    uint64_t print;
+    uint64_t at_us;
+    uint32_t seen;
+    uint64_t seen_all_at_us;
+};
+
+struct world {
+    struct world_options options;
+    struct gv_prng prng;
+    uint64_t now_us, order;
+    struct world_node nodes[WORLD_NODES_MAX];
+    struct world_event *heap;
+    size_t heap_count, heap_room;
+    struct world_connection *connections;
+    size_t connection_count, connection_room;
+    uint8_t blocked[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
+    struct world_operation *operations;                /* open addressing by print */
+    size_t operation_count, operation_room;
+    struct gv_hist visible_us; /* from publishing to the last of the live nodes */
+    uint64_t hash;             /* of everything that happened */
+    uint64_t false_deaths;     /* a live, undisturbed node was declared dead */
+    uint64_t ghosts;           /* an incarnation fell */
+    uint64_t session_bytes, packet_bytes, session_messages, packets;
+    char lines[WORLD_TRACE_LINES][WORLD_LINE_BYTES];
+    uint64_t line_count;
+    char wrong[WORLD_LINE_BYTES]; /* the first broken promise; "" none */
+};
+
+#define WORLD_RESEND_US 20000 /* a lost segment is sent again after about this */
+
+/** NULL: out of memory. Nodes are not started. */
+struct world *world_new(const struct world_options *options);
+void world_free(struct world *world);
+
+/** Start node `i` with all the others as seeds; after a crash: a new life. */
+void world_start(struct world *world, uint32_t i);
+void world_start_all(struct world *world);
+/** Let virtual time pass. */
+void world_run(struct world *world, uint64_t ms);
+
+/** The process is killed: sessions are reset. */
+void world_kill(struct world *world, uint32_t i);
+/** The host vanishes: nobody is told. */
+void world_vanish(struct world *world, uint32_t i);
+/** It leaves in good order, then ends. */
+void world_leave(struct world *world, uint32_t i);
+/** It stands still for a while. */
+void world_pause(struct world *world, uint32_t i, uint64_t ms);
+/** Every session between the two is reset, and what was on its way is lost. */
+void world_cut(struct world *world, uint32_t a, uint32_t b);
+/** Nothing passes from `a` to `b` until healed. */
+void world_block(struct world *world, uint32_t a, uint32_t b, bool blocked);
+void world_heal(struct world *world);
+
+/** Node `i` gave worker `worker` a prompt: a fresh chain of `count` blocks. Returns its last
+ * fingerprint, 0 when the forest refused. */
+uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
+/** Node `i` forgets all that `worker` holds. */
+void world_forget(struct world *world, uint32_t i, uint32_t worker);
+/** Housekeeping of the forest of node `i`; floors are published. */
+void world_sweep(struct world *world, uint32_t i);
+void world_set_load(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
+
+struct gv_now world_now(const struct world *world, uint32_t i);
+bool world_is_up(const struct world *world, uint32_t i);
+/** Effects of node `i` are carried out; after any direct call of its engine. */
+void world_settle(struct world *world, uint32_t i);
+/** The digest of what is live in the forest of node `i`. */
+void world_live_digest(const struct world *world, uint32_t i, uint8_t digest[16]);
+/** Do all live nodes agree: logs, live sets, and that all of them are alive? */
+bool world_agrees(struct world *world);
+/** Sum of a node's counters over its lives. */
+struct gv_gossip_counters world_counters(const struct world *world, uint32_t i);
+/** A line of the trace. */
+void world_note(struct world *world, const char *format, ...) GV_PRINTF(2, 3);
+/** The promise broken first; "" none. */
+void world_blame(struct world *world, const char *format, ...) GV_PRINTF(2, 3);
+
+/* check.c: what must hold when the weather has stopped; each blames on failure. */
+bool world_check_converges(struct world *world, uint64_t within_ms, uint64_t *took_ms);
+bool world_check_no_resurrection(struct world *world);
+bool world_check_replay(struct world *world);
+bool world_check_no_gap(struct world *world);
+
+#endif
