@@ -153,6 +153,7 @@ static void begin(struct gv_gossip *gossip, struct gv_now now)
 /* What is due whatever the event was. */
 static void end(struct gv_gossip *gossip)
 {
+    gv_repair_try_to_sync(gossip);
     gv_feed_flush(gossip, false);
     for (uint32_t i = gossip->session_count; i-- > 0;) {
         struct gv_channel *session = gossip->sessions[i];

@@ -238,6 +238,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
 void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Vector *vector);
 void gv_repair_tick(struct gv_gossip *gossip);
+void gv_repair_try_to_sync(struct gv_gossip *gossip);
 void gv_repair_synced(struct gv_gossip *gossip);
 uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);

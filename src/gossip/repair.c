@@ -218,7 +218,8 @@ static bool leads_newcomers(const struct gv_gossip *gossip)
     return gossip->session_count > 0;
 }
 
-static void try_to_sync(struct gv_gossip *gossip)
+/** Have we what there is to have, or whom could we ask? */
+void gv_repair_try_to_sync(struct gv_gossip *gossip)
 {
     if (gossip->synced || gossip->leaving || gossip->stopped) {
         return;
@@ -382,7 +383,6 @@ void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
 void gv_repair_tick(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
-    try_to_sync(gossip);
     if (gossip->leaving || gossip->stopped) {
         return;
     }

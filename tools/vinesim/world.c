@@ -557,9 +557,11 @@ uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_
         return 0;
     }
     count = count > 64 ? 64 : count;
-    for (uint32_t at = 0; at < count; at++) { /* chains share their first blocks */
-        chain[at] =
-            at < 2 ? 1 + gv_prng_below(&world->prng, 4) + at * 16 : gv_prng_next(&world->prng) | 1;
+    for (uint32_t at = 0; at < count; at++) { /* chains share their first two blocks with some */
+        uint64_t shared = gv_prng_below(&world->prng, 4);
+        chain[at] = at == 0   ? 1 + shared
+                    : at == 1 ? chain[0] * 16 + shared
+                              : gv_prng_next(&world->prng) | 1024;
     }
     const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
     if (!gv_forest_record(node->forest, key, chain, count, worker % WORLD_WORKERS,
