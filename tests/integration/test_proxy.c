@@ -6,9 +6,9 @@
 #include "grapevine/proxy/explain.h"
 #include "grapevine/proxy/probe.h"
 #include "grapevine/proxy/proxy.h"
-#include "support/client.h"
 #include "support/process.h"
 #include "support/suite.h"
+#include "support/talk.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -50,7 +50,7 @@ struct fake_line {
 
 static void say(int fd, const char *text)
 {
-    (void)gv_client_send_text(fd, text);
+    (void)gv_talk_send_text(fd, text);
 }
 
 static size_t body_length(const char *request)
@@ -193,7 +193,7 @@ static bool reply_stream(struct fake *fake, int fd)
     for (size_t i = 0; i < sizeof events - 1; i++) {
         char chunk[16];
         snprintf(chunk, sizeof chunk, "1\r\n%c\r\n", events[i]);
-        (void)gv_client_send(fd, chunk, 6);
+        (void)gv_talk_send(fd, chunk, 6);
     }
     say(fd, "0\r\n\r\n");
     return true;
@@ -433,7 +433,7 @@ static void rig_stop(struct rig *rig)
 
 static void chat(struct rig *rig, struct gv_reply *reply)
 {
-    gv_client_ask(rig->port, "POST", CHAT, "Content-Type: application/json\r\n", BODY, reply);
+    gv_talk_ask(rig->port, "POST", CHAT, "Content-Type: application/json\r\n", BODY, reply);
 }
 
 /* ---- one worker ---- */
@@ -448,9 +448,9 @@ static void an_answer_passes_unchanged_and_the_request_keeps_its_id(void)
     fake_start(&fake, reply_hello);
     add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig_start(&rig);
-    gv_client_ask(rig.port, "POST", CHAT,
-                  "Content-Type: application/json\r\nX-Request-Id: my-id\r\nX-Other: kept\r\n",
-                  BODY, &reply);
+    gv_talk_ask(rig.port, "POST", CHAT,
+                "Content-Type: application/json\r\nX-Request-Id: my-id\r\nX-Other: kept\r\n", BODY,
+                &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT(reply.whole);
     CU_ASSERT_STRING_EQUAL(reply.body, "{\"say\":\"hello\"}");
@@ -500,13 +500,13 @@ static void an_answer_to_http_1_0_ends_with_the_connection(void)
     fake_start(&fake, reply_stream);
     add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig_start(&rig);
-    int fd = gv_client_connect(rig.port);
+    int fd = gv_talk_connect(rig.port);
     char request[512];
     snprintf(request, sizeof request,
              "POST " CHAT " HTTP/1.0\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
              BODY);
-    CU_ASSERT(gv_client_send_text(fd, request));
-    gv_client_read(fd, &reply);
+    CU_ASSERT(gv_talk_send_text(fd, request));
+    gv_talk_read(fd, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_PTR_NULL(strstr(reply.head, "chunked"));
     CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
@@ -529,7 +529,7 @@ static void a_body_over_the_limit_is_413_and_one_at_the_limit_is_served(void)
     chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "POST", CHAT, NULL, BODY " ", &reply);
+    gv_talk_ask(rig.port, "POST", CHAT, NULL, BODY " ", &reply);
     CU_ASSERT_EQUAL(reply.status, 413);
     gv_reply_deinit(&reply);
     CU_ASSERT_EQUAL(atomic_load(&fake.request_count), 1);
@@ -546,7 +546,7 @@ static void pipelined_requests_are_answered_in_order_on_one_worker_connection(vo
     fake_start(&fake, reply_hello);
     add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig_start(&rig);
-    int fd = gv_client_connect(rig.port);
+    int fd = gv_talk_connect(rig.port);
     char three[4096] = "";
     size_t len = 0;
     for (int i = 0; i < 3; i++) {
@@ -555,12 +555,12 @@ static void pipelined_requests_are_answered_in_order_on_one_worker_connection(vo
                                 "Content-Length: %zu\r\n\r\n%s",
                                 i, strlen(BODY), BODY);
     }
-    CU_ASSERT(gv_client_send(fd, three, len));
+    CU_ASSERT(gv_talk_send(fd, three, len));
     for (int i = 0; i < 3; i++) {
         char value[32];
         char wanted[16];
         snprintf(wanted, sizeof wanted, "r%d", i);
-        gv_client_read(fd, &reply);
+        gv_talk_read(fd, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT(gv_reply_header(&reply, "x-request-id", value, sizeof value));
         CU_ASSERT_STRING_EQUAL(value, wanted);
@@ -605,13 +605,13 @@ static void a_client_that_leaves_ends_the_request_of_a_silent_worker(void)
     fake_start(&fake, reply_one_event);
     add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig_start(&rig);
-    int fd = gv_client_connect(rig.port);
+    int fd = gv_talk_connect(rig.port);
     char request[512];
     char got[512];
     snprintf(request, sizeof request,
              "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
              BODY);
-    CU_ASSERT(gv_client_send_text(fd, request));
+    CU_ASSERT(gv_talk_send_text(fd, request));
     CU_ASSERT(read(fd, got, sizeof got) > 0);
     CU_ASSERT_EQUAL(gv_load_own_total(rig.load), 1);
     close(fd);
@@ -678,7 +678,7 @@ static void a_worker_that_refuses_connections_is_replaced(void)
         snprintf(body, sizeof body,
                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
                  i);
-        gv_client_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         gv_reply_deinit(&reply);
     }
@@ -747,7 +747,7 @@ static void a_worker_that_dies_before_the_first_token_is_replaced(void)
         snprintf(body, sizeof body,
                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
                  i);
-        gv_client_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
         gv_reply_deinit(&reply);
@@ -779,10 +779,10 @@ static void what_nobody_can_serve_is_said_with_the_reason(void)
     CU_ASSERT_EQUAL(reply.status, 404);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "model_not_found"));
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "POST", CHAT, NULL, "{\"model\":", &reply);
+    gv_talk_ask(rig.port, "POST", CHAT, NULL, "{\"model\":", &reply);
     CU_ASSERT_EQUAL(reply.status, 400);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", CHAT, NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", CHAT, NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 405);
     gv_reply_deinit(&reply);
     rig_stop(&rig);
@@ -807,10 +807,10 @@ static void both_legs_meet_in_one_fresh_room_and_decode_answers(void)
     rig.config.pd_disaggregation = 1;
     rig_start(&rig);
     for (int i = 0; i < 2; i++) {
-        gv_client_ask(rig.port, "POST", CHAT, NULL,
-                      "{\"bootstrap_room\":7,\"bootstrap_host\":\"evil\",\"model\":\"m\","
-                      "\"messages\":[{\"role\":\"user\",\"content\":\"hello there\"}]}",
-                      &reply);
+        gv_talk_ask(rig.port, "POST", CHAT, NULL,
+                    "{\"bootstrap_room\":7,\"bootstrap_host\":\"evil\",\"model\":\"m\","
+                    "\"messages\":[{\"role\":\"user\",\"content\":\"hello there\"}]}",
+                    &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
         gv_reply_deinit(&reply);
@@ -911,29 +911,29 @@ static void probes_local_paths_and_keys(void)
     rig.config.api_keys.items = keys;
     rig.config.api_keys.count = 1;
     rig_start(&rig);
-    gv_client_ask(rig.port, "GET", "/health", NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/health", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", "/readiness", NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/readiness", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 503);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "insufficient healthy workers"));
     gv_reply_deinit(&reply);
     add_worker(&rig, "http://127.0.0.1:9", GV_POOL_REGULAR, GV_WORKER_READY);
-    gv_client_ask(rig.port, "GET", "/readiness", NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/readiness", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_EQUAL(gv_reply_number(&reply, "healthy_workers"), 1);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", "/v1/models", NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/v1/models", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_STRING_EQUAL(reply.body, "{\"object\":\"list\"}");
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", "/no/such", NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/no/such", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 401);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", "/no/such", "Authorization: Bearer sesam\r\n", NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/no/such", "Authorization: Bearer sesam\r\n", NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 401);
     gv_reply_deinit(&reply);
-    gv_client_ask(rig.port, "GET", "/no/such", "Authorization: Bearer sesame\r\n", NULL, &reply);
+    gv_talk_ask(rig.port, "GET", "/no/such", "Authorization: Bearer sesame\r\n", NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 404);
     gv_reply_deinit(&reply);
     rig_stop(&rig);
@@ -958,15 +958,15 @@ static void a_drain_waits_for_the_last_exchange(void)
     fake_start(&fake, reply_one_event);
     add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig_start(&rig);
-    int fd = gv_client_connect(rig.port);
+    int fd = gv_talk_connect(rig.port);
     char request[512];
     snprintf(request, sizeof request,
              "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
              BODY);
-    CU_ASSERT(gv_client_send_text(fd, request));
+    CU_ASSERT(gv_talk_send_text(fd, request));
     CU_ASSERT(gv_test_await(is_loaded, &rig, 0));
     gv_proxy_drain(rig.proxy, 0, on_drained, &rig);
-    while (gv_client_connect(rig.port) >= 0) {
+    while (gv_talk_connect(rig.port) >= 0) {
         gv_test_pause();
     }
     CU_ASSERT_FALSE(atomic_load(&rig.drained));
