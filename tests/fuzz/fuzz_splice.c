@@ -21,14 +21,13 @@ static void check_out(struct gv_slice body, struct gv_slice out)
 {
     json_t *before = load(body, 0);
     json_t *after = load(out, 0);
-    if (before == NULL) {
-        return; /* jansson refuses what we need not: a number too large, a lone surrogate */
+    if (before != NULL) { /* jansson refuses more: a number too large, a lone surrogate */
+        GV_ASSERT(after != NULL);
+        GV_ASSERT(json_integer_value(json_object_get(after, "room")) == 7);
+        (void)json_object_del(before, "room");
+        (void)json_object_del(after, "room");
+        GV_ASSERT(json_equal(before, after));
     }
-    GV_ASSERT(after != NULL);
-    GV_ASSERT(json_integer_value(json_object_get(after, "room")) == 7);
-    (void)json_object_del(before, "room");
-    (void)json_object_del(after, "room");
-    GV_ASSERT(json_equal(before, after));
     json_decref(before);
     json_decref(after);
 }
