@@ -235,10 +235,10 @@ bool gv_trie_digest(const struct gv_trie *trie, uint32_t *run, uint32_t max_runs
         for (uint32_t i = 0; at->blocks != NULL && i < at->span_count; i++) {
             const struct gv_span *span = &spans[i];
             uint32_t from = i > 0 && spans[i - 1].worker == span->worker ? spans[i - 1].upto : 0;
-            if (span->stamp <= gv_floors_of(&trie->floors, span->worker)) {
-                continue;
+            if (span->stamp <= gv_floors_of(&trie->floors, span->worker) ||
+                span->worker >= url_hash_count) {
+                continue; /* dead, or of a worker that came after the caller asked for names */
             }
-            GV_ASSERT(span->worker < url_hash_count);
             for (uint32_t j = from; j < span->upto; j++) {
                 const uint64_t entry[4] = {trie->key_hash, at->blocks[j], url_hash[span->worker],
                                            span->stamp};

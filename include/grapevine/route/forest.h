@@ -106,7 +106,8 @@ bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, u
 /**
  * What is live, as a 128-bit sum that does not depend on order nor on worker indexes: mixed hashes
  * of (key, fingerprint, worker URL, stamp). Equal sets, equal digests. `url_hash[i]` is a hash of
- * the URL of worker index i, given by the caller for all indexes below `url_hash_count`.
+ * the URL of worker index i, given by the caller for all indexes below `url_hash_count`; entries of
+ * workers above it, first named since the caller looked, are left out.
  */
 struct gv_forest_digest {
     uint64_t lo, hi;

@@ -320,6 +320,78 @@ static void after_any_churn_exactly_the_live_prompts_are_found(void)
     gv_forest_free(forest);
 }
 
+/* A run ends at 16,384 blocks and the path goes on in the next. */
+static void the_longest_prompt_is_held_and_matched_to_the_block(void)
+{
+    static uint64_t chain[65536];
+    static uint64_t other[65536];
+    struct gv_forest *forest = forest_of(8 << 20);
+    struct gv_operation op;
+    for (uint64_t i = 0; i < 65536; i++) {
+        chain[i] = (i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 16384, 1, WALL(1000), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 16385, 1, WALL(1001), &op));
+    CU_ASSERT_EQUAL(op.count, 1);
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 65536, 1, WALL(1100), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, chain, 40000, 2, WALL(1100), &op));
+    static const uint32_t cuts[] = {1, 16383, 16384, 16385, 32768, 32769, 40000, 40001, 65536};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        CU_ASSERT_EQUAL(depth_of(forest, KEY, chain, cuts[i], 1), cuts[i]);
+        CU_ASSERT_EQUAL(depth_of(forest, KEY, chain, cuts[i], 2),
+                        cuts[i] < 40000 ? cuts[i] : 40000);
+        for (uint32_t j = 0; j < 65536; j++) { /* fingerprints are chained: all differ from there */
+            other[j] = j < cuts[i] - 1 ? chain[j] : chain[j] ^ 2;
+        }
+        CU_ASSERT_EQUAL(depth_of(forest, KEY, other, 65536, 1), cuts[i] - 1);
+    }
+    gv_forest_free(forest);
+}
+
+static void an_operation_that_contradicts_what_is_known_is_refused(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 1, WALL(1000), &op));
+    struct gv_operation forged = {.kind = GV_OPERATION_INSERT,
+                                  .key = KEY,
+                                  .worker = 2,
+                                  .stamp = 1000,
+                                  .depth = 3,
+                                  .parent = 99, /* 14 follows 13 */
+                                  .count = 1,
+                                  .fingerprints = path + 3};
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &forged, WALL(1000)), GV_EINVAL);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 2), 0);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 1), 8);
+    gv_forest_free(forest);
+}
+
+static void a_touch_that_comes_before_its_path_raises_the_path_when_it_comes(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation touch = {.kind = GV_OPERATION_TOUCH,
+                                 .key = KEY,
+                                 .worker = 1,
+                                 .stamp = 1050,
+                                 .depth = 7,
+                                 .count = 1,
+                                 .fingerprints = path + 7};
+    struct gv_operation insert = {.kind = GV_OPERATION_INSERT,
+                                  .key = KEY,
+                                  .worker = 2,
+                                  .stamp = 1000,
+                                  .count = 8,
+                                  .fingerprints = path};
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &touch, WALL(1050)), GV_OK);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 1), 0);
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &insert, WALL(1050)), GV_OK);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 1), 8);
+    CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 2), 8);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), 8);
+    gv_forest_free(forest);
+}
+
 static void all_memory_comes_back_when_everything_is_forgotten(void)
 {
     size_t before = gv_mem_used(GV_MEM_TRIE);
@@ -385,5 +457,8 @@ GV_SUITE("route/forest", GV_CASE(an_unknown_key_holds_nothing),
          GV_CASE(capacity_keeps_the_newest_and_spares_the_young),
          GV_CASE(churn_at_the_cap_never_passes_it_and_keeps_the_newest),
          GV_CASE(after_any_churn_exactly_the_live_prompts_are_found),
+         GV_CASE(the_longest_prompt_is_held_and_matched_to_the_block),
+         GV_CASE(an_operation_that_contradicts_what_is_known_is_refused),
+         GV_CASE(a_touch_that_comes_before_its_path_raises_the_path_when_it_comes),
          GV_CASE(all_memory_comes_back_when_everything_is_forgotten),
          GV_CASE(a_failing_allocation_leaves_the_forest_in_order))

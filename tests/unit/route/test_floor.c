@@ -1,0 +1,113 @@
+/* Floors and shares, told through the forest: the histogram must stay exact however stamps spread.
+ */
+#include "grapevine/base/prng.h"
+#include "grapevine/route/forest.h"
+#include "support/suite.h"
+
+#include <string.h>
+
+#define KEY           "regular::m"
+#define PROMPTS       400
+#define WALL(seconds) ((GV_STAMP_EPOCH_S + (seconds)) * 1000)
+
+static struct gv_forest *forest_new(void)
+{
+    struct gv_forest *forest = NULL;
+    struct gv_forest_limits limits = {.max_bytes = 8 << 20,
+                                      .touch_interval_s = 5,
+                                      .max_keys = 8,
+                                      .worker_blocks = UINT64_MAX,
+                                      .min_age_s = 10,
+                                      .max_ahead_s = 60};
+    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &forest), GV_OK);
+    return forest;
+}
+
+static uint32_t stamps[PROMPTS];
+
+/* Prompts of five blocks each, at stamps anywhere within `spread_s` seconds, in no order. */
+static void fill(struct gv_forest *forest, uint64_t seed, uint64_t spread_s)
+{
+    struct gv_prng prng;
+    gv_prng_init(&prng, seed);
+    for (uint64_t i = 0; i < PROMPTS; i++) {
+        uint64_t chain[5] = {i * 5 + 1, i * 5 + 2, i * 5 + 3, i * 5 + 4, i * 5 + 5};
+        struct gv_operation op = {.kind = GV_OPERATION_INSERT,
+                                  .key = KEY,
+                                  .worker = 1,
+                                  .count = 5,
+                                  .fingerprints = chain};
+        stamps[i] = 1000 + (uint32_t)gv_prng_below(&prng, spread_s);
+        op.stamp = stamps[i];
+        CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000 + spread_s)), GV_OK);
+    }
+}
+
+static uint64_t above(uint32_t floor)
+{
+    uint64_t blocks = 0;
+    for (int i = 0; i < PROMPTS; i++) {
+        blocks += stamps[i] > floor ? 5 : 0;
+    }
+    return blocks;
+}
+
+static void a_floor_anywhere_leaves_exactly_what_is_newer(void)
+{
+    static const uint64_t spreads[] = {1, 100, 128, 129, 1000, 100000, 10000000};
+    for (size_t s = 0; s < sizeof spreads / sizeof spreads[0]; s++) {
+        struct gv_forest *forest = forest_new();
+        struct gv_prng prng;
+        uint32_t floor = 0;
+        gv_prng_init(&prng, s);
+        fill(forest, s + 1, spreads[s]);
+        CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), above(0));
+        for (uint64_t step = 1; step <= 6; step++) {
+            /* Six floors, rising, at no slot's end in particular; some by way of "*". */
+            uint32_t stamp = 999 + (uint32_t)(spreads[s] * step / 6);
+            floor = stamp > floor ? stamp : floor;
+            struct gv_operation op = {.kind = GV_OPERATION_REMOVE, .worker = 1, .stamp = stamp};
+            strcpy(op.key, step % 3 == 0 ? "*" : KEY);
+            CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000 + spreads[s])), GV_OK);
+            CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), above(floor));
+        }
+        CU_ASSERT_EQUAL(above(floor), 0);
+        gv_forest_free(forest);
+    }
+}
+
+static void a_proposed_floor_keeps_at_most_the_share_and_not_much_less(void)
+{
+    static const uint64_t spreads[] = {100, 1000, 100000};
+    for (size_t s = 0; s < sizeof spreads / sizeof spreads[0]; s++) {
+        struct gv_forest *forest = forest_new();
+        struct gv_operation made[4];
+        fill(forest, s + 10, spreads[s]);
+        gv_forest_set_capacity(forest, 1, 1000);
+        CU_ASSERT_EQUAL(gv_forest_sweep(forest, WALL(1011 + spreads[s]), made, 4), 1);
+        uint64_t kept = gv_forest_worker_blocks(forest, KEY, 1);
+        CU_ASSERT_TRUE(kept <= 1000 && kept >= 900);
+        CU_ASSERT_EQUAL(kept, above(made[0].stamp));
+        gv_forest_free(forest);
+    }
+}
+
+static void a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_it(void)
+{
+    struct gv_forest *forest = forest_new();
+    struct gv_operation op = {.kind = GV_OPERATION_REMOVE, .key = KEY, .worker = 1, .stamp = 1050};
+    fill(forest, 3, 100);
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1100)), GV_OK);
+    uint64_t left = gv_forest_worker_blocks(forest, KEY, 1);
+    op.stamp = 1049;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1100)), GV_OK);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), left);
+    gv_forest_set_capacity(forest, 1, 10);
+    CU_ASSERT_EQUAL(gv_forest_sweep(forest, WALL(1200), NULL, 0), 0);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, KEY, 1), left);
+    gv_forest_free(forest);
+}
+
+GV_SUITE("route/floor", GV_CASE(a_floor_anywhere_leaves_exactly_what_is_newer),
+         GV_CASE(a_proposed_floor_keeps_at_most_the_share_and_not_much_less),
+         GV_CASE(a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_it))
