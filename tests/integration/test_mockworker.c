@@ -2,9 +2,9 @@
  * test_mockworker.c - the simulated engine speaks as an engine does, and fails when it is told to.
  * What the other integration tests and the demo rely on.
  */
-#include "support/talk.h"
 #include "support/process.h"
 #include "support/suite.h"
+#include "support/talk.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -166,7 +166,7 @@ static void every_endpoint_of_an_engine_answers(void)
     start(&engines, quick);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         gv_talk_ask(engines.ports[0], rows[i].body == NULL ? "GET" : "POST", rows[i].path, NULL,
-                      rows[i].body, &reply);
+                    rows[i].body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, rows[i].holds));
         gv_reply_deinit(&reply);
