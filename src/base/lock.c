@@ -26,7 +26,14 @@ void gv_mutex_unlock(struct gv_mutex *mutex)
 
 void gv_rwlock_init(struct gv_rwlock *lock)
 {
-    GV_ASSERT(pthread_rwlock_init(&lock->inner, NULL) == 0);
+    /* Writers first: with many loops reading, there may never be a moment without a reader. Hence
+     * no thread may take the same lock for reading twice. */
+    pthread_rwlockattr_t attributes;
+    GV_ASSERT(pthread_rwlockattr_init(&attributes) == 0);
+    GV_ASSERT(pthread_rwlockattr_setkind_np(&attributes,
+                                            PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0);
+    GV_ASSERT(pthread_rwlock_init(&lock->inner, &attributes) == 0);
+    GV_ASSERT(pthread_rwlockattr_destroy(&attributes) == 0);
 }
 
 void gv_rwlock_deinit(struct gv_rwlock *lock)
