@@ -81,6 +81,27 @@ static void add_to_two_lists(void)
     gv_list_add(&b, &element);
 }
 
+static void do_the_impossible(void)
+{
+    uint64_t before = gv_never_count();
+    bool happened = gv_never_happened("x > max", "here.c", 1);
+    if (!happened || gv_never_count() != before + 1) {
+        abort();
+    }
+}
+
+/* In debug and sanitizer builds it ends the program; in optimised ones it is counted. */
+static void what_must_never_happen_is_told_and_counted(void)
+{
+    static char text[65536];
+#if !defined(NDEBUG) || defined(GV_SANITIZED)
+    CU_ASSERT_TRUE(aborts(do_the_impossible, text, sizeof text));
+#else
+    CU_ASSERT_FALSE(aborts(do_the_impossible, text, sizeof text));
+#endif
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "this must never happen: x > max at here.c:1\n"));
+}
+
 static void a_machine_moves_as_its_table_allows(void)
 {
     struct gv_sm sm;
@@ -175,6 +196,7 @@ static void lists_keep_their_order_while_elements_leave(void)
 GV_SUITE("base/assert", GV_CASE(a_machine_moves_as_its_table_allows),
          GV_CASE(a_move_that_is_not_in_the_table_ends_the_program),
          GV_CASE(a_failed_assertion_tells_place_condition_and_the_last_events),
+         GV_CASE(what_must_never_happen_is_told_and_counted),
          GV_CASE(an_element_is_in_one_list_at_a_time),
          GV_CASE(the_recorder_keeps_the_last_256_events),
          GV_CASE(lists_keep_their_order_while_elements_leave))
