@@ -140,11 +140,12 @@ void gv_access_note(struct gv_access *access, const struct gv_access_record *rec
 {
     GV_ASSERT(record->endpoint <= GV_ACCESS_LOCAL);
     count(access, record);
-    gv_log(GV_LOG_INFO, "access", GV_BYTES("method", record->method),
-           GV_BYTES("path", record->path), GV_UINT("status", record->status),
-           GV_STR("outcome", record->outcome), GV_STR("worker", record->worker),
-           GV_STR("prefill", record->prefill), GV_STR("rule", record->rule),
-           GV_UINT("depth", record->depth), GV_UINT("blocks", record->block_count),
+    gv_log(record->is_routine ? GV_LOG_DEBUG : GV_LOG_INFO, "access",
+           GV_BYTES("method", record->method), GV_BYTES("path", record->path),
+           GV_UINT("status", record->status), GV_STR("outcome", record->outcome),
+           GV_STR("worker", record->worker), GV_STR("prefill", record->prefill),
+           GV_STR("rule", record->rule), GV_UINT("depth", record->depth),
+           GV_UINT("blocks", record->block_count),
            GV_REAL("ttft_ms", (double)record->first_byte_us / 1e3),
            GV_REAL("total_ms", (double)record->total_us / 1e3),
            GV_UINT("bytes", record->body_bytes), GV_UINT("retries", record->retry_count),

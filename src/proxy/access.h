@@ -44,6 +44,7 @@ struct gv_access_record {
     uint64_t body_bytes; /* sent to the client */
     uint32_t retry_count;
     const char *request_id;
+    bool is_routine; /* a probe that went well: logged at debug level only */
 };
 
 /** Make the families known. Once per process or more often. Errors: as gv_metric_register(). */

@@ -1,0 +1,197 @@
+/* test_dispatch.c - plans and decisions without a socket. */
+#include "grapevine/proxy/dispatch.h"
+#include "support/suite.h"
+#include <stdio.h>
+
+struct bench {
+    struct gv_config config;
+    struct gv_fingerprint_secret secret;
+    struct gv_proxy_shared shared;
+    struct gv_prompt_reader *reader;
+    struct gv_buf text;
+    const struct gv_fleet_view *view;
+};
+
+static void setup(struct bench *bench)
+{
+    memset(bench, 0, sizeof *bench);
+    static const uint8_t key[32];
+    struct gv_forest_limits limits = {.max_bytes = 16u << 20,
+                                      .touch_interval_s = 5,
+                                      .max_keys = 8,
+                                      .worker_blocks = 1u << 20,
+                                      .min_age_s = 10,
+                                      .max_ahead_s = 60};
+    struct gv_policy_options options = {0.3, 64, 1.5, 1.25};
+    bench->config.block_bytes = 16;
+    gv_fingerprint_secret_init(&bench->secret, key);
+    bench->shared.config = &bench->config;
+    bench->shared.secret = &bench->secret;
+    CU_ASSERT_EQUAL_FATAL(gv_fleet_new(&bench->shared.fleet), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_load_new(&bench->shared.load), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &bench->shared.forest), GV_OK);
+    for (int i = 0; i < GV_POOL_COUNT; i++) {
+        CU_ASSERT_EQUAL_FATAL(gv_policy_new("cache_aware", options, bench->shared.forest,
+                                            bench->shared.load, &bench->shared.policies[i]),
+                              GV_OK);
+    }
+    CU_ASSERT_EQUAL_FATAL(gv_prompt_reader_new(&bench->reader), GV_OK);
+    gv_buf_init(&bench->text, GV_MEM_EXCHANGE, 1u << 20);
+}
+
+static void add(struct bench *bench, const char *url, enum gv_pool pool, const char *model)
+{
+    struct gv_worker worker = {.pool = pool, .state = GV_WORKER_READY, .bootstrap_port = -1};
+    snprintf(worker.url, sizeof worker.url, "%s", url);
+    if (model != NULL) {
+        worker.model_count = 1;
+        snprintf(worker.models[0], sizeof worker.models[0], "%s", model);
+    }
+    CU_ASSERT_EQUAL_FATAL(gv_fleet_put(bench->shared.fleet, &worker), GV_OK);
+}
+
+static void teardown(struct bench *bench)
+{
+    gv_fleet_release(bench->shared.fleet, bench->view);
+    gv_prompt_reader_free(bench->reader);
+    gv_buf_deinit(&bench->text);
+    for (int i = 0; i < GV_POOL_COUNT; i++) {
+        gv_policy_free(bench->shared.policies[i]);
+    }
+    gv_forest_free(bench->shared.forest);
+    gv_load_free(bench->shared.load);
+    gv_fleet_free(bench->shared.fleet);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), 0);
+}
+
+static enum gv_problem make(struct bench *bench, struct gv_plan *plan, enum gv_endpoint endpoint,
+                            const char *body)
+{
+    enum gv_problem problem = GV_PROBLEM_NONE;
+    if (bench->view == NULL) {
+        bench->view = gv_fleet_acquire(bench->shared.fleet);
+    }
+    enum gv_err err = gv_plan_init(plan, &bench->shared, bench->view, bench->reader, &bench->text,
+                                   endpoint, gv_slice_text(body), &problem);
+    CU_ASSERT_EQUAL(err, problem == GV_PROBLEM_NONE ? GV_OK : GV_EINVAL);
+    return problem;
+}
+
+#define CHAT(model, text)                                                                          \
+    "{\"model\":\"" model "\",\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]}"
+
+static enum gv_problem decide(struct bench *bench, const struct gv_plan *plan, uint32_t leg,
+                              const uint32_t *avoid, uint32_t avoid_count,
+                              struct gv_decision *decision)
+{
+    struct gv_dispatch_question question = {
+        .plan = plan, .leg = leg, .random = 1, .avoid = avoid, .avoid_count = avoid_count};
+    *decision = (struct gv_decision){.policy = ""};
+    return gv_dispatch_decide(&bench->shared, bench->view, &question, decision);
+}
+
+static void one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common(void)
+{
+    struct bench bench;
+    struct gv_plan plan;
+    setup(&bench);
+    add(&bench, "http://p:1", GV_POOL_PREFILL, "m");
+    add(&bench, "http://d:1", GV_POOL_DECODE, "m");
+    add(&bench, "http://r:1", GV_POOL_REGULAR, "other");
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("other", "hello")), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(plan.leg_count, 1);
+    CU_ASSERT_STRING_EQUAL(plan.legs[0].key, "regular::other");
+    gv_plan_deinit(&plan);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(plan.leg_count, 2);
+    CU_ASSERT_STRING_EQUAL(plan.legs[0].key, "prefill::m");
+    CU_ASSERT_STRING_EQUAL(plan.legs[1].key, "decode::m");
+    CU_ASSERT_EQUAL(plan.legs[0].count, plan.legs[1].count);
+    CU_ASSERT(plan.legs[0].count > 0);
+    for (uint32_t i = 0; i < plan.legs[0].count; i++) {
+        CU_ASSERT_NOT_EQUAL(plan.legs[0].chain[i], plan.legs[1].chain[i]);
+    }
+    gv_plan_deinit(&plan);
+    CU_ASSERT_EQUAL(
+        make(&bench, &plan, GV_ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":\"x\"}"),
+        GV_PROBLEM_NOT_IMPLEMENTED);
+    teardown(&bench);
+}
+
+static void a_worker_that_failed_is_chosen_again_only_when_no_other_is_there(void)
+{
+    struct bench bench;
+    struct gv_plan plan;
+    struct gv_decision decision;
+    setup(&bench);
+    add(&bench, "http://a:1", GV_POOL_REGULAR, NULL);
+    add(&bench, "http://b:1", GV_POOL_REGULAR, NULL);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    uint32_t failed[2] = {bench.view->workers[0].index, bench.view->workers[1].index};
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 1, &decision), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(decision.worker, failed[1]);
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed + 1, 1, &decision), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(decision.worker, failed[0]);
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 2, &decision), GV_PROBLEM_NONE);
+    CU_ASSERT_NOT_EQUAL(decision.rule, GV_RULE_NONE);
+    struct gv_dispatch_question question = {.plan = &plan, .avoid = failed, .avoid_count = 1};
+    CU_ASSERT(gv_dispatch_has_another(bench.view, &question));
+    question.avoid_count = 2;
+    CU_ASSERT_FALSE(gv_dispatch_has_another(bench.view, &question));
+    gv_plan_deinit(&plan);
+    teardown(&bench);
+}
+
+static bool allows_none(void *owner, const struct gv_worker *worker)
+{
+    (void)owner;
+    (void)worker;
+    return false;
+}
+
+static void nobody_is_told_apart_by_pool_model_and_state(void)
+{
+    struct bench bench;
+    struct gv_plan plan;
+    struct gv_decision decision;
+    char detail[GV_DISPATCH_DETAIL_BYTES];
+    setup(&bench);
+    add(&bench, "http://a:1", GV_POOL_REGULAR, "m");
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("x", "hello")), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, NULL, 0, &decision), GV_PROBLEM_NO_MODEL);
+    gv_plan_deinit(&plan);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    struct gv_dispatch_question question = {.plan = &plan, .allows = allows_none};
+    decision = (struct gv_decision){.policy = ""};
+    CU_ASSERT_EQUAL(gv_dispatch_decide(&bench.shared, bench.view, &question, &decision),
+                    GV_PROBLEM_NO_AVAILABLE);
+    gv_dispatch_detail(bench.view, &question, detail);
+    CU_ASSERT_STRING_EQUAL(
+        detail, "pool regular, model 'm': 1 of 1 workers, 1 ready (1 with an open breaker)");
+    gv_plan_deinit(&plan);
+    teardown(&bench);
+}
+
+static void load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none(void)
+{
+    struct bench bench;
+    struct gv_plan plan = {.text_bytes = 100, .leg_count = 2};
+    setup(&bench);
+    bench.view = gv_fleet_acquire(bench.shared.fleet);
+    plan.legs[0].pool = GV_POOL_PREFILL;
+    plan.legs[1].pool = GV_POOL_DECODE;
+    struct gv_decision decision = {.depth = 0};
+    CU_ASSERT_EQUAL(gv_dispatch_uncached_bytes(&bench.shared, &plan, 0, &decision), 100);
+    decision.depth = 6;
+    CU_ASSERT_EQUAL(gv_dispatch_uncached_bytes(&bench.shared, &plan, 0, &decision), 4);
+    decision.depth = 7; /* the last block is partial */
+    CU_ASSERT_EQUAL(gv_dispatch_uncached_bytes(&bench.shared, &plan, 0, &decision), 0);
+    CU_ASSERT_EQUAL(gv_dispatch_uncached_bytes(&bench.shared, &plan, 1, &decision), 0);
+    teardown(&bench);
+}
+
+GV_SUITE("proxy/dispatch",
+         GV_CASE(one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common),
+         GV_CASE(a_worker_that_failed_is_chosen_again_only_when_no_other_is_there),
+         GV_CASE(nobody_is_told_apart_by_pool_model_and_state),
+         GV_CASE(load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none))
