@@ -66,7 +66,8 @@ endfunction()
 
 # gv_tests_under(FOLDER): found, never registered by hand.
 #   unit/<layer>/test_*.c      one program each; links only its layer and below
-#   model/ scenario/ sim/ integration/  test_*.c, one program each; may link everything
+#   model/ scenario/ sim/ integration/  test_*.c, one program each; may link everything; the
+#                          worlds of tools/vinesim too ("vinesim/world.h")
 #   fuzz/fuzz_*.c              a replay program over fuzz/corpus/<name>, and a libFuzzer driver
 #   bench/bench_*.c            programs for tools/bench; not run as tests
 function(gv_tests_under folder)
@@ -75,6 +76,11 @@ function(gv_tests_under folder)
   add_library(gv_support STATIC ${support})
   target_include_directories(gv_support PUBLIC ${root})
   target_link_libraries(gv_support PUBLIC gv_base PkgConfig::CUNIT)
+  file(GLOB worlds CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/vinesim/*.c)
+  list(FILTER worlds EXCLUDE REGEX "/main\\.c$")
+  add_library(gv_worlds STATIC ${worlds})
+  target_include_directories(gv_worlds PUBLIC ${CMAKE_SOURCE_DIR}/tools)
+  target_link_libraries(gv_worlds PUBLIC gv_admin)
   set(count 0)
   file(GLOB units CONFIGURE_DEPENDS ${root}/unit/*/test_*.c)
   foreach(file ${units})
@@ -86,7 +92,7 @@ function(gv_tests_under folder)
   foreach(kind model scenario sim integration)
     file(GLOB files CONFIGURE_DEPENDS ${root}/${kind}/test_*.c)
     foreach(file ${files})
-      gv_test(${file} ${kind} ${kind} 300 gv_admin)
+      gv_test(${file} ${kind} ${kind} 300 gv_worlds gv_admin)
       math(EXPR count "${count} + 1")
     endforeach()
   endforeach()

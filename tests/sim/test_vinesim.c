@@ -1,0 +1,80 @@
+/*
+ * Whole clusters in bad weather: a bounded number of seeds, each of which must agree again.
+ */
+#include "support/suite.h"
+#include "vinesim/weather.h"
+
+#include <string.h>
+
+static void run_seeds(struct weather_options options, uint64_t first, uint64_t last)
+{
+    for (uint64_t seed = first; seed <= last; seed++) {
+        struct weather_verdict verdict;
+        weather_run(&options, seed, &verdict);
+        if (verdict.failed) {
+            printf("seed %llu: %s\n", (unsigned long long)seed, verdict.wrong);
+            for (uint32_t i = 0; i < verdict.tail_count; i++) {
+                printf("  %s\n", verdict.tail[i]);
+            }
+        }
+        CU_ASSERT_FALSE(verdict.failed);
+        CU_ASSERT(verdict.operations > 0);
+    }
+}
+
+static void after_any_weather_the_cluster_agrees_again(void)
+{
+    run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_ALL}, 1, 60);
+}
+
+static void a_larger_cluster_agrees_again_too(void)
+{
+    run_seeds(
+        (struct weather_options){
+            .node_count = 24, .seconds = 8, .loss = 0.02, .faults = WEATHER_ALL},
+        1, 2);
+}
+
+/* No loss, no fault: any death would be a false one, and fails the run. */
+static void in_calm_weather_nobody_is_declared_dead(void)
+{
+    run_seeds((struct weather_options){.node_count = 8, .seconds = 60, .loss = 0, .faults = 0}, 1,
+              3);
+}
+
+static void sessions_that_are_cut_again_and_again_lose_nothing(void)
+{
+    run_seeds(
+        (struct weather_options){.seconds = 20, .loss = 0, .faults = WEATHER_CUT | WEATHER_OVERRUN},
+        1, 15);
+}
+
+static void one_seed_is_one_run_byte_for_byte(void)
+{
+    struct weather_options options = {.seconds = 20, .loss = -1, .faults = WEATHER_ALL};
+    for (uint64_t seed = 500; seed < 505; seed++) {
+        struct weather_verdict once, again, other;
+        weather_run(&options, seed, &once);
+        weather_run(&options, seed, &again);
+        weather_run(&options, seed + 100, &other);
+        CU_ASSERT_EQUAL(once.hash, again.hash);
+        CU_ASSERT_EQUAL(once.events, again.events);
+        CU_ASSERT_NOT_EQUAL(once.hash, other.hash);
+    }
+}
+
+static void faults_go_by_name(void)
+{
+    uint32_t faults = 0;
+    CU_ASSERT(weather_parse_faults("cut,pause", &faults));
+    CU_ASSERT_EQUAL(faults, (uint32_t)(WEATHER_CUT | WEATHER_PAUSE));
+    CU_ASSERT(weather_parse_faults(weather_fault_names(), &faults));
+    CU_ASSERT_EQUAL(faults, (uint32_t)WEATHER_ALL);
+    CU_ASSERT_FALSE(weather_parse_faults("cut,rain", &faults));
+}
+
+GV_SUITE("sim/vinesim", GV_CASE(after_any_weather_the_cluster_agrees_again),
+         GV_CASE(a_larger_cluster_agrees_again_too),
+         GV_CASE(in_calm_weather_nobody_is_declared_dead),
+         GV_CASE(sessions_that_are_cut_again_and_again_lose_nothing),
+         GV_CASE(one_seed_is_one_run_byte_for_byte), GV_CASE(faults_go_by_name))
