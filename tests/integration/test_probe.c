@@ -1,0 +1,162 @@
+/*
+ * test_probe.c - how workers become ready, are refused, restart and leave, against fake engines.
+ */
+#include "support/fake.h"
+#include "support/process.h"
+#include "support/rig.h"
+#include "support/suite.h"
+#include "support/talk.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool reply_busy(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(
+        fd, "HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nbusy now");
+    return true;
+}
+
+static atomic_int metadata_role; /* 0: none told, 1: decode */
+static atomic_int boot;
+
+static bool reply_as_engine(struct gv_fake *fake, int fd)
+{
+    char body[512] = "{}";
+    if (gv_fake_was_sent(fake, "GET /v1/models ")) {
+        snprintf(body, sizeof body,
+                 "{\"object\":\"list\",\"data\":[{\"id\":\"llama\",\"owned_by\":\"sglang\"}]}");
+    } else if (gv_fake_was_sent(fake, "GET /get_server_info ")) {
+        snprintf(
+            body, sizeof body,
+            "{\"disaggregation_mode\":\"%s\",\"max_total_num_tokens\":4000,\"boot_id\":\"b%d\"}",
+            atomic_load(&metadata_role) == 1 ? "decode" : "null", atomic_load(&boot));
+    }
+    char answer[1024];
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    gv_fake_say(fd, answer);
+    return true;
+}
+
+static void on_opinion(void *owner, const struct gv_worker *worker)
+{
+    struct gv_rig *rig = owner;
+    CU_ASSERT(worker->url[0] != '\0');
+    atomic_fetch_add(&rig->opinions, 1);
+}
+
+static void on_removed(void *owner, const struct gv_worker *worker)
+{
+    struct gv_rig *rig = owner;
+    CU_ASSERT(worker->url[0] != '\0');
+    atomic_fetch_add(&rig->removed, 1);
+}
+
+static const struct gv_probe_events probe_events = {on_opinion, on_removed};
+
+struct wanted {
+    struct gv_rig *rig;
+    const char *url;
+    enum gv_worker_state state;
+};
+
+static bool has_state(void *owner)
+{
+    struct wanted *wanted = owner;
+    const struct gv_fleet_view *view = gv_fleet_acquire(wanted->rig->fleet);
+    const struct gv_worker *worker = gv_fleet_find(view, gv_slice_text(wanted->url));
+    bool is = worker != NULL && worker->state == wanted->state;
+    gv_fleet_release(wanted->rig->fleet, view);
+    return is;
+}
+
+static bool was_published(void *owner)
+{
+    struct gv_rig *rig = owner;
+    return atomic_load(&rig->published) > 0;
+}
+
+static bool was_removed(void *owner)
+{
+    struct gv_rig *rig = owner;
+    return atomic_load(&rig->removed) == 1;
+}
+
+static void a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    gv_fake_start(&fake, reply_as_engine);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    const struct gv_fleet_view *view = gv_fleet_acquire(rig.fleet);
+    CU_ASSERT_STRING_EQUAL(view->workers[0].models[0], "llama");
+    CU_ASSERT_EQUAL(view->workers[0].capacity_tokens, 4000);
+    CU_ASSERT_STRING_EQUAL(view->workers[0].runtime, "sglang");
+    gv_fleet_release(rig.fleet, view);
+    CU_ASSERT_EQUAL(atomic_load(&rig.published), 0);
+    atomic_fetch_add(&boot, 1); /* it restarted */
+    CU_ASSERT(gv_test_await(was_published, &rig, 0));
+    CU_ASSERT_EQUAL_FATAL(
+        gv_fleet_set_state(rig.fleet, gv_slice_text(fake.url), GV_WORKER_DRAINING, "asked", 1),
+        GV_OK);
+    CU_ASSERT(gv_test_await(was_removed, &rig, 0));
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+static void a_worker_whose_role_contradicts_is_refused_until_it_agrees(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 1);
+    gv_fake_start(&fake, reply_as_engine);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_PREFILL, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted refused = {&rig, fake.url, GV_WORKER_REFUSED};
+    CU_ASSERT(gv_test_await(has_state, &refused, 0));
+    const struct gv_fleet_view *view = gv_fleet_acquire(rig.fleet);
+    CU_ASSERT_PTR_NOT_NULL(strstr(view->workers[0].reason, "prefill"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(view->workers[0].reason, "decode"));
+    gv_fleet_release(rig.fleet, view);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+static void a_dead_worker_is_not_ready_and_never_given_up(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    gv_fake_start(&fake, reply_busy);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted dead = {&rig, fake.url, GV_WORKER_NOT_READY};
+    CU_ASSERT(gv_test_await(has_state, &dead, 0));
+    int before = atomic_load(&fake.request_count);
+    while (atomic_load(&fake.request_count) < before + 3) {
+        gv_test_pause();
+    }
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+GV_SUITE("integration/probe",
+         GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
+         GV_CASE(a_worker_whose_role_contradicts_is_refused_until_it_agrees),
+         GV_CASE(a_dead_worker_is_not_ready_and_never_given_up))
