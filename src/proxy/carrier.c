@@ -6,60 +6,19 @@
  * at once (no memory for a connection, no worker) is the next event of the same loop, so nothing
  * here calls itself.
  *
- * What is taken is given back exactly once: a leg's load and its breaker's epoch in release_leg(),
- * everything else in destroy().
+ * What is taken is given back exactly once: a leg's load and its breaker's epoch in
+ * gv_leg_release(), everything else in destroy().
  */
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
-#include "grapevine/http/forward.h"
 #include "grapevine/http/writer.h"
+#include "legs.h"
 #include "pair.h"
-#include "parts.h"
-#include "relay.h"
-#include "upstream.h"
 #include <ctype.h>
 #include <stdio.h>
 
-#define GV_CARRIER_FAILED_MAX     64 /* workers remembered as failed for one request */
-#define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024)
-#define GV_BYTES_PER_TOKEN        4 /* of a prompt, roughly */
-
-struct leg {
-    struct gv_upstream upstream;
-    uint32_t worker;          /* index */
-    struct gv_target *target; /* borrowed; NULL when this attempt has no such leg */
-    struct gv_decision decision;
-    uint32_t epoch;          /* of the breaker */
-    uint64_t uncached_bytes; /* counted as load until the first byte */
-    bool admitted;           /* the breaker waits for a report */
-    bool taken;              /* the load is counted */
-    bool has_head;
-    struct gv_head answer; /* slices live until the leg ends */
-    struct gv_buf head;    /* owned: the request's head */
-};
-
-struct gv_carrier {
-    struct gv_client *client; /* borrowed; NULL once it is gone */
-    struct gv_proxy *proxy;   /* borrowed */
-    struct gv_exchange exchange;
-    struct gv_plan plan;
-    struct gv_buf body;      /* owned: as the client sent it */
-    struct gv_buf pair_body; /* owned: with the bootstrap fields */
-    struct leg legs[GV_EXCHANGE_LEGS_MAX];
-    struct gv_relay relay;
-    struct gv_timer *timer; /* owned; NULL until a backoff is needed */
-    uint32_t failed[GV_CARRIER_FAILED_MAX];
-    uint32_t failed_count;
-    uint64_t first_byte_us;    /* since the request's last byte; 0: none yet */
-    uint64_t stalled_since_ms; /* the client takes nothing; 0: it does */
-    uint64_t cached_tokens;    /* as the engine reported */
-    bool has_cached;
-    bool planned;
-    enum gv_problem problem; /* the answer was ours */
-    const char *outcome;
-    char detail[GV_DISPATCH_DETAIL_BYTES];
-};
+#define GV_BYTES_PER_TOKEN 4 /* of a prompt, roughly */
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -72,281 +31,6 @@ static double draw(struct gv_carrier *carrier)
 static uint64_t now_ms(const struct gv_carrier *carrier)
 {
     return gv_loop_now_ms(carrier->proxy->loop);
-}
-
-/* ---- legs: taken and given back ---- */
-
-static void report(struct gv_carrier *carrier, struct leg *leg, bool ok)
-{
-    if (leg->admitted) {
-        leg->admitted = false;
-        gv_breaker_report(&leg->target->breaker, leg->epoch, ok, now_ms(carrier));
-    }
-}
-
-static void note_first_byte(struct gv_carrier *carrier, struct leg *leg)
-{
-    if (leg->taken && leg->uncached_bytes > 0) {
-        gv_load_first_byte(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
-        leg->uncached_bytes = 0;
-    }
-}
-
-/*
- * A leg is over, however it ended. One that had answered is a success of its worker, unless it was
- * blamed before. One that was ended without an answer says nothing, but a breaker on trial waits
- * for a word: nothing proved is not proved well.
- */
-static void release_leg(struct gv_carrier *carrier, struct leg *leg)
-{
-    gv_upstream_cancel(&leg->upstream);
-    if (leg->taken) {
-        leg->taken = false;
-        gv_load_give(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
-    }
-    if (leg->has_head) {
-        report(carrier, leg, true);
-    } else if (leg->admitted && leg->target->breaker.state == GV_BREAKER_TRIAL) {
-        report(carrier, leg, false);
-    }
-    leg->admitted = false;
-}
-
-/* ---- choosing ---- */
-
-static bool allows(void *owner, const struct gv_worker *worker)
-{
-    struct gv_proxy *proxy = owner;
-    struct gv_target *target = gv_target_find(proxy->targets, worker->index);
-    return target == NULL || gv_breaker_can_admit(&target->breaker, gv_loop_now_ms(proxy->loop));
-}
-
-static struct gv_dispatch_question question_of(struct gv_carrier *carrier, uint32_t leg)
-{
-    return (struct gv_dispatch_question){
-        .plan = &carrier->plan,
-        .leg = leg,
-        .routing_key = gv_head_find(&carrier->client->head, "x-smg-routing-key"),
-        .random = gv_prng_next(&carrier->proxy->prng),
-        .avoid = carrier->failed,
-        .avoid_count = carrier->failed_count,
-        .allows = allows,
-        .owner = carrier->proxy,
-    };
-}
-
-/* Is there a worker for this leg on which the request has not failed? `but` counts as failed. */
-static bool has_another(struct gv_carrier *carrier, uint32_t leg, uint32_t but)
-{
-    uint32_t avoid[GV_CARRIER_FAILED_MAX + 1];
-    memcpy(avoid, carrier->failed, carrier->failed_count * sizeof avoid[0]);
-    avoid[carrier->failed_count] = but;
-    struct gv_dispatch_question question = question_of(carrier, leg);
-    question.avoid = avoid;
-    question.avoid_count = carrier->failed_count + 1;
-    return gv_dispatch_has_another(gv_proxy_view(carrier->proxy), &question);
-}
-
-static void remember_failed(struct gv_carrier *carrier, uint32_t worker)
-{
-    for (uint32_t i = 0; i < carrier->failed_count; i++) {
-        if (carrier->failed[i] == worker) {
-            return;
-        }
-    }
-    if (carrier->failed_count < GV_CARRIER_FAILED_MAX) {
-        carrier->failed[carrier->failed_count++] = worker;
-    }
-}
-
-static enum gv_err append_forwarded(const struct gv_carrier *carrier,
-                                    const struct gv_worker *worker, struct gv_buf *out)
-{
-    const struct gv_head *head = &carrier->client->head;
-    bool own_key = worker->api_key[0] != '\0';
-    enum gv_err err = GV_OK;
-    for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
-        struct gv_slice name = head->headers[i].name;
-        bool ours = gv_slice_equal_nocase(name, gv_slice_text("x-request-id")) ||
-                    (own_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
-        if (!ours && gv_forward_request_header(head, i)) {
-            err = gv_writer_header(out, name, head->headers[i].value);
-        }
-    }
-    if (err == GV_OK && own_key) {
-        char value[sizeof worker->api_key + 8];
-        snprintf(value, sizeof value, "Bearer %s", worker->api_key);
-        err = gv_writer_header(out, gv_slice_text("Authorization"), gv_slice_text(value));
-    }
-    return err;
-}
-
-static enum gv_err write_head(struct gv_carrier *carrier, struct leg *leg,
-                              const struct gv_worker *worker, size_t body_bytes)
-{
-    const struct gv_head *head = &carrier->client->head;
-    const struct gv_uri *uri = &leg->target->uri;
-    struct gv_buf target;
-    gv_buf_init(&target, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
-    gv_buf_clear(&leg->head);
-    enum gv_err err = gv_buf_append_text(&target, uri->prefix);
-    if (err == GV_OK) {
-        err = gv_buf_append(&target, head->target);
-    }
-    if (err == GV_OK) {
-        err = gv_writer_request(&leg->head, head->method_text, gv_buf_slice(&target),
-                                gv_slice_text(uri->authority));
-    }
-    if (err == GV_OK) {
-        err = append_forwarded(carrier, worker, &leg->head);
-    }
-    if (err == GV_OK) {
-        err = gv_writer_header(&leg->head, gv_slice_text("x-request-id"),
-                               gv_slice_text(carrier->client->request_id));
-    }
-    if (err == GV_OK) {
-        err = gv_writer_end_head(&leg->head, body_bytes, false);
-    }
-    gv_buf_deinit(&target);
-    return err;
-}
-
-/* The decision stands: count it, record it where prefixes matter, tell the others. */
-static void commit(struct gv_carrier *carrier, uint32_t i)
-{
-    struct gv_proxy *proxy = carrier->proxy;
-    const struct gv_proxy_shared *shared = proxy->shared;
-    const struct gv_plan_leg *planned = &carrier->plan.legs[i];
-    struct leg *leg = &carrier->legs[i];
-    leg->uncached_bytes = gv_dispatch_uncached_bytes(shared, &carrier->plan, i, &leg->decision);
-    gv_load_take(shared->load, leg->worker, leg->uncached_bytes);
-    leg->taken = true;
-    gv_access_decision(&proxy->access, planned->pool, &leg->decision);
-    if (!carrier->plan.records || planned->count == 0) {
-        return;
-    }
-    struct gv_operation operation;
-    if (gv_forest_record(shared->forest, planned->key, planned->chain, planned->count, leg->worker,
-                         gv_clock_wall_ms(), &operation)) {
-        shared->events->publish(shared->owner, &operation);
-    }
-}
-
-static const struct gv_worker *worker_of(const struct gv_fleet_view *view, uint32_t index)
-{
-    for (uint32_t i = 0; i < view->count; i++) {
-        if (view->workers[i].index == index) {
-            return &view->workers[i];
-        }
-    }
-    return NULL;
-}
-
-/* Choose the worker of one leg and prepare its target. */
-static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
-{
-    struct gv_proxy *proxy = carrier->proxy;
-    struct leg *leg = &carrier->legs[i];
-    const struct gv_fleet_view *view = proxy->view; /* the one of choose_all() */
-    struct gv_dispatch_question question = question_of(carrier, i);
-    leg->decision = (struct gv_decision){.policy = ""};
-    leg->target = NULL;
-    enum gv_problem problem = gv_dispatch_decide(proxy->shared, view, &question, &leg->decision);
-    if (problem != GV_PROBLEM_NONE) {
-        gv_dispatch_detail(view, &question, carrier->detail);
-        return problem;
-    }
-    const struct gv_worker *worker = worker_of(view, leg->decision.worker);
-    GV_ASSERT(worker != NULL); /* decided among the workers of this view */
-    enum gv_err err = gv_target_get(proxy->targets, worker, &leg->target);
-    if (err != GV_OK) {
-        return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_UPSTREAM_CONNECT;
-    }
-    leg->worker = leg->decision.worker;
-    leg->has_head = false;
-    return GV_PROBLEM_NONE;
-}
-
-/* The body of this attempt: the client's, or with a fresh meeting for a pair. */
-static enum gv_err make_body(struct gv_carrier *carrier, struct gv_slice *body)
-{
-    *body = gv_buf_slice(&carrier->body);
-    if (carrier->plan.leg_count < 2) {
-        return GV_OK;
-    }
-    const struct gv_worker *prefill =
-        worker_of(carrier->proxy->view, carrier->legs[GV_LEG_PREFILL].worker);
-    GV_ASSERT(prefill != NULL);
-    uint32_t count = carrier->plan.batch_size == 0 ? 1 : carrier->plan.batch_size;
-    uint64_t *rooms = gv_mem_new(GV_MEM_EXCHANGE, count * sizeof *rooms);
-    if (rooms == NULL) {
-        return GV_ENOMEM;
-    }
-    gv_random_bytes(rooms, count * sizeof *rooms);
-    struct gv_pair_meeting meeting = {
-        .host = carrier->legs[GV_LEG_PREFILL].target->uri.host,
-        .port = prefill->bootstrap_port,
-        .rooms = rooms,
-        .batch_size = carrier->plan.batch_size,
-    };
-    gv_buf_clear(&carrier->pair_body);
-    enum gv_err err = gv_pair_body(*body, &meeting, &carrier->pair_body);
-    gv_mem_free(GV_MEM_EXCHANGE, rooms);
-    *body = gv_buf_slice(&carrier->pair_body);
-    return err;
-}
-
-/* All legs or none. */
-static enum gv_problem choose_all(struct gv_carrier *carrier)
-{
-    uint32_t count = carrier->plan.leg_count;
-    const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
-    struct gv_slice body;
-    for (uint32_t i = 0; i < count; i++) {
-        enum gv_problem problem = choose_leg(carrier, i);
-        if (problem != GV_PROBLEM_NONE) {
-            return problem;
-        }
-    }
-    enum gv_err err = make_body(carrier, &body);
-    for (uint32_t i = 0; i < count && err == GV_OK; i++) {
-        const struct gv_worker *worker = worker_of(view, carrier->legs[i].worker);
-        GV_ASSERT(worker != NULL);
-        err = write_head(carrier, &carrier->legs[i], worker, body.len);
-    }
-    if (err != GV_OK) {
-        return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_BAD_FIELD;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct leg *leg = &carrier->legs[i];
-        leg->admitted =
-            gv_breaker_admit(&leg->target->breaker, now_ms(carrier), &leg->epoch) == GV_OK;
-        commit(carrier, i);
-    }
-    return GV_PROBLEM_NONE;
-}
-
-/* Send what was chosen. false: leg `*broken` could not even begin. */
-static bool start_legs(struct gv_carrier *carrier, uint32_t *broken)
-{
-    const struct gv_config *config = carrier->proxy->shared->config;
-    struct gv_upstream_limits limits = {
-        .connect_ms = config->connect_timeout_ms,
-        .first_byte_ms = config->first_byte_timeout_ms,
-        .idle_ms = config->stream_idle_timeout_ms,
-    };
-    struct gv_slice body =
-        gv_buf_slice(carrier->plan.leg_count == 2 ? &carrier->pair_body : &carrier->body);
-    for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
-        struct leg *leg = &carrier->legs[i];
-        struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
-        if (gv_upstream_start(&leg->upstream, leg->target, request, limits, &upstream_events,
-                              carrier, i) != GV_OK) {
-            *broken = i;
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- passing the answer on ---- */
@@ -371,7 +55,7 @@ static void start_timer(struct gv_carrier *carrier)
 static void after_send(struct gv_carrier *carrier, enum gv_err err)
 {
     if (err == GV_EFULL) {
-        struct leg *leg = &carrier->legs[carrier->exchange.answer_leg];
+        struct gv_leg *leg = &carrier->legs[carrier->exchange.answer_leg];
         gv_upstream_pause(&leg->upstream);
         if (carrier->stalled_since_ms == 0) {
             carrier->stalled_since_ms = now_ms(carrier);
@@ -388,7 +72,7 @@ static enum gv_err append_header(struct gv_buf *out, const char *name, const cha
 
 static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_buf *out)
 {
-    const struct leg *leg = &carrier->legs[carrier->plan.leg_count - 1];
+    const struct gv_leg *leg = &carrier->legs[carrier->plan.leg_count - 1];
     char match[32];
     snprintf(match, sizeof match, "%u/%u", leg->decision.depth, leg->decision.block_count);
     enum gv_err err = append_header(out, "x-grapevine-worker", leg->target->url);
@@ -399,7 +83,7 @@ static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_b
         err = append_header(out, "x-grapevine-match", match);
     }
     if (err == GV_OK && carrier->plan.leg_count == 2) {
-        const struct leg *prefill = &carrier->legs[GV_LEG_PREFILL];
+        const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
         snprintf(match, sizeof match, "%u/%u", prefill->decision.depth,
                  prefill->decision.block_count);
         err = append_header(out, "x-grapevine-prefill", prefill->target->url);
@@ -472,8 +156,8 @@ static void note(struct gv_carrier *carrier)
     struct gv_client *client = carrier->client;
     struct gv_proxy *proxy = carrier->proxy;
     uint32_t last = carrier->plan.leg_count == 2 ? GV_LEG_DECODE : 0;
-    const struct leg *leg = &carrier->legs[last];
-    const struct leg *prefill = &carrier->legs[GV_LEG_PREFILL];
+    const struct gv_leg *leg = &carrier->legs[last];
+    const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
     uint16_t status = 499;
     if (carrier->relay.started) {
         status = carrier->legs[carrier->exchange.answer_leg].answer.status;
@@ -500,7 +184,7 @@ static void note(struct gv_carrier *carrier)
     };
     gv_access_note(&proxy->access, &record);
     if (carrier->has_cached) {
-        const struct leg *computing = last != 0 ? prefill : leg;
+        const struct gv_leg *computing = last != 0 ? prefill : leg;
         uint64_t depth_bytes =
             (uint64_t)computing->decision.depth * proxy->shared->config->block_bytes;
         gv_access_cached(&proxy->access, depth_bytes / GV_BYTES_PER_TOKEN, carrier->cached_tokens);
@@ -513,7 +197,7 @@ static void destroy(struct gv_carrier *carrier)
     note(carrier);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (carrier->legs[i].target != NULL) {
-            release_leg(carrier, &carrier->legs[i]);
+            gv_leg_release(carrier, &carrier->legs[i]);
         }
         gv_buf_deinit(&carrier->legs[i].head);
     }
@@ -531,9 +215,9 @@ static void destroy(struct gv_carrier *carrier)
 
 static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_effects *effects)
 {
-    struct leg *leg = &carrier->legs[effects->blame];
-    report(carrier, leg, false);
-    remember_failed(carrier, leg->worker);
+    struct gv_leg *leg = &carrier->legs[effects->blame];
+    gv_leg_report(carrier, leg, false);
+    gv_legs_avoid(carrier, leg->worker);
     gv_access_upstream_error(leg->target->url, effects->cause);
     snprintf(carrier->detail, sizeof carrier->detail, "worker %.400s: %s", leg->target->url,
              gv_cause_name(effects->cause));
@@ -551,7 +235,7 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
 /* What a pick leads to: the next event, or none when all legs are on their way. */
 static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *next)
 {
-    enum gv_problem problem = choose_all(carrier);
+    enum gv_problem problem = gv_legs_choose(carrier);
     if (problem != GV_PROBLEM_NONE) {
         *next = (struct gv_exchange_event){.kind = GV_EXCHANGE_UNPICKED, .problem = problem};
         return true;
@@ -561,16 +245,16 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
     struct gv_exchange_effects none;
     gv_exchange_step(&carrier->exchange, &picked, now_ms(carrier), &none);
     uint32_t broken = 0;
-    if (start_legs(carrier, &broken)) {
+    if (gv_legs_start(carrier, &upstream_events, &broken)) {
         return false;
     }
-    report(carrier, &carrier->legs[broken], false);
-    release_leg(carrier, &carrier->legs[broken]);
+    gv_leg_report(carrier, &carrier->legs[broken], false);
+    gv_leg_release(carrier, &carrier->legs[broken]);
     *next = (struct gv_exchange_event){
         .kind = GV_EXCHANGE_BROKE,
         .leg = broken,
         .cause = GV_CAUSE_CONNECT,
-        .another = has_another(carrier, broken, carrier->legs[broken].worker),
+        .another = gv_legs_have_another(carrier, broken, carrier->legs[broken].worker),
         .draw = draw(carrier),
     };
     return true;
@@ -616,7 +300,7 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     }
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (effects->cancel[i]) {
-            release_leg(carrier, &carrier->legs[i]);
+            gv_leg_release(carrier, &carrier->legs[i]);
         }
     }
     if (effects->wait) {
@@ -654,7 +338,7 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 static void on_head(void *owner, uint32_t i, const struct gv_head *head)
 {
     struct gv_carrier *carrier = owner;
-    struct leg *leg = &carrier->legs[i];
+    struct gv_leg *leg = &carrier->legs[i];
     leg->answer = *head;
     leg->has_head = true;
     run(carrier, (struct gv_exchange_event){
@@ -662,7 +346,7 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
                      .leg = i,
                      .status = head->status,
                      .another = gv_exchange_is_retryable(head->status) &&
-                                has_another(carrier, i, leg->worker),
+                                gv_legs_have_another(carrier, i, leg->worker),
                      .draw = draw(carrier),
                  });
 }
@@ -670,8 +354,8 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
 static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
 {
     struct gv_carrier *carrier = owner;
-    struct leg *leg = &carrier->legs[i];
-    note_first_byte(carrier, leg);
+    struct gv_leg *leg = &carrier->legs[i];
+    gv_leg_first_byte(carrier, leg);
     if (i != carrier->exchange.answer_leg) {
         return; /* what prefill says beyond its status is nobody's */
     }
@@ -686,19 +370,19 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
 static void on_end(void *owner, uint32_t i)
 {
     struct gv_carrier *carrier = owner;
-    struct leg *leg = &carrier->legs[i];
-    note_first_byte(carrier, leg);
-    release_leg(carrier, leg);
+    struct gv_leg *leg = &carrier->legs[i];
+    gv_leg_first_byte(carrier, leg);
+    gv_leg_release(carrier, leg);
     run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = i});
 }
 
 static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
 {
     struct gv_carrier *carrier = owner;
-    struct leg *leg = &carrier->legs[i];
-    bool another = has_another(carrier, i, leg->worker);
-    report(carrier, leg, false); /* before the release counts its head as a success */
-    release_leg(carrier, leg);
+    struct gv_leg *leg = &carrier->legs[i];
+    bool another = gv_legs_have_another(carrier, i, leg->worker);
+    gv_leg_report(carrier, leg, false); /* before the release counts its head as a success */
+    gv_leg_release(carrier, leg);
     run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BROKE,
                                             .leg = i,
                                             .cause = cause,
@@ -788,7 +472,7 @@ void gv_carrier_drain(struct gv_carrier *carrier)
 {
     carrier->stalled_since_ms = 0;
     if (carrier->relay.started) {
-        struct leg *leg = &carrier->legs[carrier->exchange.answer_leg];
+        struct gv_leg *leg = &carrier->legs[carrier->exchange.answer_leg];
         gv_upstream_resume(&leg->upstream, now_ms(carrier));
     }
 }

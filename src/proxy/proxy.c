@@ -224,6 +224,7 @@ static void abandon(struct gv_proxy *proxy)
 enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *shared,
                           const struct gv_addr *addr, struct gv_proxy **out)
 {
+    static unsigned opened_count; /* names loops in metrics; proxies are opened one by one */
     GV_ASSERT(shared->loop_count >= 1);
     enum gv_err err = gv_access_register();
     struct gv_proxy *proxy = err == GV_OK ? gv_mem_new(GV_MEM_NET, sizeof *proxy) : NULL;
@@ -240,7 +241,7 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     gv_random_bytes(&seed, sizeof seed);
     gv_prng_init(&proxy->prng, seed);
     char name[16];
-    snprintf(name, sizeof name, "%08x", (unsigned)(seed >> 32));
+    snprintf(name, sizeof name, "%u", opened_count++);
     gv_access_gauges(name, proxy->gauges);
     err = open_parts(proxy);
     if (err == GV_OK) {

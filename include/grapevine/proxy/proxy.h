@@ -6,8 +6,9 @@
  *
  *     open --gv_proxy_drain--> draining --on_drained--> quiet --gv_proxy_close--> on_closed: gone
  *
- * Opened on its loop's thread or before that loop runs. gv_proxy_drain(), gv_proxy_close() and
- * gv_proxy_stats() may be called from any thread; callbacks run on the loop's thread.
+ * Opened on its loop's thread or before that loop runs, one proxy at a time. gv_proxy_drain(),
+ * gv_proxy_close() and gv_proxy_stats() may be called from any thread; callbacks run on the loop's
+ * thread.
  */
 #ifndef GV_PROXY_PROXY_H
 #define GV_PROXY_PROXY_H

@@ -1,0 +1,290 @@
+/* legs.c - see legs.h. */
+#include "legs.h"
+
+#include "grapevine/base/assert.h"
+#include "grapevine/base/mem.h"
+#include "grapevine/http/forward.h"
+#include "grapevine/http/writer.h"
+#include "pair.h"
+#include <stdio.h>
+
+static uint64_t now_ms(const struct gv_carrier *carrier)
+{
+    return gv_loop_now_ms(carrier->proxy->loop);
+}
+
+/* ---- taken and given back ---- */
+
+void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, bool ok)
+{
+    if (leg->admitted) {
+        leg->admitted = false;
+        gv_breaker_report(&leg->target->breaker, leg->epoch, ok, now_ms(carrier));
+    }
+}
+
+void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
+{
+    if (leg->taken && leg->uncached_bytes > 0) {
+        gv_load_first_byte(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
+        leg->uncached_bytes = 0;
+    }
+}
+
+/*
+ * A leg is over, however it ended. One that had answered is a success of its worker, unless it was
+ * blamed before. One that was ended without an answer says nothing, but a breaker on trial waits
+ * for a word: nothing proved is not proved well.
+ */
+void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
+{
+    gv_upstream_cancel(&leg->upstream);
+    if (leg->taken) {
+        leg->taken = false;
+        gv_load_give(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
+    }
+    if (leg->has_head) {
+        gv_leg_report(carrier, leg, true);
+    } else if (leg->admitted && leg->target->breaker.state == GV_BREAKER_TRIAL) {
+        gv_leg_report(carrier, leg, false);
+    }
+    leg->admitted = false;
+}
+
+/* ---- choosing ---- */
+
+static bool allows(void *owner, const struct gv_worker *worker)
+{
+    struct gv_proxy *proxy = owner;
+    struct gv_target *target = gv_target_find(proxy->targets, worker->index);
+    return target == NULL || gv_breaker_can_admit(&target->breaker, gv_loop_now_ms(proxy->loop));
+}
+
+static struct gv_dispatch_question question_of(struct gv_carrier *carrier, uint32_t leg)
+{
+    return (struct gv_dispatch_question){
+        .plan = &carrier->plan,
+        .leg = leg,
+        .routing_key = gv_head_find(&carrier->client->head, "x-smg-routing-key"),
+        .random = gv_prng_next(&carrier->proxy->prng),
+        .avoid = carrier->failed,
+        .avoid_count = carrier->failed_count,
+        .allows = allows,
+        .owner = carrier->proxy,
+    };
+}
+
+/* Is there a worker for this leg on which the request has not failed? `but` counts as failed. */
+bool gv_legs_have_another(struct gv_carrier *carrier, uint32_t leg, uint32_t but)
+{
+    uint32_t avoid[GV_CARRIER_FAILED_MAX + 1];
+    memcpy(avoid, carrier->failed, carrier->failed_count * sizeof avoid[0]);
+    avoid[carrier->failed_count] = but;
+    struct gv_dispatch_question question = question_of(carrier, leg);
+    question.avoid = avoid;
+    question.avoid_count = carrier->failed_count + 1;
+    return gv_dispatch_has_another(gv_proxy_view(carrier->proxy), &question);
+}
+
+void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker)
+{
+    for (uint32_t i = 0; i < carrier->failed_count; i++) {
+        if (carrier->failed[i] == worker) {
+            return;
+        }
+    }
+    if (carrier->failed_count < GV_CARRIER_FAILED_MAX) {
+        carrier->failed[carrier->failed_count++] = worker;
+    }
+}
+
+static enum gv_err append_forwarded(const struct gv_carrier *carrier,
+                                    const struct gv_worker *worker, struct gv_buf *out)
+{
+    const struct gv_head *head = &carrier->client->head;
+    bool own_key = worker->api_key[0] != '\0';
+    enum gv_err err = GV_OK;
+    for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
+        struct gv_slice name = head->headers[i].name;
+        bool ours = gv_slice_equal_nocase(name, gv_slice_text("x-request-id")) ||
+                    (own_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
+        if (!ours && gv_forward_request_header(head, i)) {
+            err = gv_writer_header(out, name, head->headers[i].value);
+        }
+    }
+    if (err == GV_OK && own_key) {
+        char value[sizeof worker->api_key + 8];
+        snprintf(value, sizeof value, "Bearer %s", worker->api_key);
+        err = gv_writer_header(out, gv_slice_text("Authorization"), gv_slice_text(value));
+    }
+    return err;
+}
+
+static enum gv_err write_head(struct gv_carrier *carrier, struct gv_leg *leg,
+                              const struct gv_worker *worker, size_t body_bytes)
+{
+    const struct gv_head *head = &carrier->client->head;
+    const struct gv_uri *uri = &leg->target->uri;
+    struct gv_buf target;
+    gv_buf_init(&target, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
+    gv_buf_clear(&leg->head);
+    enum gv_err err = gv_buf_append_text(&target, uri->prefix);
+    if (err == GV_OK) {
+        err = gv_buf_append(&target, head->target);
+    }
+    if (err == GV_OK) {
+        err = gv_writer_request(&leg->head, head->method_text, gv_buf_slice(&target),
+                                gv_slice_text(uri->authority));
+    }
+    if (err == GV_OK) {
+        err = append_forwarded(carrier, worker, &leg->head);
+    }
+    if (err == GV_OK) {
+        err = gv_writer_header(&leg->head, gv_slice_text("x-request-id"),
+                               gv_slice_text(carrier->client->request_id));
+    }
+    if (err == GV_OK) {
+        err = gv_writer_end_head(&leg->head, body_bytes, false);
+    }
+    gv_buf_deinit(&target);
+    return err;
+}
+
+/* The decision stands: count it, record it where prefixes matter, tell the others. */
+static void commit(struct gv_carrier *carrier, uint32_t i)
+{
+    struct gv_proxy *proxy = carrier->proxy;
+    const struct gv_proxy_shared *shared = proxy->shared;
+    const struct gv_plan_leg *planned = &carrier->plan.legs[i];
+    struct gv_leg *leg = &carrier->legs[i];
+    leg->uncached_bytes = gv_dispatch_uncached_bytes(shared, &carrier->plan, i, &leg->decision);
+    gv_load_take(shared->load, leg->worker, leg->uncached_bytes);
+    leg->taken = true;
+    gv_access_decision(&proxy->access, planned->pool, &leg->decision);
+    if (!carrier->plan.records || planned->count == 0) {
+        return;
+    }
+    struct gv_operation operation;
+    if (gv_forest_record(shared->forest, planned->key, planned->chain, planned->count, leg->worker,
+                         gv_clock_wall_ms(), &operation)) {
+        shared->events->publish(shared->owner, &operation);
+    }
+}
+
+static const struct gv_worker *worker_of(const struct gv_fleet_view *view, uint32_t index)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->workers[i].index == index) {
+            return &view->workers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Choose the worker of one leg and prepare its target. */
+static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
+{
+    struct gv_proxy *proxy = carrier->proxy;
+    struct gv_leg *leg = &carrier->legs[i];
+    const struct gv_fleet_view *view = proxy->view; /* the one of gv_legs_choose() */
+    struct gv_dispatch_question question = question_of(carrier, i);
+    leg->decision = (struct gv_decision){.policy = ""};
+    leg->target = NULL;
+    enum gv_problem problem = gv_dispatch_decide(proxy->shared, view, &question, &leg->decision);
+    if (problem != GV_PROBLEM_NONE) {
+        gv_dispatch_detail(view, &question, carrier->detail);
+        return problem;
+    }
+    const struct gv_worker *worker = worker_of(view, leg->decision.worker);
+    GV_ASSERT(worker != NULL); /* decided among the workers of this view */
+    enum gv_err err = gv_target_get(proxy->targets, worker, &leg->target);
+    if (err != GV_OK) {
+        return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_UPSTREAM_CONNECT;
+    }
+    leg->worker = leg->decision.worker;
+    leg->has_head = false;
+    return GV_PROBLEM_NONE;
+}
+
+/* The body of this attempt: the client's, or with a fresh meeting for a pair. */
+static enum gv_err make_body(struct gv_carrier *carrier, struct gv_slice *body)
+{
+    *body = gv_buf_slice(&carrier->body);
+    if (carrier->plan.leg_count < 2) {
+        return GV_OK;
+    }
+    const struct gv_worker *prefill =
+        worker_of(carrier->proxy->view, carrier->legs[GV_LEG_PREFILL].worker);
+    GV_ASSERT(prefill != NULL);
+    uint32_t count = carrier->plan.batch_size == 0 ? 1 : carrier->plan.batch_size;
+    uint64_t *rooms = gv_mem_new(GV_MEM_EXCHANGE, count * sizeof *rooms);
+    if (rooms == NULL) {
+        return GV_ENOMEM;
+    }
+    gv_random_bytes(rooms, count * sizeof *rooms);
+    struct gv_pair_meeting meeting = {
+        .host = carrier->legs[GV_LEG_PREFILL].target->uri.host,
+        .port = prefill->bootstrap_port,
+        .rooms = rooms,
+        .batch_size = carrier->plan.batch_size,
+    };
+    gv_buf_clear(&carrier->pair_body);
+    enum gv_err err = gv_pair_body(*body, &meeting, &carrier->pair_body);
+    gv_mem_free(GV_MEM_EXCHANGE, rooms);
+    *body = gv_buf_slice(&carrier->pair_body);
+    return err;
+}
+
+/* All legs or none. */
+enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
+{
+    uint32_t count = carrier->plan.leg_count;
+    const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
+    struct gv_slice body;
+    for (uint32_t i = 0; i < count; i++) {
+        enum gv_problem problem = choose_leg(carrier, i);
+        if (problem != GV_PROBLEM_NONE) {
+            return problem;
+        }
+    }
+    enum gv_err err = make_body(carrier, &body);
+    for (uint32_t i = 0; i < count && err == GV_OK; i++) {
+        const struct gv_worker *worker = worker_of(view, carrier->legs[i].worker);
+        GV_ASSERT(worker != NULL);
+        err = write_head(carrier, &carrier->legs[i], worker, body.len);
+    }
+    if (err != GV_OK) {
+        return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_BAD_FIELD;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct gv_leg *leg = &carrier->legs[i];
+        leg->admitted =
+            gv_breaker_admit(&leg->target->breaker, now_ms(carrier), &leg->epoch) == GV_OK;
+        commit(carrier, i);
+    }
+    return GV_PROBLEM_NONE;
+}
+
+/* Send what was chosen. false: leg `*broken` could not even begin. */
+bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *events,
+                   uint32_t *broken)
+{
+    const struct gv_config *config = carrier->proxy->shared->config;
+    struct gv_upstream_limits limits = {
+        .connect_ms = config->connect_timeout_ms,
+        .first_byte_ms = config->first_byte_timeout_ms,
+        .idle_ms = config->stream_idle_timeout_ms,
+    };
+    struct gv_slice body =
+        gv_buf_slice(carrier->plan.leg_count == 2 ? &carrier->pair_body : &carrier->body);
+    for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
+        struct gv_leg *leg = &carrier->legs[i];
+        struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
+        if (gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i) !=
+            GV_OK) {
+            *broken = i;
+            return false;
+        }
+    }
+    return true;
+}
