@@ -112,6 +112,8 @@ static enum gv_err on_head(void *owner, const struct gv_head *head)
         worker = gv_head_find(head, "x-mock-worker");
     }
     (void)gv_slice_copy_text(worker, call->done.worker, sizeof call->done.worker);
+    (void)gv_slice_copy_text(gv_head_find(head, "x-grapevine-rule"), call->done.rule,
+                             sizeof call->done.rule);
     call->is_events = head->status == 200 && gv_slice_starts_with(type, "text/event-stream");
     return GV_OK;
 }

@@ -49,6 +49,23 @@ static struct worker_sum *worker_of(struct measured *measured, const char *name)
     return worker;
 }
 
+static void count_rule(struct measured *measured, const char *name)
+{
+    size_t i = 0;
+    while (i < measured->rule_count && strcmp(measured->rules[i].name, name) != 0) {
+        i += 1;
+    }
+    if (name[0] == '\0' || i == REPLAY_RULES_MAX) {
+        return;
+    }
+    if (i == measured->rule_count) {
+        measured->rule_count += 1;
+        (void)gv_slice_copy_text(gv_slice_text(name), measured->rules[i].name,
+                                 sizeof measured->rules[i].name);
+    }
+    measured->rules[i].requests += 1;
+}
+
 static void count(struct measured *measured, const struct attempt *attempt,
                   const struct call_done *done)
 {
@@ -63,6 +80,7 @@ static void count(struct measured *measured, const struct attempt *attempt,
     measured->prompt_tokens += done->prompt_tokens;
     measured->cached_tokens += done->cached_tokens;
     measured->without_usage += done->has_usage ? 0 : 1;
+    count_rule(measured, done->rule);
     gv_hist_add(&measured->first_us, done->first_at_us - attempt->planned_us);
     gv_hist_add(&measured->total_us, done->end_at_us - attempt->planned_us);
     struct worker_sum *worker = done->worker[0] == '\0' ? NULL : worker_of(measured, done->worker);

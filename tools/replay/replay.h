@@ -16,6 +16,7 @@
 #define REPLAY_ROUTERS_MAX 64
 #define REPLAY_WORKERS_MAX 1024
 #define REPLAY_STATUS_MAX  600
+#define REPLAY_RULES_MAX   16
 #define REPLAY_BODY_MAX    ((size_t)256 << 20)
 
 enum trace_format {
@@ -127,6 +128,11 @@ struct worker_sum {
     uint64_t prompt_tokens;
 };
 
+struct rule_sum {
+    char name[32];
+    uint64_t requests;
+};
+
 struct measured {
     uint64_t sent;
     uint64_t finished;
@@ -142,6 +148,8 @@ struct measured {
     struct gv_hist total_us;
     struct worker_sum workers[REPLAY_WORKERS_MAX];
     size_t worker_count;
+    struct rule_sum rules[REPLAY_RULES_MAX]; /* why the worker was chosen, when the router says */
+    size_t rule_count;
     double took_s;
     uint64_t asked; /* agreement */
     uint64_t agreed;
@@ -174,6 +182,7 @@ struct call_done {
     uint64_t prompt_tokens;
     uint64_t cached_tokens;
     char worker[256];     /* "": not told */
+    char rule[32];        /* "": not told */
     struct gv_slice body; /* borrowed; empty for streams */
 };
 typedef void (*call_fn)(void *owner, const struct call_done *done);

@@ -140,6 +140,10 @@ static void print_measured(const struct options *options, const struct measured 
                  ms(&measured->total_us, 0.99));
     (void)printf("spread over workers %.3f by requests, %.3f by tokens (deviation / mean)\n",
                  variation(options, measured, false), variation(options, measured, true));
+    for (size_t i = 0; i < measured->rule_count; i++) {
+        (void)printf("%-19s %-14s %8llu requests\n", i == 0 ? "decided by" : "",
+                     measured->rules[i].name, (unsigned long long)measured->rules[i].requests);
+    }
     for (size_t i = 0; i < measured->worker_count; i++) {
         (void)printf("  %-34s %8llu requests %12llu tokens\n", measured->workers[i].name,
                      (unsigned long long)measured->workers[i].requests,
@@ -214,6 +218,16 @@ static json_t *workers_json(const struct measured *measured)
     return json;
 }
 
+static json_t *rules_json(const struct measured *measured)
+{
+    json_t *json = json_object();
+    for (size_t i = 0; i < measured->rule_count; i++) {
+        json_object_set_new(json, measured->rules[i].name,
+                            json_integer((json_int_t)measured->rules[i].requests));
+    }
+    return json;
+}
+
 static void print_json(const struct options *options, const struct trace *trace,
                        const struct possible *possible, const struct measured *measured)
 {
@@ -233,6 +247,7 @@ static void print_json(const struct options *options, const struct trace *trace,
     json_object_set_new(json, "request_variation", json_real(variation(options, measured, false)));
     json_object_set_new(json, "token_variation", json_real(variation(options, measured, true)));
     json_object_set_new(json, "workers", workers_json(measured));
+    json_object_set_new(json, "decided_by", rules_json(measured));
     json_object_set_new(json, "agreement_asked", json_integer((json_int_t)measured->asked));
     json_object_set_new(json, "agreement_agreed", json_integer((json_int_t)measured->agreed));
     json_object_set_new(json, "verdict", json_string(wrong == NULL ? "good" : wrong));
