@@ -187,6 +187,9 @@ static void note(struct gv_carrier *carrier)
         const struct gv_leg *computing = last != 0 ? prefill : leg;
         uint64_t depth_bytes =
             (uint64_t)computing->decision.depth * proxy->shared->config->block_bytes;
+        if (depth_bytes > carrier->plan.text_bytes) {
+            depth_bytes = carrier->plan.text_bytes; /* the last block is partial */
+        }
         gv_access_cached(&proxy->access, depth_bytes / GV_BYTES_PER_TOKEN, carrier->cached_tokens);
     }
 }

@@ -2,6 +2,7 @@
  * test_proxy.c - the data path of one loop over loopback, with workers that do exactly what a test
  * says, byte by byte.
  */
+#include "grapevine/base/mem.h"
 #include "grapevine/proxy/explain.h"
 #include "support/fake.h"
 #include "support/process.h"
@@ -343,6 +344,70 @@ static void a_worker_that_says_nothing_is_a_504(void)
     gv_fake_stop(&fake);
 }
 
+/* ---- back-pressure ---- */
+
+#define FLOOD_BYTES (64u << 20)
+static atomic_size_t flooded;
+
+/* Far more than any buffer on the way holds. */
+static bool reply_flood(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    static char piece[64 * 1024];
+    char head[128];
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", FLOOD_BYTES);
+    gv_fake_say(fd, head);
+    memset(piece, 'x', sizeof piece);
+    for (size_t sent = 0; sent < FLOOD_BYTES; sent += sizeof piece) {
+        if (!gv_talk_send(fd, piece, sizeof piece)) {
+            return false;
+        }
+        atomic_fetch_add(&flooded, sizeof piece);
+    }
+    return true;
+}
+
+/* Nothing more moves: the same count over forty looks. */
+static void await_stillness(void)
+{
+    size_t last = 0;
+    for (int still = 0; still < 40;) {
+        size_t now = atomic_load(&flooded);
+        still = now == last && now > 0 ? still + 1 : 0;
+        last = now;
+        gv_test_pause();
+    }
+}
+
+static void a_client_that_does_not_read_holds_the_worker_back(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    gv_fake_start(&fake, reply_flood);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    gv_rig_start(&rig);
+    atomic_store(&flooded, 0);
+    int fd = gv_talk_connect(rig.port);
+    char request[512];
+    snprintf(request, sizeof request,
+             "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
+             BODY);
+    CU_ASSERT(gv_talk_send_text(fd, request));
+    await_stillness();
+    CU_ASSERT(atomic_load(&flooded) < FLOOD_BYTES);
+    CU_ASSERT(gv_mem_used(GV_MEM_NET) + gv_mem_used(GV_MEM_BUFFER) < (4u << 20));
+    struct gv_reply reply;
+    gv_talk_read(fd, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    CU_ASSERT(reply.whole);
+    CU_ASSERT_EQUAL(reply.body_len, FLOOD_BYTES);
+    gv_reply_deinit(&reply);
+    close(fd);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
 /* ---- several workers ---- */
 
 static void a_worker_that_refuses_connections_is_replaced(void)
@@ -477,6 +542,17 @@ static void what_nobody_can_serve_is_said_with_the_reason(void)
 
 #define ROOM "\"bootstrap_room\":"
 
+static struct gv_fake *meets; /* the prefill worker that decode waits for */
+
+/* As an engine does: nothing is decoded before prefill has the prompt. */
+static bool reply_stream_after_prefill(struct gv_fake *fake, int fd)
+{
+    while (atomic_load(&meets->request_count) < atomic_load(&fake->request_count)) {
+        gv_test_pause();
+    }
+    return reply_stream(fake, fd);
+}
+
 static void both_legs_meet_in_one_fresh_room_and_decode_answers(void)
 {
     struct gv_rig rig;
@@ -486,7 +562,8 @@ static void both_legs_meet_in_one_fresh_room_and_decode_answers(void)
     char rooms[2][2][32];
     gv_rig_init(&rig);
     gv_fake_start(&prefill, reply_hello);
-    gv_fake_start(&decode, reply_stream);
+    gv_fake_start(&decode, reply_stream_after_prefill);
+    meets = &prefill;
     gv_rig_add_worker(&rig, prefill.url, GV_POOL_PREFILL, GV_WORKER_READY);
     gv_rig_add_worker(&rig, decode.url, GV_POOL_DECODE, GV_WORKER_READY);
     rig.config.pd_disaggregation = 1;
@@ -696,6 +773,7 @@ GV_SUITE("integration/proxy", GV_CASE(an_answer_passes_unchanged_and_the_request
          GV_CASE(a_client_that_leaves_ends_the_request_of_a_silent_worker),
          GV_CASE(an_answer_that_breaks_off_is_cut_and_not_completed),
          GV_CASE(a_worker_that_says_nothing_is_a_504),
+         GV_CASE(a_client_that_does_not_read_holds_the_worker_back),
          GV_CASE(a_worker_that_refuses_connections_is_replaced),
          GV_CASE(nobody_left_to_try_is_a_502),
          GV_CASE(a_busy_worker_is_tried_elsewhere_and_its_last_answer_passes),
