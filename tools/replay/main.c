@@ -283,7 +283,7 @@ static void stop(void *owner)
 
 static void give_up(struct play *play, const char *what)
 {
-    (void)fprintf(stderr, "replay: %s\n", what);
+    (void)fprintf(stderr, "replay: cannot go on: %s\n", what);
     play->broken = true;
     gv_loop_stop(play->loop);
 }
@@ -308,8 +308,8 @@ static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addr
     struct play *play = owner;
     struct router *router = &play->options.routers[play->looked_up];
     if (err != GV_OK || count == 0) {
-        (void)fprintf(stderr, "replay: %s: ", router->uri.host);
-        give_up(play, gv_err_text(err));
+        (void)fprintf(stderr, "replay: no address of %s\n", router->uri.host);
+        give_up(play, gv_err_text(err == GV_OK ? GV_ENOTFOUND : err));
         return;
     }
     router->addr = addrs[0];
