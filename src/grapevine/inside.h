@@ -56,8 +56,10 @@ struct gv_node {
     bool told_ready;
     bool signaled;
     int exit_code;
-    struct gv_mutex lock; /* guards is_draining, and admin against the data loops */
+    uint64_t began_at_ms; /* of the loops' clock */
+    struct gv_mutex lock; /* guards the next two, and admin against the data loops */
     bool is_draining;
+    bool is_settled; /* every worker of the fleet was probed, or the time for it is over */
 };
 
 /* ---- life.c ------------------------------------------------------------------------------------

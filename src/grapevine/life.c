@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define READY_MS     100
+#define READY_MS     25
+#define SETTLE_MS    2000 /* for the first probes of all workers */
 #define CLOSE_MS     5000 /* for connections to close; more means something is wrong */
 #define LEAVE_MS     2000
 #define NEWS_MAX     4096
@@ -50,22 +51,20 @@ static void publish(void *owner, const struct gv_operation *operation)
     }
 }
 
-static bool is_draining(struct gv_node *node)
-{
-    gv_mutex_lock(&node->lock);
-    bool draining = node->is_draining;
-    gv_mutex_unlock(&node->lock);
-    return draining;
-}
-
 static bool is_ready(void *owner, char reason[GV_PROXY_REASON_BYTES])
 {
     struct gv_node *node = owner;
     const char *why = NULL;
-    if (is_draining(node)) {
+    gv_mutex_lock(&node->lock);
+    bool draining = node->is_draining;
+    bool settled = node->is_settled;
+    gv_mutex_unlock(&node->lock);
+    if (draining) {
         why = "this node is shutting down";
     } else if (node->cluster == NULL || !gv_cluster_is_synced(node->cluster)) {
         why = "this node is not in step with the mesh yet";
+    } else if (!settled) {
+        why = "this node has not probed all workers yet";
     }
     if (why != NULL) {
         (void)snprintf(reason, GV_PROXY_REASON_BYTES, "%s", why);
@@ -147,11 +146,34 @@ static bool has_workers(struct gv_node *node)
     return has;
 }
 
+/* A node that has just started must not send everything to the worker that answered first: it waits
+ * for the first verdict on each, a short time. Later newcomers are the probes' business. */
+static bool settles(struct gv_node *node)
+{
+    gv_mutex_lock(&node->lock);
+    bool settled = node->is_settled;
+    gv_mutex_unlock(&node->lock);
+    if (settled || !gv_cluster_is_synced(node->cluster)) {
+        return settled;
+    }
+    settled = gv_loop_now_ms(node->service) - node->began_at_ms >= SETTLE_MS;
+    const struct gv_fleet_view *view = gv_fleet_acquire(node->fleet);
+    uint32_t pending = view->count == 0 ? 1 : 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        pending += view->workers[i].state == GV_WORKER_PENDING ? 1 : 0;
+    }
+    gv_fleet_release(node->fleet, view);
+    settled = settled || pending == 0;
+    gv_mutex_lock(&node->lock);
+    node->is_settled = settled;
+    gv_mutex_unlock(&node->lock);
+    return settled;
+}
+
 static void look_at_readiness(void *owner)
 {
     struct gv_node *node = owner;
-    bool ready =
-        node->phase == GV_NODE_RUNNING && gv_cluster_is_synced(node->cluster) && has_workers(node);
+    bool ready = settles(node) && node->phase == GV_NODE_RUNNING && has_workers(node);
     if (ready == node->told_ready) {
         return;
     }
@@ -362,5 +384,6 @@ void gv_life_begin(struct gv_node *node)
                  mesh, metrics);
     (void)fflush(stdout);
     enter(node, GV_NODE_RUNNING, 0);
+    node->began_at_ms = gv_loop_now_ms(node->service);
     gv_timer_start(node->ready_timer, 0, READY_MS);
 }

@@ -102,6 +102,7 @@ static void set_state(struct ward *ward, enum gv_worker_state state, const char 
                            gv_clock_wall_ms()) != GV_OK) {
         return;
     }
+    ward->was_ready = state == GV_WORKER_READY; /* it may be replaced before the next tick */
     worker = look_at(ward);
     if (worker == NULL || !changed) {
         return;
