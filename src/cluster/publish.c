@@ -22,22 +22,32 @@ enum letter_kind {
     LETTER_NUDGE
 };
 
+/* Each kind is a struct of its own that begins with this, so that an operation costs no more than
+ * it holds. */
 struct letter {
     enum letter_kind kind;
     size_t bytes; /* admitted by gv_view_admit() */
-    union {
-        struct gv_operation operation; /* fingerprints follow the letter */
-        struct gv_worker worker;
-        struct {
-            char url[GV_WORKER_URL_MAX];
-            char reason[96];
-            enum gv_worker_state state;
-        } health;
-    } as;
+};
+
+struct operation_letter {
+    struct letter head;
+    struct gv_operation operation;
     uint64_t fingerprints[];
 };
 
-static struct letter *write_letter(struct gv_cluster *cluster, enum letter_kind kind, size_t size)
+struct worker_letter {
+    struct letter head;
+    struct gv_worker worker; /* DELETE: only the URL */
+};
+
+struct health_letter {
+    struct letter head;
+    char url[GV_WORKER_URL_MAX];
+    char reason[96];
+    enum gv_worker_state state;
+};
+
+static void *write_letter(struct gv_cluster *cluster, enum letter_kind kind, size_t size)
 {
     if (!gv_view_admit(cluster, size)) {
         return NULL;
@@ -52,8 +62,9 @@ static struct letter *write_letter(struct gv_cluster *cluster, enum letter_kind 
     return letter;
 }
 
-static enum gv_err post(struct gv_cluster *cluster, struct letter *letter)
+static enum gv_err post(struct gv_cluster *cluster, void *written)
 {
+    struct letter *letter = written;
     size_t bytes = letter->bytes;
     enum gv_err err = gv_inbox_post(cluster->publish.inbox, letter);
     if (err != GV_OK) {
@@ -71,15 +82,15 @@ void gv_cluster_publish(struct gv_cluster *cluster, const struct gv_operation *o
     if (!cluster->enabled) {
         return;
     }
-    struct letter *letter =
+    struct operation_letter *letter =
         write_letter(cluster, LETTER_OPERATION,
                      sizeof *letter + operation->count * sizeof operation->fingerprints[0]);
     if (letter == NULL) {
         gv_view_lose(cluster, operation->stamp);
         return;
     }
-    letter->as.operation = *operation;
-    letter->as.operation.fingerprints = letter->fingerprints;
+    letter->operation = *operation;
+    letter->operation.fingerprints = letter->fingerprints;
     if (operation->count > 0) {
         memcpy(letter->fingerprints, operation->fingerprints,
                operation->count * sizeof operation->fingerprints[0]);
@@ -94,11 +105,11 @@ enum gv_err gv_cluster_put_worker(struct gv_cluster *cluster, const struct gv_wo
     if (worker->url[0] == '\0' || worker->pool >= GV_POOL_COUNT) {
         return GV_EINVAL;
     }
-    struct letter *letter = write_letter(cluster, LETTER_PUT, sizeof *letter);
+    struct worker_letter *letter = write_letter(cluster, LETTER_PUT, sizeof *letter);
     if (letter == NULL) {
         return GV_EFULL;
     }
-    letter->as.worker = *worker;
+    letter->worker = *worker;
     return post(cluster, letter);
 }
 
@@ -108,11 +119,11 @@ enum gv_err gv_cluster_delete_worker(struct gv_cluster *cluster, const char *url
     if (text.len == 0 || text.len >= GV_WORKER_URL_MAX) {
         return GV_EINVAL;
     }
-    struct letter *letter = write_letter(cluster, LETTER_DELETE, sizeof *letter);
+    struct worker_letter *letter = write_letter(cluster, LETTER_DELETE, sizeof *letter);
     if (letter == NULL) {
         return GV_EFULL;
     }
-    gv_slice_copy_text(text, letter->as.worker.url, sizeof letter->as.worker.url);
+    gv_slice_copy_text(text, letter->worker.url, sizeof letter->worker.url);
     return post(cluster, letter);
 }
 
@@ -123,14 +134,14 @@ void gv_cluster_set_health(struct gv_cluster *cluster, const char *url, enum gv_
     if (text.len == 0 || text.len >= GV_WORKER_URL_MAX) {
         return;
     }
-    struct letter *letter = write_letter(cluster, LETTER_HEALTH, sizeof *letter);
+    struct health_letter *letter = write_letter(cluster, LETTER_HEALTH, sizeof *letter);
     if (letter == NULL) {
         return;
     }
-    gv_slice_copy_text(text, letter->as.health.url, sizeof letter->as.health.url);
-    gv_slice_copy_text(gv_slice_text(reason == NULL ? "" : reason), letter->as.health.reason,
-                       sizeof letter->as.health.reason);
-    letter->as.health.state = state;
+    gv_slice_copy_text(text, letter->url, sizeof letter->url);
+    gv_slice_copy_text(gv_slice_text(reason == NULL ? "" : reason), letter->reason,
+                       sizeof letter->reason);
+    letter->state = state;
     (void)post(cluster, letter);
 }
 
@@ -193,27 +204,33 @@ void gv_publish_tell(struct gv_cluster *cluster, const struct gv_operation *oper
     }
 }
 
-static void open_letter(struct gv_cluster *cluster, const struct letter *letter)
+static void tell_health(struct gv_cluster *cluster, const struct health_letter *letter)
 {
-    switch (letter->kind) {
+    struct gv_now now = gv_shell_now();
+    struct gv_gossip_health health = {.worker = gv_slice_text(letter->url),
+                                      .state = (uint8_t)letter->state,
+                                      .since_ms = now.wall_ms,
+                                      .reason = gv_slice_text(letter->reason)};
+    gv_gossip_set_health(cluster->gossip, &health, now);
+}
+
+/* `head` is the first member of the struct of its kind. */
+static void open_letter(struct gv_cluster *cluster, const struct letter *head)
+{
+    const void *letter = head;
+    switch (head->kind) {
     case LETTER_OPERATION:
-        gv_publish_tell(cluster, &letter->as.operation);
+        gv_publish_tell(cluster, &((const struct operation_letter *)letter)->operation);
         break;
     case LETTER_PUT:
-        gv_absorb_put(cluster, &letter->as.worker);
+        gv_absorb_put(cluster, &((const struct worker_letter *)letter)->worker);
         break;
     case LETTER_DELETE:
-        gv_absorb_delete(cluster, letter->as.worker.url);
+        gv_absorb_delete(cluster, ((const struct worker_letter *)letter)->worker.url);
         break;
-    case LETTER_HEALTH: {
-        struct gv_now now = gv_shell_now();
-        struct gv_gossip_health health = {.worker = gv_slice_text(letter->as.health.url),
-                                          .state = (uint8_t)letter->as.health.state,
-                                          .since_ms = now.wall_ms,
-                                          .reason = gv_slice_text(letter->as.health.reason)};
-        gv_gossip_set_health(cluster->gossip, &health, now);
+    case LETTER_HEALTH:
+        tell_health(cluster, letter);
         break;
-    }
     case LETTER_NUDGE:
         gv_shell_wishes(cluster);
         break;

@@ -703,6 +703,34 @@ static void without_keys_only_loopback_is_bound(void)
 /* ---- what survives -----------------------------------------------------------------------------
  */
 
+/* The mesh thread stands still until its inbox overflows; what was lost is told again. */
+static void what_found_no_room_is_told_again(void)
+{
+    static struct node nodes[3];
+    uint64_t chain[CHAIN];
+    uint64_t lost[CHAIN];
+    start_three(nodes);
+    make_chain(chain, 9);
+    make_chain(lost, 10);
+    uint32_t index;
+    struct gv_operation operation;
+    CU_ASSERT_EQUAL_FATAL(gv_fleet_index(nodes[0].fleet, gv_slice_text(WORKER), &index), GV_OK);
+    gv_loop_stop(nodes[0].loop);
+    gv_loop_join(nodes[0].loop);
+    CU_ASSERT_TRUE_FATAL(gv_forest_record(nodes[0].forest, KEY, chain, CHAIN, index,
+                                          gv_clock_wall_ms(), &operation));
+    for (int i = 0; i < 1 << 17; i++) { /* twice what an inbox holds */
+        gv_cluster_publish(nodes[0].cluster, &operation);
+    }
+    record(&nodes[0], WORKER, lost, CHAIN);
+    CU_ASSERT_EQUAL_FATAL(gv_loop_start(nodes[0].loop), GV_OK);
+    AWAIT(counters_of(&nodes[0]).publish_dropped > 0);
+    AWAIT(depth(&nodes[1], WORKER, lost, CHAIN) == CHAIN);
+    AWAIT(depth(&nodes[2], WORKER, lost, CHAIN) == CHAIN);
+    AWAIT(same_digest(&nodes[0], &nodes[1]) && same_digest(&nodes[0], &nodes[2]));
+    kill_three(nodes);
+}
+
 static bool file_says(const char *path, const char *what)
 {
     char text[512] = "";
@@ -802,4 +830,4 @@ GV_SUITE("integration/mesh", GV_CASE(what_one_node_records_all_nodes_hold),
          GV_CASE(with_one_key_everything_is_sealed_and_works),
          GV_CASE(without_keys_only_loopback_is_bound),
          GV_CASE(a_node_with_a_state_directory_finds_the_others_without_a_seed),
-         GV_CASE(operations_are_visible_on_all_nodes))
+         GV_CASE(what_found_no_room_is_told_again), GV_CASE(operations_are_visible_on_all_nodes))
