@@ -427,9 +427,10 @@ static struct ward *add_ward(struct gv_probe *probe, const struct gv_worker *wor
     return ward;
 }
 
-/* Its registration changed, so it starts over. */
+/* We called it ready and it is pending again: registered anew, so it starts over. */
 static void restart_ward(struct ward *ward, const struct gv_worker *worker)
 {
+    ward->was_ready = false;
     ward->described = false;
     ward->learns_models = worker->model_count == 0;
     ward->good_count = 0;
@@ -473,7 +474,6 @@ static void tend(struct ward *ward, const struct gv_worker *worker)
     if (worker->state == GV_WORKER_PENDING && ward->was_ready) {
         restart_ward(ward, worker);
     }
-    ward->was_ready = worker->state == GV_WORKER_READY;
     gv_fetch_tick(&ward->fetch, now_ms(ward));
     if (ward->step == STEP_IDLE && ward->target != NULL && now_ms(ward) >= ward->due_at_ms &&
         ward->probe->active_count < GV_PROBE_ACTIVE_MAX) {

@@ -156,7 +156,31 @@ static void a_dead_worker_is_not_ready_and_never_given_up(void)
     gv_fake_stop(&fake);
 }
 
-GV_SUITE("integration/probe",
+/* However soon: the probe may not have looked in between. */
+static void a_worker_registered_anew_becomes_ready_again(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    rig.config.health_interval_ms = 3600000;
+    atomic_store(&metadata_role, 0);
+    gv_fake_start(&fake, reply_as_engine);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT(gv_test_await(has_state, &ready, 0));
+        CU_ASSERT_EQUAL(gv_fleet_remove(rig.fleet, gv_slice_text(fake.url)), GV_OK);
+        gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    }
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+GV_SUITE("integration/probe", GV_CASE(a_worker_registered_anew_becomes_ready_again),
          GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
          GV_CASE(a_worker_whose_role_contradicts_is_refused_until_it_agrees),
          GV_CASE(a_dead_worker_is_not_ready_and_never_given_up))
