@@ -171,7 +171,8 @@ static bool is_ready(void *owner)
             continue;
         }
         gv_talk_ask(world->nodes[i].port, "GET", "/readiness", NULL, NULL, &reply);
-        bool ready = reply.status == 200;
+        bool ready = reply.status == 200 &&
+                     gv_reply_number(&reply, "healthy_workers") == (long)world->worker_count;
         gv_reply_deinit(&reply);
         if (!ready) {
             return false;

@@ -48,7 +48,7 @@ struct gv_world_node *gv_world_add_node(struct gv_world *world, const char *cons
 bool gv_world_restart_node(struct gv_world *world, struct gv_world_node *node,
                            const char *const *flags);
 
-/** Wait until every node says ready. */
+/** Wait until every node says ready, and that all workers are: then all nodes may choose any. */
 bool gv_world_await_ready(struct gv_world *world);
 
 /** Wait until every node sees `count` members alive. */

@@ -155,9 +155,9 @@ enum outcome status_command(const struct context *context)
     } else {
         printf("DEGRADED: %s\n", wrong);
     }
-    outcome = wrong[0] == '\0'     ? OUTCOME_OK
-              : summary.silent > 0 ? OUTCOME_PARTIAL
-                                   : OUTCOME_DEGRADED;
+    outcome = wrong[0] == '\0'                          ? OUTCOME_OK
+              : summary.gone == 0 && summary.silent > 0 ? OUTCOME_PARTIAL
+                                                        : OUTCOME_DEGRADED;
     json_decref(own);
     answers_deinit(&answers);
     return outcome;
