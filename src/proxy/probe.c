@@ -51,7 +51,7 @@ struct ward {
     struct gv_metadata metadata;
     uint64_t draining_since_ms; /* 0: it does not */
     uint64_t seen_at;           /* sweep number, to find wards whose worker is gone */
-    bool was_ready;             /* at the last look */
+    bool was_ready;             /* at the last look, or made so since */
 };
 
 struct gv_probe {
@@ -166,6 +166,7 @@ static void judge_good(struct ward *ward, const struct gv_worker *worker)
     }
     if (ward->good_count >= config->health_success_threshold) {
         set_state(ward, GV_WORKER_READY, "");
+        ward->was_ready = true; /* removed and added again before the next look: starts over */
         rest_ready(ward);
         return;
     }
