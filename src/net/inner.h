@@ -55,12 +55,15 @@ struct gv_loop {
     struct gv_list graves;  /* struct gv_thing; while freeing */
     struct gv_list deferred;
     struct gv_list paused;       /* struct gv_stream by paused_link */
+    struct gv_list gathered;     /* struct gv_stream by gathered_link; empty between callbacks */
+    uint64_t read_number;        /* of the on_data that runs, or ran last */
     struct gv_loop_clock *clock; /* points into this struct; the clock is a cache */
     struct gv_loop_clock clock_space;
     uint8_t *read_buffer; /* owned; GV_LOOP_READ_BYTES */
     pthread_t thread;
     bool has_thread; /* gv_loop_start() was called and gv_loop_join() not yet */
     bool is_freeing;
+    bool is_reading; /* an on_data runs */
 };
 
 /** Begin the life of `thing`, which is the first member of memory from gv_mem_new(GV_MEM_NET). */

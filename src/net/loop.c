@@ -163,6 +163,7 @@ enum gv_err gv_loop_new(const char *name, struct gv_loop **loop)
     gv_list_init(&made->graves);
     gv_list_init(&made->deferred);
     gv_list_init(&made->paused);
+    gv_list_init(&made->gathered);
     made->clock = &made->clock_space;
     made->clock->turn = 1;
     enum gv_err err = gv_net_err(uv_loop_init(&made->uv));

@@ -5,6 +5,10 @@
  * are chunks, one uv_write() of the first waits for the kernel to have room again, and its callback
  * sends as many of the others as fit. So the count of queued bytes is true at every moment.
  *
+ * What one on_data sends to one stream in small pieces goes out in two system calls: the first
+ * piece at once, the others together when on_data returns. A worker's read of many events would
+ * else be as many writes to the client.
+ *
  * A failed write does not end the stream at once: what the peer sent before it went (an early
  * answer, say) may still wait to be read. Reading goes on until the kernel reports the end, which
  * is then not a clean one. Only a paused stream, which nobody reads, is closed right away.
@@ -25,6 +29,7 @@
 
 #define KEEPALIVE_S          30
 #define WRITE_BUFS_MAX       16
+#define GATHER_BYTES_MAX     (16 * 1024) /* of one stream during one on_data; more is sent */
 #define PAUSED_LOOK_MS       200
 #define PAUSED_BATCH         64
 #define END_WAIT_MS          500  /* after our own end, how long we wait for the peer's */
@@ -42,14 +47,17 @@ struct gv_stream {
     struct gv_stream_limits limits;
     struct gv_addr peer;
     struct gv_queue queue;
-    struct gv_list paused_link; /* in loop->paused while paused */
-    uint64_t finish_by_ms;      /* when is_finishing */
-    enum gv_err why;            /* for on_closed */
-    enum gv_err write_failure;  /* GV_OK while sending works */
-    bool is_open;               /* connected */
+    struct gv_list paused_link;   /* in loop->paused while paused */
+    struct gv_list gathered_link; /* in loop->gathered while pieces wait for on_data to return */
+    uint64_t sent_in_read;        /* the loop's read_number when it last sent */
+    uint64_t finish_by_ms;        /* when is_finishing */
+    enum gv_err why;              /* for on_closed */
+    enum gv_err write_failure;    /* GV_OK while sending works */
+    bool is_open;                 /* connected */
     bool is_paused;
     bool has_ended; /* the peer sends no more */
     bool is_writing;
+    bool is_gathered; /* in loop->gathered */
     bool wants_drain;
     bool is_finishing;
     bool is_shut; /* our end was sent */
@@ -58,6 +66,7 @@ struct gv_stream {
 };
 
 static void finish_if_sent(struct gv_stream *stream);
+static void send_gathered(struct gv_stream *stream);
 static void on_written(uv_write_t *request, int status);
 
 /* ---- closing ---- */
@@ -80,6 +89,7 @@ static void close_with(struct gv_stream *stream, enum gv_err why)
     stream->thing.closed = true;
     stream->why = why;
     gv_list_remove(&stream->paused_link);
+    gv_list_remove(&stream->gathered_link);
     gv_thing_close_handle(&stream->thing, &stream->tcp);
     if (stream->has_linger) {
         gv_thing_close_handle(&stream->thing, &stream->linger);
@@ -93,6 +103,7 @@ static void close_thing(struct gv_thing *thing)
 
 void gv_stream_close(struct gv_stream *stream)
 {
+    send_gathered(stream); /* what was sent before is not dropped for having been gathered */
     close_with(stream, GV_OK);
 }
 
@@ -135,6 +146,20 @@ static void end(struct gv_stream *stream)
     }
 }
 
+/* Hand bytes to the owner, then send what that made it send. */
+static void give(struct gv_stream *stream, struct gv_slice bytes)
+{
+    struct gv_loop *loop = stream->thing.loop;
+    loop->read_number += 1;
+    loop->is_reading = true;
+    stream->events->on_data(stream->owner, bytes);
+    loop->is_reading = false;
+    struct gv_list *at;
+    while ((at = gv_list_first(&loop->gathered)) != NULL) {
+        send_gathered(GV_CONTAINER(at, struct gv_stream, gathered_link));
+    }
+}
+
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 {
     struct gv_stream *stream = handle->data;
@@ -146,7 +171,7 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
     } else if (count < 0) {
         close_with(stream, gv_net_err((int)count));
     } else if (!stream->is_finishing) { /* what comes after our last word is read and dropped */
-        stream->events->on_data(stream->owner, gv_slice_of(buffer->base, (size_t)count));
+        give(stream, gv_slice_of(buffer->base, (size_t)count));
     }
 }
 
@@ -309,6 +334,52 @@ static void flush(struct gv_stream *stream)
     }
 }
 
+/* Send what was gathered, if anything; the kernel may take a part. */
+static void send_gathered(struct gv_stream *stream)
+{
+    if (stream->thing.closed || !stream->is_gathered) {
+        return;
+    }
+    GV_ASSERT(stream->is_open && !stream->is_writing && stream->queue.bytes > 0);
+    gv_list_remove(&stream->gathered_link);
+    stream->is_gathered = false;
+    flush(stream);
+    if (stream->is_finishing) {
+        finish_if_sent(stream);
+    }
+}
+
+/* May this piece wait until on_data returns? */
+static bool may_gather(struct gv_stream *stream, size_t bytes)
+{
+    struct gv_loop *loop = stream->thing.loop;
+    bool is_first = stream->sent_in_read != loop->read_number;
+    stream->sent_in_read = loop->read_number;
+    size_t held = stream->queue.bytes + bytes;
+    return loop->is_reading && !is_first && stream->is_open && !stream->is_writing &&
+           held <= GATHER_BYTES_MAX && held <= stream->limits.high_mark_bytes;
+}
+
+static enum gv_err queue_both(struct gv_stream *stream, struct gv_slice bytes, struct gv_slice more)
+{
+    if (gv_queue_add(&stream->queue, bytes, stream->is_writing) != GV_OK ||
+        gv_queue_add(&stream->queue, more, stream->is_writing) != GV_OK) {
+        close_with(stream, GV_ENOMEM);
+        return GV_ENOMEM;
+    }
+    return GV_OK;
+}
+
+static enum gv_err gather(struct gv_stream *stream, struct gv_slice bytes, struct gv_slice more)
+{
+    enum gv_err err = queue_both(stream, bytes, more);
+    if (err == GV_OK && stream->queue.bytes > 0 && !stream->is_gathered) {
+        gv_list_add(&stream->thing.loop->gathered, &stream->gathered_link);
+        stream->is_gathered = true;
+    }
+    return err;
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct gv_stream *stream = ((uv_handle_t *)request->handle)->data;
@@ -351,6 +422,13 @@ enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, str
     if (stream->thing.closed || stream->is_finishing || stream->write_failure != GV_OK) {
         return GV_ECLOSED;
     }
+    if (may_gather(stream, bytes.len + more.len)) {
+        return gather(stream, bytes, more);
+    }
+    send_gathered(stream);
+    if (stream->thing.closed || stream->write_failure != GV_OK) {
+        return GV_ECLOSED;
+    }
     if (bytes.len + more.len > 0 && stream->is_open && stream->queue.bytes == 0) {
         uv_buf_t buffers[2];
         unsigned count = 0;
@@ -369,9 +447,7 @@ enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, str
         rest = cut_front(&more, rest);
         GV_ASSERT(rest == 0);
     }
-    if (gv_queue_add(&stream->queue, bytes, stream->is_writing) != GV_OK ||
-        gv_queue_add(&stream->queue, more, stream->is_writing) != GV_OK) {
-        close_with(stream, GV_ENOMEM);
+    if (queue_both(stream, bytes, more) != GV_OK) {
         return GV_ENOMEM;
     }
     if (stream->queue.bytes > 0 && stream->is_open && !stream->is_writing) {
@@ -453,6 +529,7 @@ void gv_stream_finish(struct gv_stream *stream, uint64_t linger_ms)
     if (stream->thing.closed || stream->is_finishing) {
         return;
     }
+    send_gathered(stream);
     if (linger_ms == 0 || stream->write_failure != GV_OK) {
         close_with(stream, stream->write_failure);
         return;

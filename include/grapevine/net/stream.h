@@ -47,8 +47,9 @@ void gv_stream_set_owner(struct gv_stream *stream, const struct gv_stream_events
                          void *owner);
 
 /**
- * Send `bytes`: written at once where the kernel takes them, the rest is copied and queued.
- * Never calls back from inside.
+ * Send `bytes`: written at once where the kernel takes them, the rest is copied and queued. From
+ * inside an on_data only the first piece is written at once; further small ones are written
+ * together when it returns. Never calls back from inside.
  *
  * Errors: GV_EFULL    the queue is over its high mark; THE BYTES WERE TAKEN all the same; send no
  *                     more until on_drain, which comes once.
