@@ -145,8 +145,8 @@ static void start_behind_dns(struct gv_process *node, int i, uint16_t dns, uint1
                              char http[64])
 {
     char path[400];
-    char host[16];
-    char name[16];
+    char host[32];
+    char name[32];
     char port[8];
     char seeds[64];
     char line[1024];
