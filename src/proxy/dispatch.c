@@ -20,6 +20,23 @@ static bool pool_serves(const struct gv_fleet_view *view, enum gv_pool pool, str
     return false;
 }
 
+/* Do two workers stand for different models, so that a request must say which it means? */
+static bool is_ambiguous(const struct gv_fleet_view *view)
+{
+    const char *first = NULL;
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct gv_worker *worker = &view->workers[i];
+        if (worker->model_count == 0 || worker->state == GV_WORKER_DRAINING) {
+            continue;
+        }
+        if (first != NULL && strcmp(first, worker->models[0]) != 0) {
+            return true;
+        }
+        first = worker->models[0];
+    }
+    return false;
+}
+
 static bool serves_pairs(const struct gv_fleet_view *view, struct gv_slice model)
 {
     return pool_serves(view, GV_POOL_PREFILL, model) && pool_serves(view, GV_POOL_DECODE, model);
@@ -99,6 +116,10 @@ enum gv_err gv_plan_init(struct gv_plan *plan, const struct gv_proxy_shared *sha
     enum gv_err err = gv_prompt_read(reader, endpoint, body, text, &prompt, problem);
     if (err != GV_OK) {
         return err;
+    }
+    if (prompt.model.len == 0 && is_ambiguous(view)) {
+        *problem = GV_PROBLEM_MISSING_MODEL;
+        return GV_EINVAL;
     }
     memset(plan, 0, sizeof *plan);
     plan->endpoint = endpoint;

@@ -38,7 +38,8 @@ struct gv_plan {
  * On GV_OK the plan must be given to gv_plan_deinit().
  *
  * Errors: GV_EINVAL with `*problem` (bad JSON, a field of the wrong type, a model nobody can have,
- * an endpoint that prefill and decode cannot serve); GV_ENOMEM.
+ * no model while the workers have different ones, an endpoint that prefill and decode cannot
+ * serve); GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_plan_init(struct gv_plan *plan, const struct gv_proxy_shared *shared,
                                      const struct gv_fleet_view *view,

@@ -172,6 +172,28 @@ static void nobody_is_told_apart_by_pool_model_and_state(void)
     teardown(&bench);
 }
 
+/* With one model there is no doubt; with two, a worker chosen at random would be wrong half the
+ * time. */
+static void a_request_must_name_its_model_only_when_there_are_several(void)
+{
+    static const char body[] = "{\"text\":\"hello\"}";
+    struct bench bench;
+    struct gv_plan plan;
+    setup(&bench);
+    add(&bench, "http://a:1", GV_POOL_REGULAR, "m");
+    add(&bench, "http://b:1", GV_POOL_REGULAR, "m");
+    add(&bench, "http://c:1", GV_POOL_REGULAR, NULL);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_GENERATE, body), GV_PROBLEM_NONE);
+    gv_plan_deinit(&plan);
+    gv_fleet_release(bench.shared.fleet, bench.view);
+    bench.view = NULL;
+    add(&bench, "http://d:1", GV_POOL_REGULAR, "other");
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_GENERATE, body), GV_PROBLEM_MISSING_MODEL);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    gv_plan_deinit(&plan);
+    teardown(&bench);
+}
+
 static void load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none(void)
 {
     struct bench bench;
@@ -194,4 +216,5 @@ GV_SUITE("proxy/dispatch",
          GV_CASE(one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common),
          GV_CASE(a_worker_that_failed_is_chosen_again_only_when_no_other_is_there),
          GV_CASE(nobody_is_told_apart_by_pool_model_and_state),
+         GV_CASE(a_request_must_name_its_model_only_when_there_are_several),
          GV_CASE(load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none))
