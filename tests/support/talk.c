@@ -1,6 +1,7 @@
 #include "support/talk.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -47,6 +48,37 @@ bool gv_talk_send(int fd, const void *bytes, size_t len)
 bool gv_talk_send_text(int fd, const char *text)
 {
     return gv_talk_send(fd, text, strlen(text));
+}
+
+bool gv_talk_read_until(int fd, const char *needle, char *into, size_t size)
+{
+    size_t len = 0;
+    into[0] = '\0';
+    while (strstr(into, needle) == NULL) {
+        ssize_t got = len + 1 < size ? recv(fd, into + len, size - len - 1, 0) : 0;
+        if (got <= 0) {
+            return false;
+        }
+        len += (size_t)got;
+        into[len] = '\0';
+    }
+    return true;
+}
+
+bool gv_talk_read_end(int fd)
+{
+    char bytes[4096];
+    ssize_t got;
+    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0) {
+    }
+    return got == 0 || errno == ECONNRESET;
+}
+
+void gv_talk_reset(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
 }
 
 /* What has been read of a connection so far. */

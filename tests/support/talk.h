@@ -23,6 +23,18 @@ int gv_talk_connect(uint16_t port);
 bool gv_talk_send(int fd, const void *bytes, size_t len);
 bool gv_talk_send_text(int fd, const char *text);
 
+/**
+ * Read until `needle` has come; all that was read is then in `into`, NUL-terminated. false: the
+ * peer ended first, or `into` is full.
+ */
+bool gv_talk_read_until(int fd, const char *needle, char *into, size_t size);
+
+/** Throw away what comes until the peer ends the connection; false: it did not within 60 s. */
+bool gv_talk_read_end(int fd);
+
+/** Close with a reset, as a program that was killed. */
+void gv_talk_reset(int fd);
+
 /** Read one response. Always give it to gv_reply_deinit(). */
 void gv_talk_read(int fd, struct gv_reply *reply);
 

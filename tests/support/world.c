@@ -40,19 +40,24 @@ static uint16_t port_of(const char *address)
     return colon == NULL ? 0 : (uint16_t)atoi(colon + 1);
 }
 
-struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *role)
+static void add_flags(struct arguments *arguments, const char *const *flags)
 {
-    struct gv_world_worker *worker = &world->workers[world->worker_count++];
+    for (size_t i = 0; flags != NULL && flags[i] != NULL; i++) {
+        add(arguments, flags[i]);
+    }
+}
+
+static void start_worker(const struct gv_world *world, struct gv_world_worker *worker)
+{
     struct arguments arguments = {.count = 0};
     char line[512];
-    memset(worker, 0, sizeof *worker);
-    snprintf(worker->role, sizeof worker->role, "%s", role);
     add(&arguments, "mockworker");
-    add_pair(&arguments, "--port", "0");
+    add_number(&arguments, "--port", worker->port);
     add_pair(&arguments, "--speed", "0");
-    add_pair(&arguments, "--role", role);
-    add_pair(&arguments, "--bootstrap-port", "0");
-    if (!gv_process_start(&worker->process, role, arguments.list) ||
+    add_pair(&arguments, "--role", worker->role);
+    add_number(&arguments, "--bootstrap-port", worker->bootstrap_port);
+    add_flags(&arguments, world->worker_flags);
+    if (!gv_process_start(&worker->process, worker->role, arguments.list) ||
         !gv_process_await(&worker->process, "ready on", line, sizeof line)) {
         exit(2);
     }
@@ -63,7 +68,30 @@ struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *
     }
     worker->port = port_of(line);
     snprintf(worker->url, sizeof worker->url, "http://127.0.0.1:%u", (unsigned)worker->port);
+}
+
+struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *role)
+{
+    struct gv_world_worker *worker = &world->workers[world->worker_count++];
+    memset(worker, 0, sizeof *worker);
+    snprintf(worker->role, sizeof worker->role, "%s", role);
+    start_worker(world, worker);
     return worker;
+}
+
+void gv_world_restart_worker(struct gv_world *world, struct gv_world_worker *worker)
+{
+    start_worker(world, worker);
+}
+
+struct gv_world_worker *gv_world_worker_at(struct gv_world *world, const char *url)
+{
+    for (size_t i = 0; i < world->worker_count; i++) {
+        if (strcmp(world->workers[i].url, url) == 0) {
+            return &world->workers[i];
+        }
+    }
+    return NULL;
 }
 
 static void add_workers(const struct gv_world *world, struct arguments *arguments)
@@ -102,13 +130,6 @@ static void add_seeds(const struct gv_world *world, const struct gv_world_node *
     }
     if (seeds[0] != '\0') {
         add_pair(arguments, "--seeds", seeds);
-    }
-}
-
-static void add_flags(struct arguments *arguments, const char *const *flags)
-{
-    for (size_t i = 0; flags != NULL && flags[i] != NULL; i++) {
-        add(arguments, flags[i]);
     }
 }
 
@@ -330,6 +351,23 @@ int gv_world_chat(struct gv_world_node *node, const char *prompt, char *worker, 
     return status;
 }
 
+int gv_world_send_chat(struct gv_world_node *node, const char *prompt, bool stream)
+{
+    char head[256];
+    char *body = gv_world_chat_body(prompt, stream);
+    int fd = gv_talk_connect(node->port);
+    snprintf(head, sizeof head,
+             "POST /v1/chat/completions HTTP/1.1\r\nHost: router\r\nContent-Type: "
+             "application/json\r\nContent-Length: %zu\r\n\r\n",
+             strlen(body));
+    if (fd < 0 || !gv_talk_send_text(fd, head) || !gv_talk_send_text(fd, body)) {
+        printf("%s takes no request\n", node->name);
+        exit(2);
+    }
+    free(body);
+    return fd;
+}
+
 bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *worker, size_t size)
 {
     struct gv_reply reply;
@@ -359,6 +397,105 @@ long gv_world_stat(struct gv_world_worker *worker, const char *name)
     long value = gv_reply_number(&reply, name);
     gv_reply_deinit(&reply);
     return value;
+}
+
+/* For gv_test_await(): a number of one engine, or of all of them. */
+struct expectation {
+    struct gv_world *world;
+    struct gv_world_worker *worker;
+    struct gv_world_node *node;
+    const char *name;
+    long value;
+};
+
+static bool has_stat(void *owner)
+{
+    const struct expectation *wanted = owner;
+    return gv_world_stat(wanted->worker, wanted->name) == wanted->value;
+}
+
+bool gv_world_await_stat(struct gv_world_worker *worker, const char *name, long value)
+{
+    struct expectation wanted = {.worker = worker, .name = name, .value = value};
+    return gv_test_await(has_stat, &wanted, 0);
+}
+
+long gv_world_sum(struct gv_world *world, const char *name)
+{
+    long sum = 0;
+    for (size_t i = 0; i < world->worker_count; i++) {
+        sum += world->workers[i].process.pid == 0 ? 0 : gv_world_stat(&world->workers[i], name);
+    }
+    return sum;
+}
+
+static bool has_sum(void *owner)
+{
+    const struct expectation *wanted = owner;
+    return gv_world_sum(wanted->world, wanted->name) == wanted->value;
+}
+
+bool gv_world_await_sum(struct gv_world *world, const char *name, long value)
+{
+    struct expectation wanted = {.world = world, .name = name, .value = value};
+    return gv_test_await(has_sum, &wanted, 0);
+}
+
+void gv_world_order(struct gv_world_worker *worker, const char *order)
+{
+    struct gv_reply reply;
+    char path[64];
+    snprintf(path, sizeof path, "/_mock/%s", order);
+    gv_talk_ask(worker->port, "POST", path, NULL, "", &reply);
+    if (reply.status != 200) {
+        printf("%s refused: %d %s\n", order, reply.status, reply.body);
+        exit(2);
+    }
+    gv_reply_deinit(&reply);
+}
+
+long gv_world_load(struct gv_world_node *node, const char *url)
+{
+    return gv_world_number(node, "/grapevine/v1/workers", url, "in_flight");
+}
+
+static bool has_load(void *owner)
+{
+    const struct expectation *wanted = owner;
+    return gv_world_load(wanted->node, wanted->name) == wanted->value;
+}
+
+bool gv_world_await_load(struct gv_world_node *node, const char *url, long value)
+{
+    struct expectation wanted = {.node = node, .name = url, .value = value};
+    return gv_test_await(has_load, &wanted, 0);
+}
+
+static bool counts_nothing(struct gv_world *world, struct gv_world_node *node)
+{
+    bool nothing = gv_world_number(node, "/grapevine/v1/status", "", "in_flight") == 0;
+    for (size_t i = 0; nothing && i < world->worker_count; i++) {
+        const char *url = world->workers[i].url;
+        nothing = gv_world_load(node, url) <= 0 && /* -1: the node does not know it */
+                  gv_world_number(node, "/grapevine/v1/workers", url, "queued_bytes") <= 0;
+    }
+    return nothing;
+}
+
+static bool is_idle(void *owner)
+{
+    struct gv_world *world = owner;
+    for (size_t i = 0; i < world->node_count; i++) {
+        if (world->nodes[i].process.pid != 0 && !counts_nothing(world, &world->nodes[i])) {
+            return false;
+        }
+    }
+    return gv_world_sum(world, "in_flight") == 0;
+}
+
+bool gv_world_await_idle(struct gv_world *world)
+{
+    return gv_test_await(is_idle, world, 0);
 }
 
 void gv_world_end(struct gv_world *world)

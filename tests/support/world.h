@@ -33,10 +33,17 @@ struct gv_world {
     size_t node_count;
     const char *const
         *node_flags; /* borrowed: put behind every node's flags; NULL-terminated or NULL */
+    const char *const *worker_flags; /* the same for engines started from now on */
 };
 
 /** Start one engine of `role` ("regular", "prefill", "decode") that takes no time. */
 struct gv_world_worker *gv_world_add_worker(struct gv_world *world, const char *role);
+
+/** The same port again, after the process has ended: an engine that knows nothing. */
+void gv_world_restart_worker(struct gv_world *world, struct gv_world_worker *worker);
+
+/** The engine at `url`; NULL when it is none of ours. */
+struct gv_world_worker *gv_world_worker_at(struct gv_world *world, const char *url);
 
 /**
  * Start a node that knows all workers started so far and has all earlier nodes as seeds, and wait
@@ -60,6 +67,9 @@ bool gv_world_await_agreement(struct gv_world *world);
 /** Send a chat request with `prompt`; the worker that took it (by x-grapevine-worker) into
  * `worker`. */
 int gv_world_chat(struct gv_world_node *node, const char *prompt, char *worker, size_t size);
+
+/** Send a chat request on a connection of its own and leave the answer to come; the connection. */
+int gv_world_send_chat(struct gv_world_node *node, const char *prompt, bool stream);
 
 /** What a node would choose: "url", or "prefill-url + decode-url". */
 bool gv_world_explain(struct gv_world_node *node, const char *prompt, char *worker, size_t size);
@@ -86,6 +96,27 @@ void gv_world_fault(struct gv_world_worker *worker, const char *json);
 
 /** A number of an engine's statistics, e.g. "requests". */
 long gv_world_stat(struct gv_world_worker *worker, const char *name);
+
+/** Wait until that number is `value`. */
+bool gv_world_await_stat(struct gv_world_worker *worker, const char *name, long value);
+
+/** The sum of that number over all engines that run. */
+long gv_world_sum(struct gv_world *world, const char *name);
+
+/** Wait until that sum is `value`. */
+bool gv_world_await_sum(struct gv_world *world, const char *name, long value);
+
+/** Tell the engine: "reset" its faults and statistics, or "restart". */
+void gv_world_order(struct gv_world_worker *worker, const char *order);
+
+/** Requests that `node` counts at the worker of that URL, its own and those of the other nodes. */
+long gv_world_load(struct gv_world_node *node, const char *url);
+
+/** Wait until that is `value`. */
+bool gv_world_await_load(struct gv_world_node *node, const char *url, long value);
+
+/** Wait until no node counts a request at any worker and no engine has one under way. */
+bool gv_world_await_idle(struct gv_world *world);
 
 /** End everything. */
 void gv_world_end(struct gv_world *world);
