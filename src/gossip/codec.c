@@ -1,10 +1,10 @@
 /*
  * codec.c - protobuf-c behind a budget and a list of checks. See codec.h.
  */
-#include "gossip/codec.h"
+#include "codec.h"
 
-#include "gossip/limits.h"
 #include "grapevine/base/assert.h"
+#include "limits.h"
 
 _Static_assert((int)MESH__STATUS__LEFT == (int)GV_MEMBER_LEFT, "status numbers travel as they are");
 

@@ -12,10 +12,10 @@
  * is wrongly doubted learns it, and refutes, in one round trip. A node that finds itself slow
  * accuses nobody for a second.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
+#include "machine.h"
 
 #define HELPERS_COUNT     3     /* nodes that are asked to probe for us */
 #define MUTE_MS           1000  /* after a lag or a jump of the clock */

@@ -6,9 +6,9 @@
  * that the two sides never close one each: its own outgoing one stays if both are young, else the
  * younger one (the older one may be half dead).
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
+#include "machine.h"
 
 #define DIAL_TIMEOUT_MS  10000 /* an attempt that the shell never answered */
 #define DIAL_PATIENCE_MS 300   /* the larger name waits for the smaller */

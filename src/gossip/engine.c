@@ -1,9 +1,9 @@
 /*
  * engine.c - the public calls: each event goes to the parts in order. See machine.h for the parts.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
+#include "machine.h"
 
 #define PROTOCOL_VERSION  1
 #define SCRATCH_BYTES_MAX (16 * 1024 * 1024)

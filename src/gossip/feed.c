@@ -5,8 +5,8 @@
  * new batch at once; whoever is behind (new, slow, or it lost something) is fed from the ring as
  * its queue allows, and when the ring has moved on it is told to take a snapshot.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
+#include "machine.h"
 
 #define STAMP_EPOCH_S     UINT64_C(1577836800) /* 2020-01-01 */
 #define STAMP_AHEAD_MAX_S 60

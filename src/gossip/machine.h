@@ -16,13 +16,13 @@
 #ifndef GV_GOSSIP_MACHINE_H
 #define GV_GOSSIP_MACHINE_H
 
-#include "gossip/codec.h"
-#include "gossip/limits.h"
-#include "gossip/oplog.h"
-#include "gossip/outbox.h"
-#include "gossip/register.h"
-#include "gossip/vector.h"
+#include "codec.h"
 #include "grapevine/base/prng.h"
+#include "limits.h"
+#include "oplog.h"
+#include "outbox.h"
+#include "register.h"
+#include "vector.h"
 
 #define GV_ACCUSERS_MAX   4
 #define GV_PROBES_MAX     32

@@ -1,7 +1,7 @@
 /*
  * member.c - see member.h.
  */
-#include "gossip/member.h"
+#include "member.h"
 
 #include "grapevine/base/assert.h"
 

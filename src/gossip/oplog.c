@@ -1,10 +1,10 @@
 /*
  * oplog.c - see oplog.h.
  */
-#include "gossip/oplog.h"
+#include "oplog.h"
 
-#include "gossip/limits.h"
 #include "grapevine/base/assert.h"
+#include "limits.h"
 
 struct gv_oplog_entry {
     struct gv_gossip_operation operation; /* slices and fingerprints point into word and prints */

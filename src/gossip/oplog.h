@@ -7,7 +7,7 @@
 #ifndef GV_GOSSIP_OPLOG_H
 #define GV_GOSSIP_OPLOG_H
 
-#include "gossip/pack.h"
+#include "pack.h"
 
 struct gv_oplog_entry;
 

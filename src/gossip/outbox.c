@@ -1,7 +1,7 @@
 /*
  * outbox.c - see outbox.h.
  */
-#include "gossip/outbox.h"
+#include "outbox.h"
 
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"

@@ -1,10 +1,10 @@
 /*
  * pack.c - see pack.h.
  */
-#include "gossip/pack.h"
+#include "pack.h"
 
-#include "gossip/limits.h"
 #include "grapevine/base/assert.h"
+#include "limits.h"
 
 #define OPERATION_BYTES 32 /* about what one takes on the wire besides its fingerprints */
 

@@ -6,8 +6,8 @@
 #ifndef GV_GOSSIP_PACK_H
 #define GV_GOSSIP_PACK_H
 
-#include "gossip/codec.h"
-#include "gossip/words.h"
+#include "codec.h"
+#include "words.h"
 
 struct gv_pack {
     struct gv_arena *arena; /* borrowed; everything below lives there */

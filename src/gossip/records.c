@@ -4,8 +4,8 @@
  * A worker record is passed on by whoever learns something new from it, so it also reaches nodes
  * that the writer cannot. Loads and opinions go one step, from their node to everyone in session.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
+#include "machine.h"
 
 #define REFRESH_MS 1000
 

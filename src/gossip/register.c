@@ -1,12 +1,12 @@
 /*
  * register.c - see register.h.
  */
-#include "gossip/register.h"
+#include "register.h"
 
-#include "gossip/limits.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
+#include "limits.h"
 
 struct gv_worker_entry {
     struct gv_gossip_worker record; /* slices point into text */

@@ -6,8 +6,8 @@
  * asked for its vector. What is missing of a log whose node is in session comes by range from that
  * node; of any other log, by snapshot from whoever has more.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
+#include "machine.h"
 
 #define MISSES_BEFORE_REPAIR 2
 #define SWEEP_MS             5000

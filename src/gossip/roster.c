@@ -1,10 +1,10 @@
 /*
  * roster.c - the members known here, this node among them. Private to gossip, see machine.h.
  */
-#include "gossip/machine.h"
-#include "gossip/member.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
+#include "machine.h"
+#include "member.h"
 
 /* Index of `name`, or where it belongs. */
 static uint32_t place(const struct gv_gossip *gossip, const char *name, bool *found)

@@ -6,9 +6,9 @@
  * sessions anyway. When the last chunk is in, the taker stands where the giver stood at the
  * beginning.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
+#include "machine.h"
 
 #define CHUNKS_PER_EVENT 8
 #define TAKE_TIMEOUT_MS  5000

@@ -1,12 +1,12 @@
 /*
  * vector.c - see vector.h.
  */
-#include "gossip/vector.h"
+#include "vector.h"
 
-#include "gossip/limits.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
+#include "limits.h"
 
 void gv_vector_init(struct gv_vector *vector)
 {

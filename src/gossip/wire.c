@@ -4,8 +4,8 @@
  * Packed once, however many sessions it goes to. A session whose backlog passes twice its limit
  * even though the log is held back is closed: it will come back and say where it stands.
  */
-#include "gossip/machine.h"
 #include "grapevine/base/assert.h"
+#include "machine.h"
 
 void gv_wire_effect(struct gv_gossip *gossip, const struct gv_effect *effect)
 {

@@ -1,7 +1,7 @@
 /*
  * words.c - see words.h.
  */
-#include "gossip/words.h"
+#include "words.h"
 
 #include "grapevine/base/assert.h"
 
