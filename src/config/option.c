@@ -71,7 +71,7 @@ static const struct gv_option table[] = {
         "Client connections at a time."),
     ROW("max-head-bytes", SIZE32, SERVING, max_head_bytes, "65536", 1024, 1048576,
         "Largest request head in bytes; larger ones get 431."),
-    ROW("max-header-count", COUNT, SERVING, max_header_count, "128", 8, 4096,
+    ROW("max-header-count", COUNT, SERVING, max_header_count, "128", 8, 256,
         "Most header lines of a request; more get 431."),
     ROW("max-uri-bytes", SIZE32, SERVING, max_uri_bytes, "8192", 64, 65536,
         "Longest request target in bytes; longer ones get 414."),

@@ -285,9 +285,12 @@ static void apply_end(struct gv_carrier *carrier, const struct gv_exchange_effec
     }
     bool cut = effects->cut;
     bool gone = !cut && !effects->finish && effects->answer == GV_PROBLEM_NONE;
+    bool framed = carrier->relay.framing != GV_WRITER_UNTIL_CLOSE;
     client->carrier = NULL;
     destroy(carrier);
-    if (cut) {
+    if (cut && !framed) {
+        gv_client_reset(client);
+    } else if (cut) {
         gv_client_cut(client);
     } else if (!gone) {
         gv_client_done(client, close);

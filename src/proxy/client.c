@@ -6,9 +6,9 @@
  *        |  bad, too big,    |  said to be the last
  *        +---- refused --> LEAVING --gone, or after a while--> CLOSED
  *
- * A pipelined request waits in `ahead` until the one before it is answered; more than that is left
- * in the kernel. After a refusal what still comes is read and dropped for a while, so that the
- * answer is not destroyed by a reset.
+ * A pipelined request waits in `ahead` until the one before it is answered and the client has taken
+ * most of its answers; more than that is left in the kernel. After a refusal what still comes is
+ * read and dropped for a while, so that the answer is not destroyed by a reset.
  */
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
@@ -218,6 +218,27 @@ void gv_client_cut(struct gv_client *client)
     gv_stream_finish(client->stream, GV_CLIENT_LINGER_MS);
 }
 
+/* Go on to what waits, and to what comes. */
+static void read_on(struct gv_client *client)
+{
+    if (client->paused) {
+        client->paused = false;
+        gv_stream_resume(client->stream);
+    }
+    if (!client->in_turn && client->ahead.len > 0) {
+        turn(client, (struct gv_slice){.data = NULL, .len = 0});
+    }
+}
+
+void gv_client_reset(struct gv_client *client)
+{
+    if (client->state == GV_CLIENT_CLOSED) {
+        return;
+    }
+    move(client, GV_CLIENT_CLOSED);
+    gv_stream_reset(client->stream);
+}
+
 void gv_client_done(struct gv_client *client, bool close)
 {
     if (client->state == GV_CLIENT_CLOSED) {
@@ -232,13 +253,7 @@ void gv_client_done(struct gv_client *client, bool close)
     client->head_seen = false;
     client->complete = false;
     gv_buf_reset(&client->body);
-    if (client->paused) {
-        client->paused = false;
-        gv_stream_resume(client->stream);
-    }
-    if (!client->in_turn && client->ahead.len > 0) {
-        turn(client, (struct gv_slice){.data = NULL, .len = 0});
-    }
+    read_on(client);
 }
 
 /* A HEAD request gets the head of the answer alone. */
@@ -385,6 +400,12 @@ static void keep(struct gv_client *client, struct gv_slice bytes)
     }
 }
 
+/* A client that does not take its answers gets no new ones: they would pile up here. */
+static bool is_backlogged(const struct gv_client *client)
+{
+    return gv_stream_queued_bytes(client->stream) > GV_CLIENT_HIGH_BYTES;
+}
+
 /* Feed the parser until a request is under way or nothing is left; first what waited. */
 static void turn(struct gv_client *client, struct gv_slice bytes)
 {
@@ -395,7 +416,7 @@ static void turn(struct gv_client *client, struct gv_slice bytes)
         bytes.len = 0;
     }
     bool from_ahead = client->ahead.len > 0;
-    while (client->state == GV_CLIENT_READING) {
+    while (client->state == GV_CLIENT_READING && !is_backlogged(client)) {
         struct gv_slice next = from_ahead ? gv_buf_slice(&client->ahead) : bytes;
         if (next.len == 0) {
             break;
@@ -416,7 +437,7 @@ static void turn(struct gv_client *client, struct gv_slice bytes)
             serve(client);
         }
     }
-    if (client->state == GV_CLIENT_BUSY && bytes.len > 0) {
+    if ((client->state == GV_CLIENT_BUSY || client->state == GV_CLIENT_READING) && bytes.len > 0) {
         keep(client, bytes);
     }
     if (client->ahead.len == 0) {
@@ -475,6 +496,8 @@ static void stream_drain(void *owner)
     struct gv_client *client = owner;
     if (client->carrier != NULL) {
         gv_carrier_drain(client->carrier);
+    } else if (client->state == GV_CLIENT_READING) {
+        read_on(client);
     }
 }
 

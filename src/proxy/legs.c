@@ -280,8 +280,13 @@ bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *
     for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
         struct gv_leg *leg = &carrier->legs[i];
         struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
-        if (gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i) !=
-            GV_OK) {
+        enum gv_err err =
+            gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i);
+        if (err != GV_OK) {
+            bool is_our_shortage = err == GV_EFULL || err == GV_ENOMEM;
+            if (is_our_shortage && leg->target->breaker.state != GV_BREAKER_TRIAL) {
+                leg->admitted = false; /* it says nothing about the worker */
+            }
             *broken = i;
             return false;
         }

@@ -124,6 +124,9 @@ void gv_client_done(struct gv_client *client, bool close);
 /** The answer cannot be completed: send what is queued, then close, so that the client notices. */
 void gv_client_cut(struct gv_client *client);
 
+/** The same for an answer whose end is the connection's end: only a reset tells that it is cut. */
+void gv_client_reset(struct gv_client *client);
+
 /** Must this connection end with the current answer? */
 bool gv_client_must_close(const struct gv_client *client);
 

@@ -3,6 +3,7 @@
  */
 #include "../../../src/config/inner.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/http/head.h"
 #include "support/suite.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +321,17 @@ static void all_complaints_are_shown_at_once(void)
     done(&run);
 }
 
+/* What the parser holds at most; one more would be a promise that nobody keeps. */
+static void header_lines_are_limited_to_what_a_head_can_hold(void)
+{
+    struct run run;
+    load(&run, FLAGS("--max-header-count", "256"), NULL);
+    CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
+    CU_ASSERT_EQUAL(run.config.max_header_count, GV_HEAD_HEADERS_MAX);
+    done(&run);
+    refuses(FLAGS("--max-header-count", "257"), "out of range");
+}
+
 static void flags_of_the_smg_router_are_known(void)
 {
     struct run run;
@@ -330,7 +342,7 @@ static void flags_of_the_smg_router_are_known(void)
     CU_ASSERT_EQUAL(run.config.log_json, 1);
     done(&run);
     refuses(FLAGS("--tls-cert-path", "x"), "terminate TLS in front of grapevine");
-    refuses(FLAGS("--max-concurrent-requests", "10"), "is not supported");
+    refuses(FLAGS("--otlp-traces-endpoint", "localhost:4317"), "is not supported");
     load(&run, FLAGS("--dp-aware", "--tls-cert-path", "x", "--compat=warn", "--log-json"), NULL);
     CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
     CU_ASSERT(says(&run, "--dp-aware is not supported and is ignored"));
@@ -627,6 +639,7 @@ GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(a_prefill_worker_may_have_a_bootstrap_port),
          GV_CASE(switches_can_be_said_in_three_ways),
          GV_CASE(a_mistyped_flag_gets_the_nearest_name), GV_CASE(all_complaints_are_shown_at_once),
+         GV_CASE(header_lines_are_limited_to_what_a_head_can_hold),
          GV_CASE(flags_of_the_smg_router_are_known),
          GV_CASE(flag_over_environment_over_file_over_default), GV_CASE(keys_may_come_from_a_file),
          GV_CASE(a_file_is_read_strictly), GV_CASE(a_file_over_its_limits_is_refused),
