@@ -237,12 +237,43 @@ static void open_letter(struct gv_cluster *cluster, const struct letter *head)
     }
 }
 
+/* Hand the engine what has changed since it was told last. */
+static void tell_loads(struct gv_cluster *cluster)
+{
+    struct gv_publish *publish = &cluster->publish;
+    char url[GV_WORKER_URL_MAX];
+    while (publish->url_count < GV_WORKERS_MAX &&
+           gv_fleet_url(cluster->options.fleet, publish->url_count, url)) {
+        publish->url_count += 1;
+    }
+    struct gv_now now = gv_shell_now();
+    publish->loads_told_at_ms = now.now_ms;
+    publish->is_busy = false;
+    for (uint32_t i = 0; i < publish->url_count; i++) {
+        struct gv_load load = gv_load_get(cluster->options.load, i);
+        struct gv_load *told = &publish->told[i];
+        publish->is_busy = publish->is_busy || load.own_count > 0;
+        if ((load.own_count == told->own_count && load.own_bytes == told->own_bytes) ||
+            !gv_fleet_url(cluster->options.fleet, i, url)) {
+            continue;
+        }
+        *told = load;
+        struct gv_gossip_load record = {
+            .worker = gv_slice_text(url), .count = load.own_count, .bytes = load.own_bytes};
+        gv_gossip_set_load(cluster->gossip, &record, now);
+    }
+}
+
 static void on_letter(void *owner, void *message)
 {
     struct gv_cluster *cluster = owner;
     struct letter *letter = message;
     if (!cluster->closing) {
         open_letter(cluster, letter);
+        if (letter->kind == LETTER_OPERATION &&
+            gv_shell_now().now_ms - cluster->publish.loads_told_at_ms >= GV_SHELL_LOAD_BUSY_MS) {
+            tell_loads(cluster); /* a decision was made: a load has changed, too */
+        }
         gv_shell_settle(cluster);
     }
     gv_view_release(cluster, letter->bytes);
@@ -270,30 +301,16 @@ static void set_capacities(struct gv_cluster *cluster)
     gv_fleet_release(cluster->options.fleet, view);
 }
 
+/* Requests end without a word to this thread, so a busy node looks often. */
 static void on_load_time(void *owner)
 {
     struct gv_cluster *cluster = owner;
     struct gv_publish *publish = &cluster->publish;
-    char url[GV_WORKER_URL_MAX];
-    while (publish->url_count < GV_WORKERS_MAX &&
-           gv_fleet_url(cluster->options.fleet, publish->url_count, url)) {
-        publish->url_count += 1;
-    }
-    struct gv_now now = gv_shell_now();
-    for (uint32_t i = 0; i < publish->url_count; i++) {
-        struct gv_load load = gv_load_get(cluster->options.load, i);
-        struct gv_load *told = &publish->told[i];
-        if ((load.own_count == told->own_count && load.own_bytes == told->own_bytes) ||
-            !gv_fleet_url(cluster->options.fleet, i, url)) {
-            continue;
-        }
-        *told = load;
-        struct gv_gossip_load record = {
-            .worker = gv_slice_text(url), .count = load.own_count, .bytes = load.own_bytes};
-        gv_gossip_set_load(cluster->gossip, &record, now);
-    }
+    tell_loads(cluster);
     set_capacities(cluster);
     gv_shell_settle(cluster);
+    gv_timer_start(publish->load_timer, publish->is_busy ? GV_SHELL_LOAD_BUSY_MS : GV_SHELL_LOAD_MS,
+                   0);
 }
 
 /* Tell again what was lost: everything in the tries that is not older than the oldest loss. */
@@ -353,7 +370,7 @@ enum gv_err gv_publish_open(struct gv_cluster *cluster)
         err = gv_timer_open(cluster->loop, on_sweep_time, cluster, &publish->sweep_timer);
     }
     if (err == GV_OK) {
-        gv_timer_start(publish->load_timer, GV_SHELL_LOAD_MS, GV_SHELL_LOAD_MS);
+        gv_timer_start(publish->load_timer, GV_SHELL_LOAD_MS, 0);
         gv_timer_start(publish->sweep_timer, GV_SHELL_SWEEP_MS, GV_SHELL_SWEEP_MS);
     }
     return err;

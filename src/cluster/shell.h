@@ -33,6 +33,7 @@
 #define GV_SHELL_RUN_MAX       2048   /* fingerprints of one operation on the wire */
 #define GV_SHELL_REMOTE_MAX    262144 /* (node, worker) pairs of loads, and of opinions */
 #define GV_SHELL_LOAD_MS       25     /* own loads are compared with what was told */
+#define GV_SHELL_LOAD_BUSY_MS  5      /* while this node has requests in flight */
 #define GV_SHELL_SWEEP_MS      50     /* a slice of the forest's housekeeping */
 #define GV_SHELL_VIEW_LEAST_MS 10
 #define GV_SHELL_VIEW_MS       100
@@ -89,9 +90,11 @@ struct gv_publish {
     struct gv_inbox *inbox;
     struct gv_timer *load_timer;
     struct gv_timer *sweep_timer;
-    struct gv_load *told;   /* owned; own load last given to the engine, by worker index */
-    uint32_t url_count;     /* worker indexes given so far */
-    uint64_t fleet_version; /* for which capacities were set */
+    struct gv_load *told;      /* owned; own load last given to the engine, by worker index */
+    uint64_t loads_told_at_ms; /* when they were compared last */
+    bool is_busy;              /* then requests of this node were in flight */
+    uint32_t url_count;        /* worker indexes given so far */
+    uint64_t fleet_version;    /* for which capacities were set */
     bool restating;
     uint32_t restate_since;
     struct gv_forest_cursor restate;

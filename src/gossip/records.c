@@ -7,7 +7,8 @@
 #include "grapevine/base/assert.h"
 #include "machine.h"
 
-#define REFRESH_MS 1000
+#define REFRESH_MS                   1000
+#define LOAD_INTERVAL_PER_SESSION_MS 2 /* three nodes: every 6 ms */
 
 static uint64_t expiry_ms(const struct gv_gossip *gossip)
 {
@@ -211,6 +212,15 @@ void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session)
     say(gossip, session, true);
 }
 
+/* Stale loads make routers pile onto the same worker, so a few nodes tell theirs as fast as
+ * operations travel; many nodes less often, for everything one tells all must read. */
+static uint64_t load_interval(const struct gv_gossip *gossip)
+{
+    uint64_t interval_ms = (uint64_t)LOAD_INTERVAL_PER_SESSION_MS * (gossip->session_count + 1);
+    return interval_ms < gossip->options.load_interval_ms ? interval_ms
+                                                          : gossip->options.load_interval_ms;
+}
+
 static bool has_waiting(const struct gv_gossip *gossip, bool *busy)
 {
     bool waiting = false;
@@ -229,7 +239,7 @@ void gv_records_tick(struct gv_gossip *gossip)
     bool busy;
     bool waiting = has_waiting(gossip, &busy);
     bool refresh = busy && now_ms >= gossip->loads_refresh_at_ms;
-    bool due = now_ms >= gossip->loads_sent_at_ms + gossip->options.load_interval_ms;
+    bool due = now_ms >= gossip->loads_sent_at_ms + load_interval(gossip);
     if (refresh || (waiting && due)) {
         if (refresh) {
             gossip->loads_refresh_at_ms = now_ms + REFRESH_MS;
@@ -245,7 +255,7 @@ uint64_t gv_records_wake_at(const struct gv_gossip *gossip)
     bool busy;
     uint64_t at = GV_NEVER_MS;
     if (has_waiting(gossip, &busy)) {
-        at = gossip->loads_sent_at_ms + gossip->options.load_interval_ms;
+        at = gossip->loads_sent_at_ms + load_interval(gossip);
     }
     if (busy && gossip->loads_refresh_at_ms < at) {
         at = gossip->loads_refresh_at_ms;
@@ -266,8 +276,7 @@ void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *l
     row->count = load->count;
     row->bytes = load->bytes;
     row->load_waits = differs_enough(row);
-    if (row->load_waits &&
-        now.now_ms >= gossip->loads_sent_at_ms + gossip->options.load_interval_ms) {
+    if (row->load_waits && now.now_ms >= gossip->loads_sent_at_ms + load_interval(gossip)) {
         gv_records_tick(gossip);
     }
 }

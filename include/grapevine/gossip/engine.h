@@ -170,7 +170,7 @@ struct gv_gossip_options {
     uint32_t batch_interval_ms;  /* [5] */
     uint32_t batch_bytes;        /* [16 KiB] */
     uint32_t digest_interval_ms; /* [1000] */
-    uint32_t load_interval_ms;   /* [50] after a change of over 5 % */
+    uint32_t load_interval_ms;   /* [50] after a change of over 5 %, less with few sessions */
     uint32_t reconnect_ms;       /* dead, left and lost members are contacted this often [2000] */
     uint32_t sync_timeout_ms;    /* ready at the latest after this [5000] */
     uint32_t log_operations;     /* ring of own operations kept for resume [65536] */
