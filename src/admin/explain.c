@@ -2,7 +2,7 @@
  * explain.c - a dry run of a request: where would it go, and why? POST /grapevine/v1/explain
  *
  * The body is the request itself; ?endpoint=/v1/chat/completions says what it would be sent to
- * (that one when absent), ?routing_key= stands for the header.
+ * (that one when absent), ?routing_key= and ?target_worker= stand for the X-SMG- headers.
  */
 #include "grapevine/proxy/explain.h"
 #include "admin/admin.h"
@@ -65,8 +65,10 @@ void gv_show_explain(const struct gv_admin_parts *parts, const struct gv_request
 {
     char path[128] = "/v1/chat/completions";
     char routing_key[256] = "";
+    char target[GV_WORKER_URL_MAX] = "";
     (void)gv_request_parameter(request, "endpoint", path, sizeof path);
     (void)gv_request_parameter(request, "routing_key", routing_key, sizeof routing_key);
+    (void)gv_request_parameter(request, "target_worker", target, sizeof target);
     enum gv_endpoint endpoint;
     if (!gv_endpoint_find(gv_slice_text(path), &endpoint)) {
         gv_answer_problem(answer, GV_PROBLEM_BAD_TARGET,
@@ -75,7 +77,8 @@ void gv_show_explain(const struct gv_admin_parts *parts, const struct gv_request
     }
     struct gv_explain explain;
     if (gv_explain_init(&explain, parts->shared, endpoint, request->body,
-                        gv_slice_text(routing_key)) != GV_OK) {
+                        (struct gv_explain_headers){.routing_key = gv_slice_text(routing_key),
+                                                    .target = gv_slice_text(target)}) != GV_OK) {
         gv_answer_problem(answer, GV_PROBLEM_INTERNAL, "out of memory");
         return;
     }

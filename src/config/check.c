@@ -107,7 +107,13 @@ static void check_workers(struct gv_loading *loading)
 static void check_policies(struct gv_loading *loading)
 {
     const struct gv_config *config = loading->config;
+    enum gv_assignment assignment;
     check_policy(loading, "--policy", config->policy);
+    if (!gv_assignment_parse(config->assignment_mode, &assignment)) {
+        gv_config_complain(loading,
+                           "--assignment-mode: '%s' is none of random, min_load and min_group",
+                           config->assignment_mode);
+    }
     if (is_given(config->prefill_policy)) {
         check_policy(loading, "--prefill-policy", config->prefill_policy);
     }

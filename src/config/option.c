@@ -87,6 +87,17 @@ static const struct gv_option table[] = {
         "Loads are out of balance when they differ by more than this many requests, and ..."),
     ROW("balance-rel-threshold", REAL, ROUTING, balance_rel_threshold, "1.5", 1, MANY,
         "... the largest load is more than this many times the smallest."),
+    ROW("prefix-token-count", COUNT, ROUTING, prefix_token_count, "256", 1, 65536,
+        "prefix_hash: leading tokens of a prompt that are hashed, taken as 4 bytes each and whole "
+        "blocks."),
+    ROW("prefix-hash-load-factor", REAL, ROUTING, prefix_hash_load_factor, "1.25", 1, 1000,
+        "Where a hash places a request, no worker gets more than this many times the mean load, "
+        "plus one."),
+    ROW("assignment-mode", TEXT, ROUTING, assignment_mode, "random", 1, 16,
+        "manual: which worker a new routing key gets: random, min_load (fewest requests) or "
+        "min_group (fewest keys)."),
+    ALIASED("manual-max-idle-secs", "max-idle-secs", SECONDS, ROUTING, manual_idle_ms, "14400",
+            0.001, WEEK_S, "manual: a routing key unused for longer is forgotten."),
     ROW("max-tree-size", SIZE, ROUTING, max_tree_bytes, "67108864", 4096, 1024 * GIB,
         "Bytes of prompt remembered per worker."),
     ROW("trie-memory-bytes", SIZE, ROUTING, trie_memory_bytes, "1GiB", 1048576, 1024 * GIB,

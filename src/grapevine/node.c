@@ -6,6 +6,7 @@
  */
 #include "node.h"
 
+#include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/http/uri.h"
 #include "grapevine/net/source.h"
@@ -15,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOAD_BOUND       1.25
+#define MANUAL_KEYS_MAX  262144 /* routing keys that a pool's policy remembers; 12 MiB */
+#define BYTES_PER_TOKEN  4      /* of English, for --prefix-token-count */
 #define TOUCH_INTERVAL_S 5
 #define TRIES_MAX        1024
 #define MIN_AGE_S        10
@@ -75,7 +77,14 @@ static enum gv_err open_policies(struct gv_node *node)
     struct gv_policy_options options = {.cache_threshold = config->cache_threshold,
                                         .balance_abs_threshold = config->balance_abs_threshold,
                                         .balance_rel_threshold = config->balance_rel_threshold,
-                                        .load_bound = LOAD_BOUND};
+                                        .load_bound = config->prefix_hash_load_factor,
+                                        .block_bytes = config->block_bytes,
+                                        .manual_idle_ms = config->manual_idle_ms,
+                                        .manual_key_max = MANUAL_KEYS_MAX};
+    uint64_t hash_bytes = (uint64_t)config->prefix_token_count * BYTES_PER_TOKEN;
+    options.hash_blocks = (uint32_t)((hash_bytes + config->block_bytes - 1) / config->block_bytes);
+    bool known = gv_assignment_parse(config->assignment_mode, &options.assignment);
+    GV_ASSERT(known); /* config checked it */
     const char *names[GV_POOL_COUNT] = {
         [GV_POOL_REGULAR] = config->policy,
         [GV_POOL_PREFILL] =

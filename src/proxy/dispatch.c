@@ -183,6 +183,25 @@ static uint32_t gather(const struct gv_fleet_view *view,
     return count;
 }
 
+/* Does the request name its worker, and does anybody care? */
+static bool is_targeted(const struct gv_proxy_shared *shared,
+                        const struct gv_dispatch_question *question)
+{
+    enum gv_pool pool = question->plan->legs[question->leg].pool;
+    return question->target.len > 0 && gv_policy_obeys_target(shared->policies[pool]);
+}
+
+/* A name of `text` that is the same on every node of the cluster, and says nothing about it. */
+static uint64_t name_of(const struct gv_proxy_shared *shared, struct gv_slice text)
+{
+    uint64_t name = 0;
+    if (text.len > 0) {
+        uint32_t whole = text.len < 16 ? 16 : (uint32_t)text.len; /* one block; heads are small */
+        (void)gv_fingerprint_chain(shared->secret, "", text, whole, &name, 1);
+    }
+    return name;
+}
+
 static uint32_t pool_count(const struct gv_fleet_view *view, enum gv_pool pool)
 {
     uint32_t count = 0;
@@ -209,26 +228,39 @@ enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
                                    struct gv_decision *decision)
 {
     const struct gv_plan_leg *leg = &question->plan->legs[question->leg];
-    uint32_t count = gather(view, question, true);
+    bool targeted = is_targeted(shared, question);
+    uint32_t count = gather(view, question, !targeted);
     if (count == 0 && question->avoid_count > 0) {
         count = gather(view, question, false);
     }
     struct gv_policy_request request = {
         .key = leg->key,
+        .pool = leg->pool,
         .chain = leg->chain,
         .count = leg->count,
+        .prompt_bytes = question->plan->text_bytes,
         .eligible = eligible,
         .eligible_count = count,
-        .routing_key = question->routing_key,
+        .target = targeted ? question->target : gv_slice_of(NULL, 0),
+        .routing_key = name_of(shared, question->routing_key),
+        .client = name_of(shared, question->client),
         .random = question->random,
+        .now_ms = question->now_ms,
+        .dry = question->dry,
     };
     gv_policy_decide(shared->policies[leg->pool], &request, decision);
-    return decision->rule == GV_RULE_NONE ? nobody(view, question) : GV_PROBLEM_NONE;
+    if (decision->rule != GV_RULE_NONE) {
+        return GV_PROBLEM_NONE;
+    }
+    return count > 0 ? GV_PROBLEM_NO_TARGET : nobody(view, question);
 }
 
-bool gv_dispatch_has_another(const struct gv_fleet_view *view,
+bool gv_dispatch_has_another(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
                              const struct gv_dispatch_question *question)
 {
+    if (is_targeted(shared, question)) {
+        return false;
+    }
     for (uint32_t i = 0; i < view->count; i++) {
         const struct gv_worker *worker = &view->workers[i];
         if (!is_avoided(question, worker->index) && is_eligible(question, worker)) {
@@ -271,8 +303,13 @@ void gv_dispatch_detail(const struct gv_fleet_view *view,
         }
     }
     if (refused_now > 0 && len > 0 && len < GV_DISPATCH_DETAIL_BYTES) {
-        snprintf(detail + len, GV_DISPATCH_DETAIL_BYTES - (size_t)len, " (%u with an open breaker)",
-                 refused_now);
+        len += snprintf(detail + len, GV_DISPATCH_DETAIL_BYTES - (size_t)len,
+                        " (%u with an open breaker)", refused_now);
+    }
+    if (question->target.len > 0 && len > 0 && len < GV_DISPATCH_DETAIL_BYTES) {
+        int target_len = question->target.len < 128 ? (int)question->target.len : 128;
+        snprintf(detail + len, GV_DISPATCH_DETAIL_BYTES - (size_t)len, "; asked for '%.*s'",
+                 target_len, (const char *)question->target.data);
     }
 }
 

@@ -7,7 +7,7 @@
 
 static enum gv_err explain_leg(struct gv_explain *explain, const struct gv_proxy_shared *shared,
                                const struct gv_plan *plan, uint32_t leg,
-                               struct gv_slice routing_key)
+                               struct gv_explain_headers headers)
 {
     struct gv_explain_leg *shown = &explain->legs[leg];
     struct gv_candidate *candidates =
@@ -20,7 +20,12 @@ static enum gv_err explain_leg(struct gv_explain *explain, const struct gv_proxy
     shown->pool = plan->legs[leg].pool;
     memcpy(shown->key, plan->legs[leg].key, sizeof shown->key);
     explain->leg_count = leg + 1;
-    struct gv_dispatch_question question = {.plan = plan, .leg = leg, .routing_key = routing_key};
+    struct gv_dispatch_question question = {.plan = plan,
+                                            .leg = leg,
+                                            .routing_key = headers.routing_key,
+                                            .target = headers.target,
+                                            .now_ms = gv_clock_us() / 1000,
+                                            .dry = true};
     gv_random_bytes(&question.random, sizeof question.random);
     enum gv_problem problem =
         gv_dispatch_decide(shared, explain->view, &question, &shown->decision);
@@ -35,7 +40,7 @@ static enum gv_err explain_leg(struct gv_explain *explain, const struct gv_proxy
 
 static enum gv_err explain_plan(struct gv_explain *explain, const struct gv_proxy_shared *shared,
                                 struct gv_prompt_reader *reader, enum gv_endpoint endpoint,
-                                struct gv_slice body, struct gv_slice routing_key)
+                                struct gv_slice body, struct gv_explain_headers headers)
 {
     struct gv_buf text;
     struct gv_plan plan;
@@ -51,7 +56,7 @@ static enum gv_err explain_plan(struct gv_explain *explain, const struct gv_prox
     }
     (void)gv_slice_copy_text(plan.model, explain->model, sizeof explain->model);
     for (uint32_t i = 0; i < plan.leg_count && err == GV_OK; i++) {
-        err = explain_leg(explain, shared, &plan, i, routing_key);
+        err = explain_leg(explain, shared, &plan, i, headers);
     }
     gv_plan_deinit(&plan);
     return err;
@@ -59,7 +64,7 @@ static enum gv_err explain_plan(struct gv_explain *explain, const struct gv_prox
 
 enum gv_err gv_explain_init(struct gv_explain *explain, const struct gv_proxy_shared *shared,
                             enum gv_endpoint endpoint, struct gv_slice body,
-                            struct gv_slice routing_key)
+                            struct gv_explain_headers headers)
 {
     struct gv_prompt_reader *reader;
     enum gv_err err = gv_prompt_reader_new(&reader);
@@ -69,7 +74,7 @@ enum gv_err gv_explain_init(struct gv_explain *explain, const struct gv_proxy_sh
     memset(explain, 0, sizeof *explain);
     explain->fleet = shared->fleet;
     explain->view = gv_fleet_acquire(shared->fleet);
-    err = explain_plan(explain, shared, reader, endpoint, body, routing_key);
+    err = explain_plan(explain, shared, reader, endpoint, body, headers);
     gv_prompt_reader_free(reader);
     if (err != GV_OK) {
         gv_explain_deinit(explain);

@@ -2,6 +2,7 @@
 #include "legs.h"
 
 #include "grapevine/base/assert.h"
+#include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/forward.h"
 #include "grapevine/http/writer.h"
@@ -60,13 +61,28 @@ static bool allows(void *owner, const struct gv_worker *worker)
     return target == NULL || gv_breaker_can_admit(&target->breaker, gv_loop_now_ms(proxy->loop));
 }
 
+/* What tells clients apart when they give no routing key. */
+static struct gv_slice client_of(const struct gv_head *head)
+{
+    static const char *const names[] = {"authorization", "x-forwarded-for", "cookie"};
+    struct gv_slice value = gv_slice_of(NULL, 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && value.len == 0; i++) {
+        value = gv_head_find(head, names[i]);
+    }
+    return value;
+}
+
 static struct gv_dispatch_question question_of(struct gv_carrier *carrier, uint32_t leg)
 {
+    const struct gv_head *head = &carrier->client->head;
     return (struct gv_dispatch_question){
         .plan = &carrier->plan,
         .leg = leg,
-        .routing_key = gv_head_find(&carrier->client->head, "x-smg-routing-key"),
+        .routing_key = gv_head_find(head, "x-smg-routing-key"),
+        .client = client_of(head),
+        .target = gv_head_find(head, "x-smg-target-worker"),
         .random = gv_prng_next(&carrier->proxy->prng),
+        .now_ms = now_ms(carrier),
         .avoid = carrier->failed,
         .avoid_count = carrier->failed_count,
         .allows = allows,
@@ -83,7 +99,8 @@ bool gv_legs_have_another(struct gv_carrier *carrier, uint32_t leg, uint32_t but
     struct gv_dispatch_question question = question_of(carrier, leg);
     question.avoid = avoid;
     question.avoid_count = carrier->failed_count + 1;
-    return gv_dispatch_has_another(gv_proxy_view(carrier->proxy), &question);
+    return gv_dispatch_has_another(carrier->proxy->shared, gv_proxy_view(carrier->proxy),
+                                   &question);
 }
 
 void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker)
@@ -150,6 +167,18 @@ static enum gv_err write_head(struct gv_carrier *carrier, struct gv_leg *leg,
     return err;
 }
 
+/* Policy passthrough and a choice to be made: the other workers get nothing. */
+static void warn_of_idle(struct gv_proxy *proxy, enum gv_pool pool,
+                         const struct gv_decision *decision)
+{
+    if (decision->rule == GV_RULE_FIRST && !proxy->passed_through) {
+        proxy->passed_through = true;
+        gv_log(GV_LOG_WARN, "passthrough.idle", GV_STR("pool", gv_pool_name(pool)),
+               GV_UINT("eligible", decision->eligible_count),
+               GV_STR("advice", "all requests go to the first worker; choose another --policy"));
+    }
+}
+
 /* The decision stands: count it, record it where prefixes matter, tell the others. */
 static void commit(struct gv_carrier *carrier, uint32_t i)
 {
@@ -161,7 +190,9 @@ static void commit(struct gv_carrier *carrier, uint32_t i)
     gv_load_take(shared->load, leg->worker, leg->uncached_bytes);
     leg->taken = true;
     gv_access_decision(&proxy->access, planned->pool, &leg->decision);
-    if (!carrier->plan.records || planned->count == 0) {
+    warn_of_idle(proxy, planned->pool, &leg->decision);
+    if (!carrier->plan.records || planned->count == 0 ||
+        !gv_policy_uses_trie(shared->policies[planned->pool])) {
         return;
     }
     struct gv_operation operation;

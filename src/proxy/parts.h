@@ -58,6 +58,7 @@ struct gv_proxy {
     struct gv_prng prng;
     struct gv_access access;
     struct gv_metric *gauges[GV_ACCESS_GAUGES];
+    bool passed_through; /* it was said that workers stand idle */
     bool draining;
     bool drained; /* on_drained was called */
     bool closing;

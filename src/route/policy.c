@@ -8,23 +8,47 @@
 #include "grapevine/route/fingerprint.h"
 #include "route/policy_row.h"
 
-static const struct gv_policy_row *const rows[] = {
-    &gv_policy_cache_aware, &gv_policy_round_robin,  &gv_policy_random,
-    &gv_policy_least_load,  &gv_policy_power_of_two,
-};
+#define POLICY_ROW(name) &gv_policy_##name,
+static const struct gv_policy_row *const rows[] = {GV_POLICY_LIST(POLICY_ROW)};
+#undef POLICY_ROW
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
 /* Room for every possible worker, per thread, so that a decision allocates nothing. */
 static _Thread_local uint32_t workers[GV_WORKERS_MAX];
 static _Thread_local uint32_t depths[GV_WORKERS_MAX];
 static _Thread_local uint32_t loads[GV_WORKERS_MAX];
+static _Thread_local uint64_t queued_bytes[GV_WORKERS_MAX];
+static _Thread_local double scores[GV_WORKERS_MAX];
 
 const char *const *gv_policy_names(void)
 {
-    static const char *const names[ROW_COUNT + 1] = {
-        "cache_aware", "round_robin", "random", "least_load", "power_of_two", NULL,
-    };
+#define POLICY_NAME(name) #name,
+    static const char *const names[ROW_COUNT + 1] = {GV_POLICY_LIST(POLICY_NAME) NULL};
+#undef POLICY_NAME
     return names;
+}
+
+static const char *const assignments[GV_ASSIGN_COUNT] = {
+    [GV_ASSIGN_RANDOM] = "random",
+    [GV_ASSIGN_MIN_LOAD] = "min_load",
+    [GV_ASSIGN_MIN_GROUP] = "min_group",
+};
+
+const char *gv_assignment_name(enum gv_assignment assignment)
+{
+    GV_ASSERT(assignment < GV_ASSIGN_COUNT);
+    return assignments[assignment];
+}
+
+bool gv_assignment_parse(const char *name, enum gv_assignment *assignment)
+{
+    for (unsigned i = 0; i < GV_ASSIGN_COUNT; i++) {
+        if (strcmp(assignments[i], name) == 0) {
+            *assignment = (enum gv_assignment)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 enum gv_err gv_policy_new(const char *name, struct gv_policy_options options,
@@ -43,6 +67,11 @@ enum gv_err gv_policy_new(const char *name, struct gv_policy_options options,
         made->forest = forest;
         made->load = load;
         made->options = options;
+        enum gv_err err = made->row->begin != NULL ? made->row->begin(made) : GV_OK;
+        if (err != GV_OK) {
+            gv_mem_free(GV_MEM_GENERAL, made);
+            return err;
+        }
         *policy = made;
         return GV_OK;
     }
@@ -51,6 +80,9 @@ enum gv_err gv_policy_new(const char *name, struct gv_policy_options options,
 
 void gv_policy_free(struct gv_policy *policy)
 {
+    if (policy != NULL && policy->row->end != NULL) {
+        policy->row->end(policy);
+    }
     gv_mem_free(GV_MEM_GENERAL, policy);
 }
 
@@ -64,9 +96,83 @@ bool gv_policy_uses_prefix(const struct gv_policy *policy)
     return policy->row->uses_prefix;
 }
 
+bool gv_policy_uses_trie(const struct gv_policy *policy)
+{
+    return policy->row->uses_trie;
+}
+
+bool gv_policy_obeys_target(const struct gv_policy *policy)
+{
+    return policy->row->obeys_target;
+}
+
 uint64_t gv_policy_weight(const struct gv_policy_request *request, uint32_t place, uint64_t seed)
 {
     return gv_fingerprint_rendezvous(seed, gv_slice_text(request->eligible[place]->url));
+}
+
+uint64_t gv_policy_seed(const struct gv_policy_request *request, const uint32_t *depths_of)
+{
+    if (request->count == 0) {
+        return request->random; /* no prompt: nothing to agree about, so spread */
+    }
+    uint32_t news = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        news = depths_of[i] > news ? depths_of[i] : news;
+    }
+    return request->chain[news < request->count ? news : request->count - 1];
+}
+
+bool gv_policy_is_uneven(const struct gv_policy *policy, const struct gv_policy_request *request,
+                         const uint32_t *loads_of, uint64_t *load_limit)
+{
+    const struct gv_policy_options *options = &policy->options;
+    uint32_t least = UINT32_MAX;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        least = loads_of[i] < least ? loads_of[i] : least;
+        most = loads_of[i] > most ? loads_of[i] : most;
+    }
+    GV_ASSERT(least <= most);
+    bool uneven = most - least > options->balance_abs_threshold &&
+                  (double)most > options->balance_rel_threshold * (double)least;
+    *load_limit = uneven ? (uint64_t)least + options->balance_abs_threshold : most;
+    return uneven;
+}
+
+double gv_policy_load_limit(const struct gv_policy *policy, const struct gv_policy_request *request,
+                            const uint32_t *loads_of)
+{
+    uint32_t least = UINT32_MAX;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        least = loads_of[i] < least ? loads_of[i] : least;
+        sum += loads_of[i];
+    }
+    double bound = policy->options.load_bound > 1.0 ? policy->options.load_bound : 1.0;
+    double limit = bound * (double)sum / (double)request->eligible_count;
+    return limit > (double)least ? limit : (double)least; /* rounding must not leave nobody */
+}
+
+uint32_t gv_policy_rendezvous(const struct gv_policy *policy,
+                              const struct gv_policy_request *request, const uint32_t *loads_of,
+                              uint64_t seed)
+{
+    double limit = gv_policy_load_limit(policy, request, loads_of);
+    uint32_t best = GV_POLICY_NOBODY;
+    uint64_t best_weight = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        if ((double)loads_of[i] > limit) {
+            continue;
+        }
+        uint64_t weight = gv_policy_weight(request, i, seed);
+        if (best == GV_POLICY_NOBODY || weight > best_weight) {
+            best = i;
+            best_weight = weight;
+        }
+    }
+    GV_ASSERT(best < request->eligible_count);
+    return best;
 }
 
 /* What the choice rests on: how deep each eligible worker holds the prompt, and how busy it is. */
@@ -77,9 +183,11 @@ static void look(const struct gv_policy *policy, const struct gv_policy_request 
         struct gv_load load = gv_load_get(policy->load, workers[i]);
         uint64_t sum = (uint64_t)load.own_count + load.remote_count;
         loads[i] = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+        queued_bytes[i] = load.own_bytes + load.remote_bytes;
+        scores[i] = 0;
         depths[i] = 0;
     }
-    if (policy->row->uses_prefix && request->count > 0) {
+    if (policy->row->uses_trie && request->count > 0) {
         gv_forest_match(policy->forest, request->key, request->chain, request->count, workers,
                         request->eligible_count, depths);
     }
@@ -93,7 +201,7 @@ static void show_candidates(const struct gv_policy_request *request, struct gv_d
     }
     for (uint32_t i = 0; i < request->eligible_count && i < decision->candidate_room; i++) {
         decision->candidates[i] = (struct gv_candidate){
-            .worker = workers[i], .depth = depths[i], .load = loads[i], .score = 0};
+            .worker = workers[i], .depth = depths[i], .load = loads[i], .score = scores[i]};
         decision->candidate_count += 1;
     }
 }
@@ -116,13 +224,23 @@ void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *
     look(policy, request);
     uint32_t place = 0;
     decision->rule = GV_RULE_ONLY;
-    if (request->eligible_count > 1) {
-        place = policy->row->choose(policy, request, depths, loads, &decision->rule);
+    const struct gv_policy_row *row = policy->row;
+    bool targeted = row->obeys_target && request->target.len > 0;
+    if (request->eligible_count > 1 || row->decides_alone || targeted) {
+        struct gv_policy_facts facts = {depths, loads, queued_bytes, scores};
+        place = row->choose(policy, request, &facts, &decision->rule);
+    }
+    show_candidates(request, decision);
+    if (place == GV_POLICY_NOBODY) {
+        decision->rule = GV_RULE_NONE;
+        return;
     }
     GV_ASSERT(place < request->eligible_count);
     GV_ASSERT(decision->rule != GV_RULE_NONE);
+    if (request->eligible_count == 1 && !targeted) {
+        decision->rule = GV_RULE_ONLY;
+    }
     decision->worker = workers[place];
     decision->depth = depths[place];
     decision->load = loads[place];
-    show_candidates(request, decision);
 }

@@ -750,7 +750,7 @@ static void explain_decides_like_a_request_and_changes_nothing(void)
     gv_rig_start(&rig);
     gv_rig_add_worker(&rig, "http://127.0.0.1:9", GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_add_worker(&rig, "http://127.0.0.1:10", GV_POOL_REGULAR, GV_WORKER_READY);
-    struct gv_slice none = gv_slice_text("");
+    struct gv_explain_headers none = {.routing_key = gv_slice_text("")};
     CU_ASSERT_EQUAL_FATAL(
         gv_explain_init(&explain, &rig.shared, GV_ENDPOINT_CHAT, gv_slice_text(BODY), none), GV_OK);
     CU_ASSERT_EQUAL(explain.problem, GV_PROBLEM_NONE);

@@ -95,7 +95,11 @@ void gv_rig_init(struct gv_rig *rig)
     CU_ASSERT_EQUAL_FATAL(gv_fleet_new(&rig->fleet), GV_OK);
     CU_ASSERT_EQUAL_FATAL(gv_load_new(&rig->load), GV_OK);
     CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &rig->forest), GV_OK);
-    struct gv_policy_options options = {0.3, 64, 1.5, 1.25};
+    struct gv_policy_options options = {.cache_threshold = 0.3,
+                                        .balance_abs_threshold = 64,
+                                        .balance_rel_threshold = 1.5,
+                                        .load_bound = 1.25,
+                                        .block_bytes = 256};
     for (int i = 0; i < GV_POOL_COUNT; i++) {
         CU_ASSERT_EQUAL_FATAL(
             gv_policy_new("cache_aware", options, rig->forest, rig->load, &rig->shared.policies[i]),

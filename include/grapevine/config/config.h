@@ -54,6 +54,10 @@ struct gv_config {
     double cache_threshold;         /* 0.3 */
     uint32_t balance_abs_threshold; /* 64 */
     double balance_rel_threshold;   /* 1.5 */
+    uint32_t prefix_token_count;    /* prefix_hash: tokens hashed, of 4 bytes; 256 */
+    double prefix_hash_load_factor; /* bound of all choices by hash; 1.25 */
+    char *assignment_mode;          /* manual: "random", "min_load", "min_group" */
+    uint64_t manual_idle_ms;        /* manual: a key unused for longer is forgotten; 4 h */
     uint64_t max_tree_bytes;        /* --max-tree-size: bytes of prompt per worker; 67108864 */
     uint64_t trie_memory_bytes;     /* node's budget for all tries; 1 GiB */
     uint32_t block_bytes;           /* 256 */

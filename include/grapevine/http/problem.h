@@ -69,6 +69,8 @@
       "no worker of this pool and model is available now")                                         \
     X(NO_PAIR, 503, "server_error", "server_selection_failed",                                     \
       "no pair of prefill and decode workers is available now")                                    \
+    X(NO_TARGET, 503, "server_error", "target_worker_unavailable",                                 \
+      "no worker that may take this request is the one named by X-SMG-Target-Worker")              \
     X(DRAINING, 503, "server_error", "draining", "this router is shutting down; try another")      \
     X(OVERLOADED, 503, "server_error", "overloaded",                                               \
       "a limit of this router is reached; try again later")                                        \

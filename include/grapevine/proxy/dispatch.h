@@ -52,7 +52,11 @@ struct gv_dispatch_question {
     const struct gv_plan *plan;
     uint32_t leg;
     struct gv_slice routing_key; /* X-SMG-Routing-Key; may be empty */
+    struct gv_slice client;      /* what tells clients apart; may be empty */
+    struct gv_slice target;      /* X-SMG-Target-Worker; may be empty */
     uint64_t random;             /* fresh */
+    uint64_t now_ms;             /* of a clock that never goes back */
+    bool dry;                    /* nothing will be sent */
     const uint32_t *avoid;       /* workers on which this request has failed */
     uint32_t avoid_count;
     bool (*allows)(void *owner, const struct gv_worker *worker); /* breakers; NULL: all */
@@ -60,17 +64,19 @@ struct gv_dispatch_question {
 };
 
 /**
- * Choose a worker for one leg. A worker in `avoid` is chosen only when no other is eligible.
- * Returns GV_PROBLEM_NONE, or what the client should be told: NO_MODEL when no worker of the pool
- * serves the model in any state, else NO_AVAILABLE (NO_PAIR with two legs).
+ * Choose a worker for one leg. A worker in `avoid` is chosen only when no other is eligible, or
+ * when the request names it and the policy obeys. Returns GV_PROBLEM_NONE, or what the client
+ * should be told: NO_MODEL when no worker of the pool serves the model in any state, NO_TARGET when
+ * others are eligible but not the one named, else NO_AVAILABLE (NO_PAIR with two legs).
  */
 enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
                                    const struct gv_fleet_view *view,
                                    const struct gv_dispatch_question *question,
                                    struct gv_decision *decision);
 
-/** Is a worker eligible that is not in `avoid`? */
-bool gv_dispatch_has_another(const struct gv_fleet_view *view,
+/** Is a worker eligible that is not in `avoid`? Never, when the request names one and the policy
+ * obeys. */
+bool gv_dispatch_has_another(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
                              const struct gv_dispatch_question *question);
 
 /** Words to a problem of gv_dispatch_decide(): pool, model, and how many workers are in which

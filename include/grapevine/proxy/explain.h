@@ -18,6 +18,12 @@ struct gv_explain_leg {
     struct gv_decision decision;    /* its candidates are owned by the explanation */
 };
 
+/* Headers that the request would have; each may be empty. */
+struct gv_explain_headers {
+    struct gv_slice routing_key; /* X-SMG-Routing-Key */
+    struct gv_slice target;      /* X-SMG-Target-Worker */
+};
+
 struct gv_explain {
     enum gv_problem problem; /* GV_PROBLEM_NONE, or what the client would be told */
     char detail[512];        /* words to `problem`; "" without */
@@ -29,14 +35,14 @@ struct gv_explain {
 };
 
 /**
- * Decide for `body` sent to `endpoint`; `routing_key` as in X-SMG-Routing-Key, may be empty.
+ * Decide for `body` sent to `endpoint` with `headers`.
  * On GV_OK `*explain` must be given to gv_explain_deinit(); also when `problem` is set.
  * Errors: GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_explain_init(struct gv_explain *explain,
                                         const struct gv_proxy_shared *shared,
                                         enum gv_endpoint endpoint, struct gv_slice body,
-                                        struct gv_slice routing_key);
+                                        struct gv_explain_headers headers);
 void gv_explain_deinit(struct gv_explain *explain);
 
 #endif

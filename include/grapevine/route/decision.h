@@ -18,7 +18,11 @@
     X(TURN, "turn", "its turn")                                                                    \
     X(CHANCE, "chance", "drawn at random")                                                         \
     X(LEAST, "least", "the least loaded")                                                          \
-    X(STICKY, "sticky", "the routing key names it")                                                \
+    X(TARGET, "target", "the request names it")                                                    \
+    X(STICKY, "sticky", "the routing key has it")                                                  \
+    X(HASH, "hash", "the hash of the request names it, within the load bound")                     \
+    X(LENGTH, "length", "the prompt's length is in its share, within the load bound")              \
+    X(FIRST, "first", "the first in order; no choice is made")                                     \
     X(COST, "cost", "the lowest estimated time to first token")
 
 enum gv_rule {

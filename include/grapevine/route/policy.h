@@ -3,7 +3,7 @@
  *
  * Deterministic wherever it can be: same tries, same loads, same eligible workers, same request,
  * same worker, on every node. What is not (random, round robin) takes its numbers from the request.
- * Deciding changes nothing but the policy's own counters; recording the decision is the caller's.
+ * Deciding changes nothing but the policy's own memory; recording the decision is the caller's.
  */
 #ifndef GV_ROUTE_POLICY_H
 #define GV_ROUTE_POLICY_H
@@ -15,21 +15,40 @@
 
 struct gv_policy; /* one instance, e.g. of one pool; any thread */
 
+/* manual: which worker does a routing key get that has none yet? */
+enum gv_assignment {
+    GV_ASSIGN_RANDOM = 0, /* any; drawn by the key, so that all nodes draw alike */
+    GV_ASSIGN_MIN_LOAD,   /* the one with the fewest requests in flight */
+    GV_ASSIGN_MIN_GROUP,  /* the one with the fewest routing keys */
+    GV_ASSIGN_COUNT
+};
+
 struct gv_policy_options {
     double cache_threshold; /* 0..1 of the prompt's blocks */
     uint32_t balance_abs_threshold;
     double balance_rel_threshold;
-    double load_bound; /* miss: no worker above this times the mean, plus 1; 1.25 */
+    double load_bound;             /* by hash: no worker above this times the mean, plus 1; 1.25 */
+    uint32_t block_bytes;          /* of prompt behind one fingerprint */
+    uint32_t hash_blocks;          /* prefix_hash: leading blocks that are hashed; 0 as 1 */
+    enum gv_assignment assignment; /* manual */
+    uint64_t manual_idle_ms;       /* manual: a key unused for longer is forgotten */
+    uint32_t manual_key_max;       /* manual: keys remembered; 0 as 1 */
 };
 
 struct gv_policy_request {
     const char *key;       /* "pool::model" */
+    enum gv_pool pool;     /* the same as in `key` */
     const uint64_t *chain; /* fingerprints; NULL with count 0 */
     uint32_t count;
+    uint64_t prompt_bytes;
     const struct gv_worker *const *eligible; /* sorted by url */
     uint32_t eligible_count;
-    struct gv_slice routing_key; /* X-SMG-Routing-Key, or empty */
-    uint64_t random;             /* 64 fresh random bits */
+    struct gv_slice target; /* X-SMG-Target-Worker, or empty */
+    uint64_t routing_key;   /* hash of X-SMG-Routing-Key, equal on all nodes; 0: none */
+    uint64_t client;        /* hash of what tells clients apart, equal on all nodes; 0: nothing */
+    uint64_t random;        /* 64 fresh random bits */
+    uint64_t now_ms;        /* of a clock that never goes back */
+    bool dry;               /* nothing will be sent: the policy must not change either */
 };
 
 /** Errors: GV_ENOTFOUND no policy of this name; GV_ENOMEM. `forest` and `load` are borrowed. */
@@ -40,14 +59,25 @@ void gv_policy_free(struct gv_policy *policy);
 
 const char *gv_policy_name(const struct gv_policy *policy);
 
-/** Does it look at prefixes? When false the caller need not read the prompt. */
+/** Does it look at fingerprints? When false the caller need not hash the prompt. */
 bool gv_policy_uses_prefix(const struct gv_policy *policy);
 
-/** Choose. With nothing eligible the rule is NONE. Any thread. */
+/** Does it look at what workers hold? When false decisions need not be recorded. */
+bool gv_policy_uses_trie(const struct gv_policy *policy);
+
+/** Does it obey `target`? Then the caller must offer every worker that could be meant. */
+bool gv_policy_obeys_target(const struct gv_policy *policy);
+
+/** Choose. The rule is NONE when nothing is eligible, or a target is obeyed and nobody eligible is
+ * it. Any thread. */
 void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *request,
                       struct gv_decision *decision);
 
 /** The names of all policies, NULL-terminated, for --help and checks. */
 const char *const *gv_policy_names(void);
+
+/** "min_load" for GV_ASSIGN_MIN_LOAD; and back: false when unknown. */
+const char *gv_assignment_name(enum gv_assignment assignment);
+bool gv_assignment_parse(const char *name, enum gv_assignment *assignment);
 
 #endif

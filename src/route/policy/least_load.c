@@ -7,19 +7,18 @@
 #include "route/policy_row.h"
 
 static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
-                       const uint32_t *depths, const uint32_t *loads, enum gv_rule *rule)
+                       const struct gv_policy_facts *facts, enum gv_rule *rule)
 {
     (void)policy;
-    (void)depths;
     *rule = GV_RULE_LEAST;
     uint32_t best = 0;
     uint64_t best_weight = gv_policy_weight(request, 0, request->random);
     for (uint32_t i = 1; i < request->eligible_count; i++) {
-        if (loads[i] > loads[best]) {
+        if (facts->loads[i] > facts->loads[best]) {
             continue;
         }
         uint64_t weight = gv_policy_weight(request, i, request->random);
-        if (loads[i] < loads[best] || weight > best_weight) {
+        if (facts->loads[i] < facts->loads[best] || weight > best_weight) {
             best = i;
             best_weight = weight;
         }

@@ -3,10 +3,9 @@
 #include "route/policy_row.h"
 
 static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
-                       const uint32_t *depths, const uint32_t *loads, enum gv_rule *rule)
+                       const struct gv_policy_facts *facts, enum gv_rule *rule)
 {
     (void)policy;
-    (void)depths;
     GV_ASSERT(request->eligible_count >= 2);
     *rule = GV_RULE_CHANCE;
     uint32_t count = request->eligible_count;
@@ -15,7 +14,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     if (second >= first) {
         second += 1; /* the two are never the same */
     }
-    return loads[second] < loads[first] ? second : first;
+    return facts->loads[second] < facts->loads[first] ? second : first;
 }
 
 const struct gv_policy_row gv_policy_power_of_two = {.name = "power_of_two", .choose = choose};

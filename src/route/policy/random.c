@@ -2,11 +2,10 @@
 #include "route/policy_row.h"
 
 static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
-                       const uint32_t *depths, const uint32_t *loads, enum gv_rule *rule)
+                       const struct gv_policy_facts *facts, enum gv_rule *rule)
 {
     (void)policy;
-    (void)depths;
-    (void)loads;
+    (void)facts;
     *rule = GV_RULE_CHANCE;
     return (uint32_t)(request->random % request->eligible_count); /* bias below 2^-49 */
 }

@@ -2,12 +2,12 @@
 #include "route/policy_row.h"
 
 static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
-                       const uint32_t *depths, const uint32_t *loads, enum gv_rule *rule)
+                       const struct gv_policy_facts *facts, enum gv_rule *rule)
 {
-    (void)depths;
-    (void)loads;
+    (void)facts;
     *rule = GV_RULE_TURN;
-    uint64_t turn = atomic_fetch_add_explicit(&policy->turn, 1, memory_order_relaxed);
+    uint64_t step = request->dry ? 0 : 1; /* whoever only asks takes no turn */
+    uint64_t turn = atomic_fetch_add_explicit(&policy->turn, step, memory_order_relaxed);
     return (uint32_t)(turn % request->eligible_count);
 }
 

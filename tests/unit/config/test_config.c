@@ -475,6 +475,7 @@ static void values_must_fit_each_other(void)
     refuses(FLAGS("--prefill", "http://a:1"), "mean nothing without --pd-disaggregation");
     refuses(FLAGS("--policy", "best"), "there is no policy 'best'; there are");
     refuses(FLAGS("--decode-policy", "best"), "--decode-policy: there is no policy");
+    refuses(FLAGS("--assignment-mode", "max_load"), "is none of random, min_load and min_group");
     refuses(FLAGS("--worker-urls", "a:1"), "--worker-urls: 'a:1'");
     refuses(FLAGS("--worker-urls", "grpc://a:1"), "only http:// is spoken");
     refuses(FLAGS("--worker-urls", "http://a:1", "http://A:1/"), "http://a:1 is given twice");

@@ -22,7 +22,11 @@ static void setup(struct bench *bench)
                                       .worker_blocks = 1u << 20,
                                       .min_age_s = 10,
                                       .max_ahead_s = 60};
-    struct gv_policy_options options = {0.3, 64, 1.5, 1.25};
+    struct gv_policy_options options = {.cache_threshold = 0.3,
+                                        .balance_abs_threshold = 64,
+                                        .balance_rel_threshold = 1.5,
+                                        .load_bound = 1.25,
+                                        .block_bytes = 256};
     bench->config.block_bytes = 16;
     gv_fingerprint_secret_init(&bench->secret, key);
     bench->shared.config = &bench->config;
@@ -135,9 +139,9 @@ static void a_worker_that_failed_is_chosen_again_only_when_no_other_is_there(voi
     CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 2, &decision), GV_PROBLEM_NONE);
     CU_ASSERT_NOT_EQUAL(decision.rule, GV_RULE_NONE);
     struct gv_dispatch_question question = {.plan = &plan, .avoid = failed, .avoid_count = 1};
-    CU_ASSERT(gv_dispatch_has_another(bench.view, &question));
+    CU_ASSERT(gv_dispatch_has_another(&bench.shared, bench.view, &question));
     question.avoid_count = 2;
-    CU_ASSERT_FALSE(gv_dispatch_has_another(bench.view, &question));
+    CU_ASSERT_FALSE(gv_dispatch_has_another(&bench.shared, bench.view, &question));
     gv_plan_deinit(&plan);
     teardown(&bench);
 }

@@ -1,86 +1,5 @@
-#include "grapevine/base/prng.h"
-#include "grapevine/route/policy.h"
-#include "support/suite.h"
-
-#include <stdio.h>
-#include <string.h>
-
-#define WALL  ((GV_STAMP_EPOCH_S + 1000) * 1000)
-#define FLEET 8
-
-static const struct gv_policy_options usual = {.cache_threshold = 0.3,
-                                               .balance_abs_threshold = 64,
-                                               .balance_rel_threshold = 1.5,
-                                               .load_bound = 1.25};
-
-/* Some ready workers, a forest and a load table: all that a decision looks at. */
-struct stage {
-    struct gv_forest *forest;
-    struct gv_load_table *load;
-    struct gv_policy *policy;
-    const struct gv_worker *eligible[FLEET];
-    uint32_t count;
-    struct gv_prng prng;
-};
-
-static struct gv_worker workers[FLEET];
-
-static struct stage stage_of(const char *name, uint32_t count)
-{
-    struct stage stage = {.count = count};
-    struct gv_forest_limits limits = {.max_bytes = 16 << 20,
-                                      .touch_interval_s = 5,
-                                      .max_keys = 8,
-                                      .worker_blocks = UINT64_MAX,
-                                      .min_age_s = 10,
-                                      .max_ahead_s = 60};
-    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &stage.forest), GV_OK);
-    CU_ASSERT_EQUAL_FATAL(gv_load_new(&stage.load), GV_OK);
-    CU_ASSERT_EQUAL_FATAL(gv_policy_new(name, usual, stage.forest, stage.load, &stage.policy),
-                          GV_OK);
-    for (uint32_t i = 0; i < FLEET; i++) {
-        workers[i].index = i;
-        snprintf(workers[i].url, sizeof workers[i].url, "http://10.0.0.%u:8000", i + 1);
-        stage.eligible[i] = &workers[i];
-    }
-    gv_prng_init(&stage.prng, 42);
-    return stage;
-}
-
-static void stage_end(struct stage *stage)
-{
-    gv_policy_free(stage->policy);
-    gv_load_free(stage->load);
-    gv_forest_free(stage->forest);
-}
-
-static struct gv_decision decide(struct stage *stage, const char *key, const uint64_t *chain,
-                                 uint32_t count)
-{
-    struct gv_policy_request request = {.key = key,
-                                        .chain = chain,
-                                        .count = count,
-                                        .eligible = stage->eligible,
-                                        .eligible_count = stage->count,
-                                        .random = gv_prng_next(&stage->prng)};
-    struct gv_decision decision = {0};
-    gv_policy_decide(stage->policy, &request, &decision);
-    return decision;
-}
-
-static void record(struct stage *stage, const char *key, const uint64_t *chain, uint32_t count,
-                   uint32_t worker)
-{
-    struct gv_operation op;
-    (void)gv_forest_record(stage->forest, key, chain, count, worker, WALL, &op);
-}
-
-static void take(struct stage *stage, uint32_t worker, uint32_t times)
-{
-    for (uint32_t i = 0; i < times; i++) {
-        gv_load_take(stage->load, worker, 0);
-    }
-}
+/* test_policy.c - what all policies promise, and those without memory. */
+#include "unit/route/stage.h"
 
 static const uint64_t path[10] = {21, 22, 23, 24, 25, 26, 27, 28, 29, 30};
 
@@ -90,7 +9,11 @@ static void every_name_in_the_table_makes_that_policy_and_no_other_does(void)
     for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
         CU_ASSERT_EQUAL_FATAL(gv_policy_new(*name, usual, NULL, NULL, &policy), GV_OK);
         CU_ASSERT_STRING_EQUAL(gv_policy_name(policy), *name);
-        CU_ASSERT_EQUAL(gv_policy_uses_prefix(policy), strcmp(*name, "cache_aware") == 0);
+        bool by_trie = strcmp(*name, "cache_aware") == 0 || strcmp(*name, "prefix_cost") == 0;
+        CU_ASSERT_EQUAL(gv_policy_uses_trie(policy), by_trie);
+        CU_ASSERT_EQUAL(gv_policy_uses_prefix(policy),
+                        by_trie || strcmp(*name, "prefix_hash") == 0);
+        CU_ASSERT_EQUAL(gv_policy_obeys_target(policy), strcmp(*name, "consistent_hashing") == 0);
         gv_policy_free(policy);
     }
     CU_ASSERT_EQUAL(gv_policy_new("cache", usual, NULL, NULL, &policy), GV_ENOTFOUND);
@@ -108,9 +31,12 @@ static void nobody_eligible_is_the_rule_none_and_one_is_the_rule_only(void)
     }
 }
 
-static void a_prompt_without_text_is_routed_by_every_policy_and_spread(void)
+static void a_prompt_without_text_is_spread_by_every_policy_but_passthrough(void)
 {
     for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        if (strcmp(*name, "passthrough") == 0) {
+            continue;
+        }
         struct stage stage = stage_of(*name, 4);
         uint32_t given[FLEET] = {0};
         for (int i = 0; i < 1000; i++) {
@@ -326,6 +252,38 @@ static void round_robin_takes_turns_and_each_instance_counts_for_itself(void)
     stage_end(&stage);
 }
 
+static void whoever_only_asks_takes_no_turn(void)
+{
+    struct stage stage = stage_of("round_robin", 3);
+    for (uint32_t i = 0; i < 9; i++) {
+        CU_ASSERT_EQUAL(decide_on(&stage, (struct gv_policy_request){.dry = true}).worker, i % 3);
+        CU_ASSERT_EQUAL(decide_on(&stage, (struct gv_policy_request){0}).worker, i % 3);
+    }
+    stage_end(&stage);
+}
+
+static void passthrough_takes_the_first_however_busy(void)
+{
+    struct stage stage = stage_of("passthrough", 3);
+    take(&stage, 0, 1000);
+    struct gv_decision decision = decide(&stage, "regular::m", path, 10);
+    CU_ASSERT_EQUAL(decision.worker, 0);
+    CU_ASSERT_EQUAL(decision.rule, GV_RULE_FIRST);
+    stage_end(&stage);
+}
+
+static void assignment_modes_are_found_by_their_names(void)
+{
+    for (unsigned i = 0; i < GV_ASSIGN_COUNT; i++) {
+        enum gv_assignment found = GV_ASSIGN_COUNT;
+        CU_ASSERT(gv_assignment_parse(gv_assignment_name((enum gv_assignment)i), &found));
+        CU_ASSERT_EQUAL(found, i);
+    }
+    enum gv_assignment kept = GV_ASSIGN_MIN_LOAD;
+    CU_ASSERT_FALSE(gv_assignment_parse("max_load", &kept));
+    CU_ASSERT_EQUAL(kept, GV_ASSIGN_MIN_LOAD);
+}
+
 static void candidates_are_shown_up_to_the_room_given(void)
 {
     struct stage stage = stage_of("cache_aware", 4);
@@ -349,7 +307,7 @@ static void candidates_are_shown_up_to_the_room_given(void)
 
 GV_SUITE("route/policy", GV_CASE(every_name_in_the_table_makes_that_policy_and_no_other_does),
          GV_CASE(nobody_eligible_is_the_rule_none_and_one_is_the_rule_only),
-         GV_CASE(a_prompt_without_text_is_routed_by_every_policy_and_spread),
+         GV_CASE(a_prompt_without_text_is_spread_by_every_policy_but_passthrough),
          GV_CASE(the_threshold_is_strict),
          GV_CASE(among_equally_deep_holders_the_least_loaded_is_chosen),
          GV_CASE(imbalance_prefers_the_longest_prefix_among_the_near_least_loaded),
@@ -362,4 +320,7 @@ GV_SUITE("route/policy", GV_CASE(every_name_in_the_table_makes_that_policy_and_n
          GV_CASE(least_load_breaks_ties_evenly_and_never_takes_a_busier_one),
          GV_CASE(of_two_drawn_the_busier_one_is_never_chosen),
          GV_CASE(round_robin_takes_turns_and_each_instance_counts_for_itself),
+         GV_CASE(whoever_only_asks_takes_no_turn),
+         GV_CASE(passthrough_takes_the_first_however_busy),
+         GV_CASE(assignment_modes_are_found_by_their_names),
          GV_CASE(candidates_are_shown_up_to_the_room_given))
