@@ -40,7 +40,15 @@ enum gv_err gv_address_advertise(const struct gv_config *config, const struct gv
                                  struct gv_addr *addr)
 {
     if (is_given(config->mesh_advertise_host)) {
-        return read_host("mesh-advertise-host", config->mesh_advertise_host, bound->port, addr);
+        enum gv_err err =
+            read_host("mesh-advertise-host", config->mesh_advertise_host, bound->port, addr);
+        if (err == GV_OK && gv_addr_is_unspecified(addr)) {
+            gv_log(GV_LOG_ERROR, "address.unspecified",
+                   GV_STR("mesh-advertise-host", config->mesh_advertise_host),
+                   GV_STR("advice", "give the address at which others reach this node"));
+            err = GV_EINVAL;
+        }
+        return err;
     }
     if (!gv_addr_is_unspecified(bound)) {
         *addr = *bound;

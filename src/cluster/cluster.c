@@ -47,7 +47,7 @@ static void conflict(struct gv_cluster *cluster, const struct gv_effect *effect)
     char addr[GV_ADDR_TEXT_BYTES];
     gv_log(GV_LOG_ERROR, "mesh.conflict", GV_STR("name", cluster->node),
            GV_STR("other", gv_addr_format(&effect->addr, addr)),
-           GV_STR("advice", "another node has this name and started later; use --node-name"));
+           GV_STR("advice", "this name is another node's; use --node-name"));
     if (cluster->options.events.on_conflict != NULL) {
         cluster->options.events.on_conflict(cluster->options.owner, &effect->addr);
     }
@@ -64,6 +64,16 @@ static void synced(struct gv_cluster *cluster)
     gv_log(GV_LOG_INFO, "mesh.synced", GV_UINT("sessions", cluster->counters.sessions_opened));
     if (cluster->options.events.on_synced != NULL) {
         cluster->options.events.on_synced(cluster->options.owner);
+    }
+}
+
+/* A peer may send as many as it likes; the log has few. */
+static void warn_of_forgery(struct gv_cluster *cluster, const struct gv_effect *effect)
+{
+    if (gv_shell_may_log(cluster, "mesh.forged", "")) {
+        gv_log(GV_LOG_WARN, "mesh.forged", GV_STR("member", effect->node),
+               GV_UINT("refused", gv_gossip_counters(cluster->gossip)->forged),
+               GV_STR("meaning", "a record that its node did not sign, or its name has a new key"));
     }
 }
 
@@ -89,6 +99,10 @@ static void carry(struct gv_cluster *cluster, const struct gv_effect *effect)
         conflict(cluster, effect);
         break;
     case GV_EFFECT_LOG:
+        if (effect->reason != NULL && strcmp(effect->reason, "mesh.forged") == 0) {
+            warn_of_forgery(cluster, effect);
+            break;
+        }
         gv_log(GV_LOG_INFO, effect->reason == NULL ? "mesh.event" : effect->reason,
                GV_STR("member", effect->node));
         cluster->dirty = true;
@@ -284,6 +298,23 @@ static enum gv_err open_mesh(struct gv_cluster *cluster)
     return gv_address_advertise(config, &cluster->bound, &cluster->advertised);
 }
 
+_Static_assert(GV_GOSSIP_IDENTITY_BYTES == GV_IDENTITY_BYTES &&
+                   GV_GOSSIP_SIGNATURE_BYTES == GV_SIGNATURE_BYTES,
+               "the engine's signer is the node's identity");
+
+static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    const struct gv_cluster *cluster = owner;
+    gv_identity_sign(cluster->identity, text, signature);
+}
+
+static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struct gv_slice text,
+                   const uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    (void)owner;
+    return gv_identity_verify(identity, text, signature) == GV_OK;
+}
+
 static enum gv_err open_engine(struct gv_cluster *cluster)
 {
     const struct gv_config *config = cluster->options.config;
@@ -296,6 +327,11 @@ static enum gv_err open_engine(struct gv_cluster *cluster)
                                             cluster->enabled && config->seeds.count > 0,
                                         .sync_timeout_ms = (uint32_t)config->mesh_sync_timeout_ms};
     gv_random_bytes(&options.seed, sizeof options.seed);
+    if (cluster->enabled) {
+        options.signer =
+            (struct gv_gossip_signer){.owner = cluster, .sign = sign, .verify = verify};
+        memcpy(options.signer.identity, gv_identity_public(cluster->identity), GV_IDENTITY_BYTES);
+    }
     gv_slice_copy_text(gv_slice_text(cluster->node), options.node, sizeof options.node);
     gv_slice_copy_text(gv_slice_text(config->cluster_id), options.cluster_id,
                        sizeof options.cluster_id);

@@ -375,11 +375,6 @@ static void opened(struct link *link)
     }
     forgive(links, &link->addr);
     cluster->counters.sessions_opened += 1;
-    if (gv_addr_is_unspecified(&link->hello.gossip_addr)) { /* it does not know itself; we do */
-        uint16_t port = link->hello.gossip_addr.port;
-        link->hello.gossip_addr = link->addr;
-        link->hello.gossip_addr.port = port != 0 ? port : link->addr.port;
-    }
     if (link->outgoing) {
         link->hello.dialed = link->addr;
     }
@@ -411,7 +406,12 @@ static void take_event(struct link *link, const struct gv_session_event *event)
         break;
     }
     case GV_SESSION_ESTABLISHED:
-        opened(link);
+        if (memcmp(gv_session_peer(link->session)->identity, link->hello.identity,
+                   GV_IDENTITY_BYTES) != 0) {
+            give_up(link, "hello of another node", gv_slice_of(NULL, 0));
+        } else {
+            opened(link);
+        }
         break;
     case GV_SESSION_MESSAGE: {
         enum gv_err err =

@@ -48,12 +48,19 @@ static bool addr_fits(const Mesh__Address *addr)
            ((addr->ip.len == 4 || addr->ip.len == 16) && addr->port >= 1 && addr->port <= 65535);
 }
 
+static bool proof_fits(const ProtobufCBinaryData *identity, const ProtobufCBinaryData *signature)
+{
+    return (identity->len == 0 && signature->len == 0) ||
+           (identity->len == GV_GOSSIP_IDENTITY_BYTES &&
+            signature->len == GV_GOSSIP_SIGNATURE_BYTES);
+}
+
 static bool member_fits(const Mesh__Member *member)
 {
-    return name_fits(member->node) && addr_fits(member->gossip) &&
-           text_fits(member->http_url, 127) && text_fits(member->version, 23) &&
-           text_fits(member->accuser, GV_NODE_NAME_MAX - 1) && (int)member->status >= 0 &&
-           member->status <= MESH__STATUS__LEFT;
+    return name_fits(member->node) && proof_fits(&member->identity, &member->signature) &&
+           addr_fits(member->gossip) && text_fits(member->http_url, 127) &&
+           text_fits(member->version, 23) && text_fits(member->accuser, GV_NODE_NAME_MAX - 1) &&
+           (int)member->status >= 0 && member->status <= MESH__STATUS__LEFT;
 }
 
 static bool members_fit(Mesh__Member *const *members, size_t count, size_t max)
@@ -280,6 +287,31 @@ struct gv_addr gv_codec_addr_in(const Mesh__Address *message)
     return addr;
 }
 
+/* No identity, no proof: neither is sent. Borrowed from both. */
+static void proof_out(const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
+                      const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES],
+                      ProtobufCBinaryData *identity_out, ProtobufCBinaryData *signature_out)
+{
+    static const uint8_t nobody[GV_GOSSIP_IDENTITY_BYTES];
+    if (memcmp(identity, nobody, sizeof nobody) != 0) {
+        *identity_out =
+            (ProtobufCBinaryData){GV_GOSSIP_IDENTITY_BYTES, (uint8_t *)(uintptr_t)identity};
+        *signature_out =
+            (ProtobufCBinaryData){GV_GOSSIP_SIGNATURE_BYTES, (uint8_t *)(uintptr_t)signature};
+    }
+}
+
+static void proof_in(const ProtobufCBinaryData *identity_in,
+                     const ProtobufCBinaryData *signature_in,
+                     uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
+                     uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    if (identity_in->len > 0) {
+        memcpy(identity, identity_in->data, GV_GOSSIP_IDENTITY_BYTES);
+        memcpy(signature, signature_in->data, GV_GOSSIP_SIGNATURE_BYTES);
+    }
+}
+
 /* protobuf-c has no const texts in its structs; packing only reads them. */
 static char *text_out(const char *text)
 {
@@ -302,6 +334,7 @@ void gv_codec_member_out(const struct gv_member *member, const char *accuser, Me
     message->version = text_out(member->version);
     message->ready = member->ready;
     message->accuser = text_out(accuser);
+    proof_out(member->identity, member->signature, &message->identity, &message->signature);
 }
 
 static void text_in(const char *text, char *into, size_t size)
@@ -321,6 +354,7 @@ void gv_codec_member_in(const Mesh__Member *message, struct gv_member *member)
     text_in(message->node, member->name, sizeof member->name);
     text_in(message->http_url, member->http_url, sizeof member->http_url);
     text_in(message->version, member->version, sizeof member->version);
+    proof_in(&message->identity, &message->signature, member->identity, member->signature);
 }
 
 Mesh__Worker *gv_codec_worker_out(struct gv_arena *arena, const struct gv_gossip_worker *worker)
@@ -391,6 +425,9 @@ enum gv_err gv_gossip_hello_encode(const struct gv_gossip_hello *hello, uint8_t 
     }
     message.http_url = text_out(hello->http_url);
     message.version = text_out(hello->version);
+    message.ready = hello->ready;
+    message.left = hello->left;
+    proof_out(hello->identity, hello->signature, &message.identity, &message.signature);
     if (mesh__hello__get_packed_size(&message) > room) {
         return GV_ETOOBIG;
     }
@@ -400,9 +437,9 @@ enum gv_err gv_gossip_hello_encode(const struct gv_gossip_hello *hello, uint8_t 
 
 static bool hello_fits(const Mesh__Hello *hello)
 {
-    return name_fits(hello->node) && text_fits(hello->cluster_id, GV_CLUSTER_ID_MAX - 1) &&
-           addr_fits(hello->gossip) && text_fits(hello->http_url, 127) &&
-           text_fits(hello->version, 23);
+    return name_fits(hello->node) && proof_fits(&hello->identity, &hello->signature) &&
+           text_fits(hello->cluster_id, GV_CLUSTER_ID_MAX - 1) && addr_fits(hello->gossip) &&
+           text_fits(hello->http_url, 127) && text_fits(hello->version, 23);
 }
 
 enum gv_err gv_gossip_hello_decode(struct gv_slice bytes, struct gv_gossip_hello *hello)
@@ -421,11 +458,14 @@ enum gv_err gv_gossip_hello_decode(struct gv_slice bytes, struct gv_gossip_hello
                                           .protocol_min = message->protocol_min,
                                           .protocol_max = message->protocol_max,
                                           .features = message->features,
-                                          .gossip_addr = gv_codec_addr_in(message->gossip)};
+                                          .gossip_addr = gv_codec_addr_in(message->gossip),
+                                          .ready = message->ready != 0,
+                                          .left = message->left != 0};
         text_in(message->node, hello->node, sizeof hello->node);
         text_in(message->cluster_id, hello->cluster_id, sizeof hello->cluster_id);
         text_in(message->http_url, hello->http_url, sizeof hello->http_url);
         text_in(message->version, hello->version, sizeof hello->version);
+        proof_in(&message->identity, &message->signature, hello->identity, hello->signature);
         err = GV_OK;
     }
     gv_arena_deinit(&arena);

@@ -294,6 +294,23 @@ static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, 
 /* ---- opened and closed -------------------------------------------------------------------------
  */
 
+/*
+ * Two nodes of one name: which of them stops? With one key (a restart, a copied state directory)
+ * the older life. With two keys nobody can stop a node that is in step with the mesh already; a
+ * newcomer gives way to whoever was there before.
+ */
+static bool gives_way(const struct gv_gossip *gossip, const struct gv_gossip_hello *hello)
+{
+    const struct gv_member *self = &gossip->self->member;
+    bool is_younger = hello->incarnation != self->incarnation
+                          ? hello->incarnation > self->incarnation
+                          : hello->boot_id > self->boot_id;
+    if (memcmp(hello->identity, self->identity, sizeof self->identity) == 0) {
+        return is_younger;
+    }
+    return !gossip->synced && !is_younger;
+}
+
 /* Our own name answered: this very node, or a twin. */
 static void meet_own_name(struct gv_gossip *gossip, uint64_t session, bool outgoing,
                           const struct gv_gossip_hello *hello)
@@ -308,11 +325,8 @@ static void meet_own_name(struct gv_gossip *gossip, uint64_t session, bool outgo
         send_close(gossip, session, hello->node, "own address");
         return;
     }
-    bool other_wins = hello->incarnation != self->incarnation
-                          ? hello->incarnation > self->incarnation
-                          : hello->boot_id > self->boot_id;
     send_close(gossip, session, hello->node, "two nodes of one name");
-    if (other_wins) {
+    if (gives_way(gossip, hello)) {
         struct gv_effect effect = {
             .kind = GV_EFFECT_CONFLICT, .addr = hello->gossip_addr, .reason = "node.conflict"};
         memcpy(effect.node, self->name, sizeof effect.node);
@@ -378,19 +392,46 @@ static void settle_crossing(struct gv_gossip *gossip, struct gv_channel *fresh)
     gv_channel_close(gossip, keep_other ? fresh : other, "crossed");
 }
 
+/* What the peer says of itself in its HELLO. */
+static void member_of(const struct gv_gossip_hello *hello, struct gv_member *member)
+{
+    *member = (struct gv_member){.boot_id = hello->boot_id,
+                                 .incarnation = hello->incarnation,
+                                 .status = hello->left ? GV_MEMBER_LEFT : GV_MEMBER_ALIVE,
+                                 .gossip_addr = hello->gossip_addr,
+                                 .ready = hello->ready};
+    memcpy(member->name, hello->node, sizeof member->name);
+    memcpy(member->http_url, hello->http_url, sizeof member->http_url);
+    memcpy(member->version, hello->version, sizeof member->version);
+    memcpy(member->identity, hello->identity, sizeof member->identity);
+    memcpy(member->signature, hello->signature, sizeof member->signature);
+}
+
+/* The peer has proven its key to the shell; is the name its own, too? Says why not. */
+static const char *judge_name(struct gv_gossip *gossip, struct gv_peer *holder,
+                              const struct gv_member *member, const struct gv_addr *answered_at)
+{
+    if (!gv_proof_is_signed(gossip, member)) {
+        gv_proof_refuse(gossip, member->name, NULL);
+        return "hello that its node did not sign";
+    }
+    if (holder == NULL || gv_proof_is_holder(gossip, holder, member)) {
+        return NULL;
+    }
+    if (!gv_proof_may_take_over(gossip, holder, answered_at)) {
+        gv_proof_refuse(gossip, member->name, holder);
+        return "name belongs to another key";
+    }
+    gv_proof_take_over(gossip, holder);
+    return NULL;
+}
+
 static bool meet_peer(struct gv_gossip *gossip, struct gv_peer *peer,
-                      const struct gv_gossip_hello *hello)
+                      const struct gv_member *member)
 {
     Mesh__Member record;
     Mesh__Address addr;
-    struct gv_member member = {.boot_id = hello->boot_id,
-                               .incarnation = hello->incarnation,
-                               .gossip_addr = hello->gossip_addr};
-    memcpy(member.name, hello->node, sizeof member.name);
-    memcpy(member.http_url, hello->http_url, sizeof member.http_url);
-    memcpy(member.version, hello->version, sizeof member.version);
-    member.ready = peer->member.boot_id == hello->boot_id && peer->member.ready;
-    gv_codec_member_out(&member, "", &addr, &record);
+    gv_codec_member_out(member, "", &addr, &record);
     gv_roster_merge(gossip, &record);
     peer->dialing = false;
     peer->member.last_contact_ms = gossip->now.now_ms;
@@ -421,13 +462,21 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
         return;
     }
     struct gv_peer *peer = gv_roster_find(gossip, hello->node);
+    struct gv_member member;
+    member_of(hello, &member);
+    const char *refused = judge_name(gossip, peer, &member, outgoing ? &hello->dialed : NULL);
+    if (refused != NULL) {
+        send_close(gossip, session_id, hello->node, refused);
+        gv_dial_tick(gossip);
+        return;
+    }
     if (peer == NULL) {
         peer = gv_roster_open(gossip, hello->node);
         if (peer != NULL) {
             peer->member.status = GV_MEMBER_LEFT; /* until meet_peer() says alive */
         }
     }
-    if (peer == NULL || !meet_peer(gossip, peer, hello)) {
+    if (peer == NULL || !meet_peer(gossip, peer, &member)) {
         send_close(gossip, session_id, hello->node, "no room for another member");
         return;
     }

@@ -52,6 +52,7 @@ static enum gv_err make_self(struct gv_gossip *gossip)
     member->gossip_addr = options->gossip_addr;
     memcpy(member->http_url, options->http_url, sizeof member->http_url);
     memcpy(member->version, options->version, sizeof member->version);
+    gv_proof_sign_self(gossip);
     return gv_oplog_init(&gossip->log, options->log_operations, options->log_bytes);
 }
 
@@ -131,11 +132,15 @@ void gv_gossip_hello(const struct gv_gossip *gossip, struct gv_gossip_hello *hel
                                       .block_bytes = gossip->options.block_bytes,
                                       .protocol_min = PROTOCOL_VERSION,
                                       .protocol_max = PROTOCOL_VERSION,
-                                      .gossip_addr = self->gossip_addr};
+                                      .gossip_addr = self->gossip_addr,
+                                      .ready = self->ready,
+                                      .left = self->status == GV_MEMBER_LEFT};
     memcpy(hello->node, self->name, sizeof hello->node);
     memcpy(hello->cluster_id, gossip->options.cluster_id, sizeof hello->cluster_id);
     memcpy(hello->http_url, self->http_url, sizeof hello->http_url);
     memcpy(hello->version, self->version, sizeof hello->version);
+    memcpy(hello->identity, self->identity, sizeof hello->identity);
+    memcpy(hello->signature, self->signature, sizeof hello->signature);
 }
 
 /* ---- events ------------------------------------------------------------------------------------
@@ -339,6 +344,7 @@ void gv_gossip_leave(struct gv_gossip *gossip, struct gv_now now)
     gossip->self->member.status = GV_MEMBER_LEFT;
     gossip->self->member.ready = false;
     gossip->self->member.incarnation += 1;
+    gv_proof_sign_self(gossip);
     gv_roster_spread(gossip, gossip->self);
     gv_detector_announce(gossip);
     gossip->leaving = true;

@@ -4,6 +4,7 @@
  *     engine.c    the public calls; hands each event to the parts below, in order
  *     wire.c      packs messages, sends them to one session or all, sends datagrams
  *     roster.c    the members: finding, merging news, telling the store
+ *     proof.c     whether a record is its node's own, and whose a name is
  *     dial.c      whom to connect to, and which of two crossing sessions stays
  *     detector.c  SWIM with Lifeguard: probes, doubts, refutations, deaths
  *     feed.c      operations: batches out and in, ranges, gaps
@@ -43,6 +44,7 @@ struct gv_peer {
     uint64_t dialed_at_ms;      /* of the attempt under way */
     uint64_t dial_failed_at_ms; /* last failure; 0 never */
     uint64_t urgent_at_ms;      /* last urgent probe */
+    uint64_t checked_at_ms;     /* last dialed because another key claimed the name */
     bool dialing;
 };
 
@@ -181,6 +183,16 @@ void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
 void gv_roster_sweep(struct gv_gossip *gossip);
 bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation);
 uint32_t gv_roster_active(const struct gv_gossip *gossip);
+
+/* ---- proof.c ---- */
+void gv_proof_sign_self(struct gv_gossip *gossip);
+bool gv_proof_is_signed(const struct gv_gossip *gossip, const struct gv_member *news);
+bool gv_proof_is_holder(const struct gv_gossip *gossip, const struct gv_peer *peer,
+                        const struct gv_member *news);
+bool gv_proof_may_take_over(const struct gv_gossip *gossip, const struct gv_peer *holder,
+                            const struct gv_addr *answered_at);
+void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_proof_refuse(struct gv_gossip *gossip, const char *name, struct gv_peer *holder);
 
 /* ---- dial.c ---- */
 struct gv_channel *gv_channel_find(const struct gv_gossip *gossip, uint64_t id);

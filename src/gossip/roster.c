@@ -170,6 +170,7 @@ void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above)
 {
     struct gv_member *self = &gossip->self->member;
     self->incarnation = (above > self->incarnation ? above : self->incarnation) + 1;
+    gv_proof_sign_self(gossip);
     gv_roster_spread(gossip, gossip->self);
 }
 
@@ -188,6 +189,10 @@ static void hear_of_self(struct gv_gossip *gossip, const struct gv_member *news)
             }
             gv_roster_raise_self(gossip, news->incarnation);
         }
+        return;
+    }
+    if (!gv_proof_is_signed(gossip, news)) {
+        gv_proof_refuse(gossip, news->name, NULL);
         return;
     }
     bool elsewhere = news->status <= GV_MEMBER_SUSPECT && news->gossip_addr.family != 0 &&
@@ -211,10 +216,12 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
     member->boot_id = news->boot_id;
     gv_channel_choose(gossip, peer);
     member->incarnation = news->incarnation;
-    member->gossip_addr = news->gossip_addr.family != 0 ? news->gossip_addr : member->gossip_addr;
+    member->gossip_addr = news->gossip_addr;
     memcpy(member->http_url, news->http_url, sizeof member->http_url);
     memcpy(member->version, news->version, sizeof member->version);
     member->ready = news->ready;
+    memcpy(member->identity, news->identity, sizeof member->identity);
+    memcpy(member->signature, news->signature, sizeof member->signature);
 }
 
 /* News of another member that replaces what is known. */
@@ -257,6 +264,38 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
     gv_roster_changed(gossip, peer);
 }
 
+/* Only a doubt, or a death, about the very record that is known: nothing but the status counts. */
+static bool is_opinion(const struct gv_member *known, struct gv_member *news)
+{
+    bool is_same = known->boot_id == news->boot_id && known->incarnation == news->incarnation &&
+                   known->status != GV_MEMBER_LEFT;
+    if (!is_same || (news->status != GV_MEMBER_SUSPECT && news->status != GV_MEMBER_DEAD)) {
+        return false;
+    }
+    enum gv_member_status status = news->status;
+    *news = *known;
+    news->status = status;
+    return true;
+}
+
+/* May the news replace what is known of `peer`? Takes the name over for a new key when it may. */
+static bool is_proven(struct gv_gossip *gossip, struct gv_peer *peer, struct gv_member *news)
+{
+    if (is_opinion(&peer->member, news)) {
+        return true;
+    }
+    bool holds = gv_proof_is_holder(gossip, peer, news);
+    if (!gv_proof_is_signed(gossip, news) ||
+        (!holds && !gv_proof_may_take_over(gossip, peer, NULL))) {
+        gv_proof_refuse(gossip, news->name, holds ? NULL : peer);
+        return false;
+    }
+    if (!holds) {
+        gv_proof_take_over(gossip, peer);
+    }
+    return true;
+}
+
 void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
 {
     struct gv_member news;
@@ -271,6 +310,10 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
     }
     struct gv_peer *peer = gv_roster_find(gossip, news.name);
     if (peer == NULL) {
+        if (!gv_proof_is_signed(gossip, &news)) {
+            gv_proof_refuse(gossip, news.name, NULL);
+            return;
+        }
         peer = gv_roster_open(gossip, news.name);
         if (peer == NULL) {
             gossip->counters.queue_overflows += 1;
@@ -281,7 +324,9 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
         return;
     }
     if (gv_member_is_news(&peer->member, &news)) {
-        take_news(gossip, peer, &news, message->accuser);
+        if (is_proven(gossip, peer, &news)) {
+            take_news(gossip, peer, &news, message->accuser);
+        }
     } else if (news.status == GV_MEMBER_SUSPECT && peer->member.status == GV_MEMBER_SUSPECT &&
                news.incarnation == peer->member.incarnation) {
         gv_detector_doubt(gossip, peer, message->accuser); /* one more accuser */

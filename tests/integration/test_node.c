@@ -177,9 +177,24 @@ static void a_taken_port_is_an_error_that_names_it(void)
     gv_world_end(&world);
 }
 
-static void two_nodes_of_one_name_the_older_stops_and_says_why(void)
+static void two_nodes_of_one_name_the_newcomer_stops_and_says_why(void)
 {
     const char *const flags[] = {"--node-name", "twin", NULL};
+    struct gv_world_node *older = start(1, flags);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    struct gv_world_node *newer = gv_world_add_node(&world, flags);
+    CU_ASSERT_EQUAL(gv_process_wait(&newer->process), 1);
+    CU_ASSERT_TRUE(gv_process_has_said(&newer->process, "mesh.conflict"));
+    CU_ASSERT_EQUAL(status_of(older->port, "/readiness"), 200);
+    gv_world_end(&world);
+}
+
+/* A copied --state-dir: both hold the same key, so the later start is taken for the node itself. */
+static void two_nodes_of_one_name_and_key_the_older_stops_and_says_why(void)
+{
+    char folder[300];
+    (void)snprintf(folder, sizeof folder, "%s/twins", gv_test_folder());
+    const char *const flags[] = {"--node-name", "twin", "--state-dir", folder, NULL};
     struct gv_world_node *older = start(1, flags);
     struct gv_world_node *newer = gv_world_add_node(&world, flags);
     CU_ASSERT_EQUAL(gv_process_wait(&older->process), 1);
@@ -195,4 +210,5 @@ GV_SUITE("integration/node", GV_CASE(without_workers_a_node_lives_but_is_not_rea
          GV_CASE(a_second_signal_ends_it_at_once_with_1),
          GV_CASE(a_drain_that_takes_too_long_is_cut),
          GV_CASE(a_taken_port_is_an_error_that_names_it),
-         GV_CASE(two_nodes_of_one_name_the_older_stops_and_says_why))
+         GV_CASE(two_nodes_of_one_name_the_newcomer_stops_and_says_why),
+         GV_CASE(two_nodes_of_one_name_and_key_the_older_stops_and_says_why))

@@ -354,6 +354,35 @@ struct gv_gossip_counters world_counters(const struct world *world, uint32_t i)
     return sum;
 }
 
+/* A signature that cannot be told from a good one here: a hash keyed with the name of the signer.
+ */
+static void fake_signature(const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES], struct gv_slice text,
+                           uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    for (uint64_t i = 0; i < GV_GOSSIP_SIGNATURE_BYTES / 8; i++) {
+        uint64_t secret[2] = {i, gv_siphash((const uint64_t[2]){7, 7}, gv_slice_of(identity, 32))};
+        uint64_t hash = gv_siphash(secret, text);
+        memcpy(signature + 8 * i, &hash, sizeof hash);
+    }
+}
+
+static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    const struct world_node *node = owner;
+    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES] = {1};
+    memcpy(identity + 1, node->name, strlen(node->name) % 31);
+    fake_signature(identity, text, signature);
+}
+
+static bool verify(void *owner, const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
+                   struct gv_slice text, const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    (void)owner;
+    uint8_t right[GV_GOSSIP_SIGNATURE_BYTES];
+    fake_signature(identity, text, right);
+    return memcmp(right, signature, sizeof right) == 0;
+}
+
 static void make_engine(struct world *world, uint32_t i)
 {
     struct world_node *node = &world->nodes[i];
@@ -369,6 +398,9 @@ static void make_engine(struct world *world, uint32_t i)
     options.gossip_addr = node->addr;
     options.seed = gv_prng_next(&world->prng);
     options.expects_seeds = world->options.node_count > 1;
+    options.signer =
+        (struct gv_gossip_signer){.owner = node, .identity = {1}, .sign = sign, .verify = verify};
+    memcpy(options.signer.identity + 1, node->name, strlen(node->name) % 31);
     struct gv_gossip_store store = {.owner = node,
                                     .apply = apply,
                                     .snapshot_next = snapshot_next,

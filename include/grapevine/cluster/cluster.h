@@ -30,7 +30,7 @@ struct gv_cluster_events {
     /** This node's state equals a donor's, or it is alone, or the sync timeout is over. Once. */
     void (*on_synced)(void *owner);
 
-    /** Another node carries our name and started later: this process must end with an error. */
+    /** Our name is another node's (see gossip/engine.h): this process must end with an error. */
     void (*on_conflict)(void *owner, const struct gv_addr *other);
 };
 

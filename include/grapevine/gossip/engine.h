@@ -23,6 +23,9 @@
     1200 /* plain bytes of a datagram, before sealing: under 1,400 sealed */
 #define GV_GOSSIP_FRAME_MAX (256 * 1024) /* plain bytes of one session message */
 
+#define GV_GOSSIP_IDENTITY_BYTES  32 /* a node's public key */
+#define GV_GOSSIP_SIGNATURE_BYTES 64
+
 struct gv_gossip;
 
 /* ---- what is gossiped ------------------------------------------------------------------------ */
@@ -85,13 +88,15 @@ struct gv_member {
     uint64_t incarnation;
     enum gv_member_status status;
     struct gv_addr gossip_addr; /* TCP and UDP, as advertised */
-    char http_url[128];       /* where its API answers, e.g. "http://10.0.0.1:30000"; "" unknown */
-    char version[24];         /* of the software */
-    bool ready;               /* says of itself that it takes requests */
-    bool connected;           /* a session with it is open here */
-    uint32_t rtt_us;          /* 0 unknown */
-    uint64_t last_contact_ms; /* engine time; 0 never */
-    uint64_t applied;         /* operations of its log applied here */
+    char http_url[128]; /* where its API answers, e.g. "http://10.0.0.1:30000"; "" unknown */
+    char version[24];   /* of the software */
+    bool ready;         /* says of itself that it takes requests */
+    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES];   /* zeros: nothing is signed here */
+    uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES]; /* of the member, over what it says of itself */
+    bool connected;                               /* a session with it is open here */
+    uint32_t rtt_us;                              /* 0 unknown */
+    uint64_t last_contact_ms;                     /* engine time; 0 never */
+    uint64_t applied;                             /* operations of its log applied here */
 };
 
 /* ---- the store: handed down at init, called back by the engine --------------------------------
@@ -133,8 +138,7 @@ enum gv_effect_kind {
     GV_EFFECT_CONNECT,  /* addr: open a session; answered by opened or closed */
     GV_EFFECT_CLOSE,    /* session: close it; `reason` for the log */
     GV_EFFECT_READY,    /* this node may now say ready */
-    GV_EFFECT_CONFLICT, /* another node with our name and a higher incarnation: stop with an error;
-                           addr */
+    GV_EFFECT_CONFLICT, /* our name is another node's: stop with an error; addr */
     GV_EFFECT_LOG       /* reason: event name; node: whom it is about */
 };
 
@@ -145,6 +149,26 @@ struct gv_effect {
     char node[GV_NODE_NAME_MAX];
     struct gv_slice bytes; /* owned by the engine until the next call into it */
     const char *reason;    /* static */
+};
+
+/* ---- the signer: who signs for this node, and checks the others' signatures ---------------------
+ *
+ * A record of a member (name, boot, incarnation, address, URL, version, readiness, and whether it
+ * has left) counts only with that member's signature. Others may doubt it, or declare it dead; they
+ * cannot move it or make it leave. A name belongs to the key it was first seen with; another key
+ * gets it when the holder has left, was dead for a second, or when it answers at the holder's own
+ * address. Everything else is refused and counted (forged). Names are forgotten with their members.
+ */
+
+struct gv_gossip_signer {
+    void *owner; /* borrowed; first argument of each */
+    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES];
+
+    /** Sign for this node. NULL: nothing is signed or checked (a node without a mesh). */
+    void (*sign)(void *owner, struct gv_slice text, uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES]);
+    /** Did the holder of `identity` sign `text`? */
+    bool (*verify)(void *owner, const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
+                   struct gv_slice text, const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES]);
 };
 
 /* ---- set-up ------------------------------------------------------------------------------------
@@ -160,6 +184,7 @@ struct gv_gossip_options {
     char http_url[128];
     char version[24];
     uint64_t seed; /* of the engine's own prng */
+    struct gv_gossip_signer signer;
     /* gv_gossip_seeds() will follow, maybe later (names are still being resolved): until then
      * silence is not taken for being alone. */
     bool expects_seeds;
@@ -208,6 +233,11 @@ struct gv_gossip_hello {
     struct gv_addr gossip_addr;
     char http_url[128];
     char version[24];
+    bool ready, left;
+    /* With what is above the peer's own record. The shell has checked that the session belongs to
+     * `identity`. */
+    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES];
+    uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES];
     /* Never on the wire. An outgoing session's shell sets it to the address that GV_EFFECT_CONNECT
      * asked for, so that the engine knows which attempt succeeded (and which address is its own).
      */
@@ -319,6 +349,7 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(refutations, "doubts of this node refuted")                                                  \
     X(deaths, "members declared dead")                                                             \
     X(malformed, "messages that made no sense")                                                    \
+    X(forged, "records refused: not signed by their node, or its name has another key")            \
     X(refused_stamps, "stamps too far ahead of the clock")                                         \
     X(queue_overflows, "sessions that fell back to ranges or a snapshot")
 /* clang-format on */

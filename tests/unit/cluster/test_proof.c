@@ -1,0 +1,331 @@
+/*
+ * test_proof.c - only a node itself says where it is and that it leaves; its name stays with its
+ * key.
+ */
+#include "grapevine/gossip/engine.h"
+#include "grapevine/seal/identity.h"
+#include "support/suite.h"
+
+#include <mesh.pb-c.h>
+#include <string.h>
+
+#define WALL_MS UINT64_C(1790000000000)
+#define X_PORT  2002
+
+/* The engine under test, `here`; `x`, a member; `rogue`, a member too, that lies. */
+static struct gv_identity *keys[3];
+static struct gv_gossip *here;
+static struct gv_gossip *x;
+static struct gv_gossip *rogue;
+static struct gv_now now;
+
+static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    gv_identity_sign(owner, text, signature);
+}
+
+static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struct gv_slice text,
+                   const uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    (void)owner;
+    return gv_identity_verify(identity, text, signature) == GV_OK;
+}
+
+static void apply(void *owner, const struct gv_gossip_operation *operation)
+{
+    (void)owner;
+    (void)operation;
+}
+
+static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
+                          struct gv_gossip_operation *operation)
+{
+    (void)owner;
+    (void)cursor;
+    (void)since_stamp;
+    (void)operation;
+    return false;
+}
+
+static void deep_digest(void *owner, uint8_t digest[16])
+{
+    (void)owner;
+    memset(digest, 0, 16);
+}
+
+static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_identity *key,
+                                uint64_t boot_id)
+{
+    const struct gv_gossip_store store = {
+        .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    struct gv_gossip_options options = {
+        .cluster_id = "c",
+        .boot_id = boot_id,
+        .incarnation = WALL_MS + boot_id,
+        .block_bytes = 64,
+        .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = port},
+        .seed = 1,
+        .signer = {.owner = key, .sign = sign, .verify = verify}};
+    struct gv_gossip *made = NULL;
+    (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
+    memcpy(options.signer.identity, gv_identity_public(key), GV_IDENTITY_BYTES);
+    CU_ASSERT_EQUAL_FATAL(gv_gossip_new(&options, &store, now.now_ms, &made), GV_OK);
+    return made;
+}
+
+/* Does the engine ask for the session to be closed? Drains its effects. */
+static bool closes(struct gv_gossip *gossip, uint64_t session)
+{
+    struct gv_effect effect;
+    bool does = false;
+    while (gv_gossip_next_effect(gossip, &effect)) {
+        does = does || (effect.kind == GV_EFFECT_CLOSE && effect.session == session);
+    }
+    return does;
+}
+
+/* `peer` connects to us, or answers at `dialed`; is it let in? */
+static bool meets(const struct gv_gossip *peer, uint64_t session, const struct gv_addr *dialed)
+{
+    struct gv_gossip_hello hello;
+    gv_gossip_hello(peer, &hello);
+    if (dialed != NULL) {
+        hello.dialed = *dialed;
+    }
+    gv_gossip_opened(here, session, dialed != NULL, &hello, now);
+    return !closes(here, session);
+}
+
+static void begin(void)
+{
+    now = (struct gv_now){.now_ms = 1000, .wall_ms = WALL_MS};
+    for (int i = 0; i < 3; i++) {
+        keys[i] = gv_identity_new();
+        CU_ASSERT_PTR_NOT_NULL_FATAL(keys[i]);
+    }
+    here = engine("here", 2001, keys[0], 1);
+    x = engine("x", X_PORT, keys[1], 2);
+    rogue = engine("rogue", 2003, keys[2], 3);
+    CU_ASSERT_TRUE(meets(x, 1, NULL));
+    CU_ASSERT_TRUE(meets(rogue, 2, NULL));
+}
+
+static void end(void)
+{
+    gv_gossip_free(here);
+    gv_gossip_free(x);
+    gv_gossip_free(rogue);
+    for (int i = 0; i < 3; i++) {
+        gv_identity_free(keys[i]);
+    }
+}
+
+static struct gv_member seen(const char *name)
+{
+    struct gv_member members[8];
+    struct gv_member none = {.status = GV_MEMBER_STATUS_COUNT};
+    uint32_t count = gv_gossip_members(here, members, 8);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(members[i].name, name) == 0) {
+            return members[i];
+        }
+    }
+    return none;
+}
+
+/* What the rogue sends: x's true record as it is known here, changed as it likes. */
+struct lie {
+    Mesh__Member member;
+    Mesh__Address addr;
+    struct gv_member known;
+};
+
+static void prepare(struct lie *lie, const char *name)
+{
+    lie->known = seen(name);
+    mesh__member__init(&lie->member);
+    mesh__address__init(&lie->addr);
+    lie->member.node = lie->known.name;
+    lie->member.boot_id = lie->known.boot_id;
+    lie->member.incarnation = lie->known.incarnation;
+    lie->member.http_url = lie->known.http_url;
+    lie->member.version = lie->known.version;
+    lie->member.accuser = (char *)(uintptr_t) "rogue";
+    lie->addr.ip.data = lie->known.gossip_addr.ip;
+    lie->addr.ip.len = 4;
+    lie->addr.port = lie->known.gossip_addr.port;
+    lie->member.gossip = &lie->addr;
+    lie->member.identity = (ProtobufCBinaryData){GV_IDENTITY_BYTES, lie->known.identity};
+    lie->member.signature = (ProtobufCBinaryData){GV_SIGNATURE_BYTES, lie->known.signature};
+}
+
+static void tell(struct lie *lie)
+{
+    uint8_t bytes[1024];
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    message.body_case = MESH__MESSAGE__BODY_MEMBER;
+    message.member = &lie->member;
+    size_t len = mesh__message__pack(&message, bytes);
+    CU_ASSERT_EQUAL(gv_gossip_message(here, 2, gv_slice_of(bytes, len), now), GV_OK);
+    (void)closes(here, 0);
+}
+
+static uint64_t forged(void)
+{
+    return gv_gossip_counters(here)->forged;
+}
+
+static void nobody_makes_another_node_leave(void)
+{
+    struct lie lie;
+    begin();
+    prepare(&lie, "x");
+    lie.member.status = MESH__STATUS__LEFT;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_ALIVE);
+    lie.member.incarnation += 1;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(forged(), 2);
+    end();
+}
+
+static void nobody_moves_another_node(void)
+{
+    struct lie lie;
+    begin();
+    prepare(&lie, "x");
+    lie.member.incarnation += 1;
+    lie.addr.port = 666;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").gossip_addr.port, X_PORT);
+    CU_ASSERT_EQUAL(forged(), 1);
+    end();
+}
+
+/* At the incarnation that x signed a doubt is an opinion; above it, it would be beyond refuting. */
+static void others_may_doubt_but_not_raise_the_incarnation(void)
+{
+    struct lie lie;
+    begin();
+    prepare(&lie, "x");
+    lie.member.status = MESH__STATUS__SUSPECT;
+    lie.member.incarnation += 1;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(forged(), 1);
+    lie.member.incarnation -= 1;
+    lie.addr.port = 666; /* rides along, and does not count */
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_SUSPECT);
+    CU_ASSERT_EQUAL(seen("x").gossip_addr.port, X_PORT);
+    CU_ASSERT_EQUAL(forged(), 1);
+    end();
+}
+
+static void a_record_that_its_node_signed_is_good_from_anybody(void)
+{
+    struct lie truth;
+    struct gv_gossip_hello hello;
+    begin();
+    gv_gossip_set_ready(x, true, now); /* raises its incarnation, and signs again */
+    gv_gossip_hello(x, &hello);
+    prepare(&truth, "x");
+    truth.member.incarnation = hello.incarnation;
+    truth.member.ready = true;
+    truth.member.signature = (ProtobufCBinaryData){GV_SIGNATURE_BYTES, hello.signature};
+    tell(&truth);
+    CU_ASSERT_TRUE(seen("x").ready);
+    CU_ASSERT_EQUAL(forged(), 0);
+    end();
+}
+
+static void a_member_nobody_signed_for_is_not_believed(void)
+{
+    struct lie lie;
+    char name[] = "nobody";
+    begin();
+    prepare(&lie, "x");
+    lie.member.node = name;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("nobody").status, GV_MEMBER_STATUS_COUNT);
+    CU_ASSERT_EQUAL(forged(), 1);
+    end();
+}
+
+/* The rogue has the cluster key, and signs with its own: everything fits but whose name it is. */
+static void a_name_stays_with_its_key_while_the_holder_lives(void)
+{
+    begin();
+    struct gv_gossip *thief = engine("x", 666, keys[2], 99);
+    CU_ASSERT_FALSE(meets(thief, 3, NULL));
+    CU_ASSERT_EQUAL(seen("x").gossip_addr.port, X_PORT);
+    CU_ASSERT_EQUAL(seen("x").boot_id, 2);
+    CU_ASSERT_EQUAL(forged(), 1);
+    gv_gossip_free(thief);
+    end();
+}
+
+static void whoever_answers_at_the_holders_address_gets_the_name(void)
+{
+    const struct gv_addr elsewhere = {.family = 4, .ip = {10, 0, 0, 1}, .port = 666};
+    const struct gv_addr there = {.family = 4, .ip = {10, 0, 0, 1}, .port = X_PORT};
+    begin();
+    struct gv_gossip *restarted = engine("x", X_PORT, keys[2], 99);
+    CU_ASSERT_FALSE(meets(restarted, 3, &elsewhere));
+    CU_ASSERT_TRUE(meets(restarted, 4, &there));
+    CU_ASSERT_EQUAL(seen("x").boot_id, 99);
+    gv_gossip_free(restarted);
+    end();
+}
+
+static void a_name_is_free_when_the_holder_has_left(void)
+{
+    struct lie goodbye;
+    struct gv_gossip_hello hello;
+    begin();
+    gv_gossip_leave(x, now);
+    gv_gossip_hello(x, &hello);
+    prepare(&goodbye, "x");
+    goodbye.member.incarnation = hello.incarnation;
+    goodbye.member.status = MESH__STATUS__LEFT;
+    goodbye.member.signature = (ProtobufCBinaryData){GV_SIGNATURE_BYTES, hello.signature};
+    tell(&goodbye);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_LEFT);
+    struct gv_gossip *next = engine("x", 666, keys[2], 99);
+    CU_ASSERT_TRUE(meets(next, 3, NULL));
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_ALIVE);
+    gv_gossip_free(next);
+    end();
+}
+
+/* Both sides of the second that a dead node has to say that it lives. */
+static void a_name_is_free_when_the_holder_was_dead_for_a_second(void)
+{
+    struct lie lie;
+    begin();
+    gv_gossip_closed(here, 1, NULL, false, now);
+    (void)closes(here, 0);
+    prepare(&lie, "x");
+    lie.member.status = MESH__STATUS__DEAD;
+    tell(&lie);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_DEAD);
+    struct gv_gossip *next = engine("x", 666, keys[2], 99);
+    now.now_ms += 999;
+    CU_ASSERT_FALSE(meets(next, 3, NULL));
+    now.now_ms += 1;
+    CU_ASSERT_TRUE(meets(next, 4, NULL));
+    CU_ASSERT_EQUAL(seen("x").gossip_addr.port, 666);
+    gv_gossip_free(next);
+    end();
+}
+
+GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
+         GV_CASE(nobody_moves_another_node),
+         GV_CASE(others_may_doubt_but_not_raise_the_incarnation),
+         GV_CASE(a_record_that_its_node_signed_is_good_from_anybody),
+         GV_CASE(a_member_nobody_signed_for_is_not_believed),
+         GV_CASE(a_name_stays_with_its_key_while_the_holder_lives),
+         GV_CASE(whoever_answers_at_the_holders_address_gets_the_name),
+         GV_CASE(a_name_is_free_when_the_holder_has_left),
+         GV_CASE(a_name_is_free_when_the_holder_was_dead_for_a_second))
