@@ -171,6 +171,18 @@ static void on_wake(void *owner)
     gv_shell_settle(cluster);
 }
 
+/* What a wrong clock stamps is refused, one operation after the other: say so, once a minute. */
+static void look_at_clocks(struct gv_cluster *cluster)
+{
+    uint64_t refused = gv_gossip_counters(cluster->gossip)->refused_stamps;
+    if (refused != cluster->told_stamps && gv_shell_may_log(cluster, "mesh.clocks_differ", "")) {
+        cluster->told_stamps = refused;
+        gv_log(GV_LOG_WARN, "mesh.clocks_differ", GV_UINT("refused_stamps", refused),
+               GV_STR("advice", "the clock of this node or of another is wrong by more than a "
+                                "minute; see vinectl gossip"));
+    }
+}
+
 static void on_view_time(void *owner)
 {
     struct gv_cluster *cluster = owner;
@@ -179,6 +191,7 @@ static void on_view_time(void *owner)
     }
     gv_shell_wishes(cluster);
     gv_shell_settle(cluster);
+    look_at_clocks(cluster);
     gv_view_refresh(cluster);
     gv_gauge_refresh(cluster);
     gv_state_keep(cluster);

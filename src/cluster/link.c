@@ -656,7 +656,7 @@ void gv_links_expire(struct gv_links *links)
         bool is_young = link->state == LINK_OPEN || link->state == LINK_ENDED ||
                         now - link->since_ms < LINK_PROVE_MS;
         if (!is_young) {
-            links->cluster->counters.refused_handshake += 1;
+            links->cluster->counters.refused_handshake += link->state == LINK_PROVING;
             gv_stream_close(link->stream); /* on_closed tells the engine */
         }
     }

@@ -134,6 +134,7 @@ struct gv_cluster {
     uint64_t incarnation;
     uint64_t viewed_at_ms;      /* when the view was last made true */
     uint64_t viewed_operations; /* published and applied by then */
+    uint64_t told_stamps;       /* refused stamps that the log knows of */
     uint64_t wake_at_ms;        /* for which the timer is armed; 0: not armed */
     bool enabled;
     bool synced;
