@@ -204,6 +204,23 @@ void gv_process_kill(struct gv_process *process)
     }
 }
 
+bool gv_process_end(struct gv_process *process)
+{
+    static const char *const complaints[] = {"Sanitizer: ", "runtime error: "};
+    if (process->pid != 0 && reap(process, WNOHANG)) {
+        print_end(process, "the test's end");
+        return false;
+    }
+    gv_process_kill(process);
+    for (size_t i = 0; i < sizeof complaints / sizeof complaints[0]; i++) {
+        if (process->log[0] != '\0' && gv_process_has_said(process, complaints[i])) {
+            printf("a sanitizer complains in %s\n", process->log);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool gv_line_value(const char *line, const char *key, char *value, size_t size)
 {
     char name[64];

@@ -45,6 +45,12 @@ int gv_process_wait(struct gv_process *process);
 /** Kill and reap; harmless when it is not running. */
 void gv_process_kill(struct gv_process *process);
 
+/**
+ * Kill and reap one that ought to be running, and well. false, and it says why: it had ended on its
+ * own, or a sanitizer has complained in its output.
+ */
+bool gv_process_end(struct gv_process *process);
+
 /** The value of `key=` in a line, up to a blank, into `value`; false when absent. */
 bool gv_line_value(const char *line, const char *key, char *value, size_t size);
 

@@ -500,11 +500,15 @@ bool gv_world_await_idle(struct gv_world *world)
 
 void gv_world_end(struct gv_world *world)
 {
+    bool well = true;
     for (size_t i = 0; i < world->node_count; i++) {
-        gv_process_kill(&world->nodes[i].process);
+        well = gv_process_end(&world->nodes[i].process) && well;
     }
     for (size_t i = 0; i < world->worker_count; i++) {
-        gv_process_kill(&world->workers[i].process);
+        well = gv_process_end(&world->workers[i].process) && well;
     }
     memset(world, 0, sizeof *world);
+    if (!well) {
+        exit(2);
+    }
 }

@@ -118,7 +118,7 @@ bool gv_world_await_load(struct gv_world_node *node, const char *url, long value
 /** Wait until no node counts a request at any worker and no engine has one under way. */
 bool gv_world_await_idle(struct gv_world *world);
 
-/** End everything. */
+/** End everything; the test program too, when a program was not running and well until now. */
 void gv_world_end(struct gv_world *world);
 
 #endif
