@@ -28,8 +28,6 @@ static const char no_tls[] =
     "terminate TLS in front of grapevine (a load balancer or a sidecar) and speak HTTP to it";
 static const char no_discovery[] =
     "give worker URLs with --worker-urls, or let your controller call POST /workers";
-static const char no_limit[] =
-    "limit clients in front of grapevine; a full worker is avoided by its load anyway";
 static const char no_roles[] = "use --api-key for clients, and keep the admin port private";
 static const char no_tokens[] = "prompts are compared as bytes; no tokenizer is needed";
 static const char no_history[] = "stored conversations are the worker's business";
@@ -44,8 +42,6 @@ static const struct gv_compat table[] = {
     NOTE("worker-startup-check-interval", "workers that are not ready are probed each second"),
     NOTE("worker-startup-delay-secs", "workers may come up at any time"),
     NOTE("load-monitor-interval", "loads are counted as requests come and go"),
-    NOTE("queue-size", "requests do not queue here: they go to a worker at once"),
-    NOTE("queue-timeout-secs", "requests do not queue here: they go to a worker at once"),
     NOTE("prometheus-duration-buckets", "the buckets are fixed, from 1 ms to 600 s"),
     NOTE("log-dir", "lines go to stderr; let the supervisor keep them"),
     NOTE("model-path", no_tokens),
@@ -56,8 +52,6 @@ static const struct gv_compat table[] = {
     NOTE_SWITCH("enable-igw", "several models at once need no switch"),
     NOTE_SWITCH("engine-metrics", "GET /engine_metrics needs no switch"),
 
-    ERROR("max-concurrent-requests", no_limit),
-    ERROR("rate-limit-tokens-per-second", no_limit),
     ERROR("tls-cert-path", no_tls),
     ERROR("tls-key-path", no_tls),
     ERROR("client-cert-path", no_tls),

@@ -69,6 +69,16 @@ static const struct gv_option table[] = {
         "Longest silence of a client inside a request body."),
     ROW("max-connections", COUNT, SERVING, max_connections, "65536", 1, 16777216,
         "Client connections at a time."),
+    ROW("max-concurrent-requests", LIMIT, SERVING, max_concurrent_requests, "-1", -1, 1000000,
+        "Requests that may be with workers at a time; others wait; -1 means no limit."),
+    ROW("queue-size", COUNT, SERVING, queue_size, "100", 0, 1000000,
+        "Requests that may wait for a place; more get 429."),
+    ROW("queue-timeout-secs", SECONDS, SERVING, queue_timeout_ms, "60", 0.001, DAY_S,
+        "Longest wait for a place; then 408."),
+    ROW("rate-limit-tokens-per-second", REAL, SERVING, rate_per_second, "0", 0, MANY,
+        "Requests let through per second in the long run, up to one second's worth at once; 0 "
+        "means "
+        "no limit."),
     ROW("max-head-bytes", SIZE32, SERVING, max_head_bytes, "65536", 1024, 1048576,
         "Largest request head in bytes; larger ones get 431."),
     ROW("max-header-count", COUNT, SERVING, max_header_count, "128", 8, 256,
@@ -350,6 +360,7 @@ void gv_option_range(const struct gv_option *option, char text[GV_OPTION_NAME_BY
         return;
     case GV_OPTION_PORT:
     case GV_OPTION_COUNT:
+    case GV_OPTION_LIMIT:
     case GV_OPTION_SECONDS:
     case GV_OPTION_MILLIS:
     case GV_OPTION_REAL:

@@ -36,6 +36,7 @@ static const char *value_word(const struct gv_option *option)
     case GV_OPTION_PORT:
         return " PORT";
     case GV_OPTION_COUNT:
+    case GV_OPTION_LIMIT:
     case GV_OPTION_REAL:
         return " NUMBER";
     case GV_OPTION_SIZE:

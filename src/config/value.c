@@ -98,6 +98,7 @@ static bool store_number(struct gv_config *config, const struct gv_option *optio
         *(uint16_t *)field = (uint16_t)number;
         return is_whole(number);
     case GV_OPTION_COUNT:
+    case GV_OPTION_LIMIT:
     case GV_OPTION_SIZE32:
         *(uint32_t *)field = (uint32_t)number;
         return is_whole(number);
@@ -128,6 +129,7 @@ static const char *what(enum gv_option_type type)
     switch (type) {
     case GV_OPTION_PORT:
     case GV_OPTION_COUNT:
+    case GV_OPTION_LIMIT:
         return "a whole number";
     case GV_OPTION_SIZE:
     case GV_OPTION_SIZE32:
@@ -158,6 +160,9 @@ static void set_number(struct gv_loading *loading, const struct gv_option *optio
     double number;
     char range[GV_OPTION_NAME_BYTES];
     gv_option_range(option, range);
+    if (option->type == GV_OPTION_LIMIT && strcmp(value, "-1") == 0) {
+        value = "0";
+    }
     if (!read_number(value, units_of(option->type), &number)) {
         gv_config_complain(loading, "%s: '%s' is not %s; allowed is %s", named, value,
                            what(option->type), range);
@@ -459,6 +464,7 @@ void gv_config_set(struct gv_loading *loading, const struct gv_option *option, c
         return;
     case GV_OPTION_PORT:
     case GV_OPTION_COUNT:
+    case GV_OPTION_LIMIT:
     case GV_OPTION_SIZE:
     case GV_OPTION_SIZE32:
     case GV_OPTION_SECONDS:
@@ -558,6 +564,11 @@ void gv_config_format(const struct gv_config *config, const struct gv_option *op
     case GV_OPTION_PORT:
         print(out, (double)*(const uint16_t *)field);
         return;
+    case GV_OPTION_LIMIT: {
+        uint32_t most = *(const uint32_t *)field;
+        print(out, most == 0 ? -1 : (double)most);
+        return;
+    }
     case GV_OPTION_COUNT:
     case GV_OPTION_SIZE32:
         print(out, (double)*(const uint32_t *)field);

@@ -12,6 +12,7 @@
 #include "grapevine/gossip/engine.h"
 #include "grapevine/net/inbox.h"
 #include "grapevine/net/timer.h"
+#include "grapevine/proxy/admission.h"
 #include "grapevine/proxy/probe.h"
 #include "grapevine/proxy/proxy.h"
 #include "grapevine/seal/keyring.h"
@@ -36,6 +37,7 @@ struct gv_node {
     struct gv_forest *forest;
     struct gv_load_table *load;
     struct gv_policy *policies[GV_POOL_COUNT];
+    struct gv_admission *admission; /* NULL without limits */
     struct gv_fingerprint_secret secret;
     struct gv_loop *service;
     struct gv_loop *mesh;

@@ -121,6 +121,12 @@ static enum gv_err open_knowledge(struct gv_node *node)
     if (err == GV_OK) {
         err = open_policies(node);
     }
+    if (err == GV_OK && (config->max_concurrent_requests > 0 || config->rate_per_second > 0)) {
+        struct gv_admission_limits admission = {.running_max = config->max_concurrent_requests,
+                                                .per_second = config->rate_per_second,
+                                                .waiting_max = config->queue_size};
+        err = gv_admission_new(admission, gv_clock_us(), &node->admission);
+    }
     return err;
 }
 
@@ -131,6 +137,7 @@ static void close_knowledge(struct gv_node *node)
             gv_policy_free(node->policies[pool]);
         }
     }
+    gv_admission_free(node->admission);
     if (node->load != NULL) {
         gv_load_free(node->load);
     }
@@ -164,6 +171,7 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .forest = node->forest,
                                             .load = node->load,
                                             .secret = &node->secret,
+                                            .admission = node->admission,
                                             .node_name = node->name,
                                             .loop_count = loop_count,
                                             .events = &gv_node_proxy_events,

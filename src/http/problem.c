@@ -5,6 +5,8 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/http/writer.h"
 
+#define RETRY_AFTER_S "1"
+
 #define TRY(call)                                                                                  \
     do {                                                                                           \
         enum gv_err try_err = (call);                                                              \
@@ -109,6 +111,9 @@ static enum gv_err append_head(enum gv_problem problem, const char *request_id, 
     TRY(gv_writer_header(out, gv_slice_text("Content-Type"), gv_slice_text("application/json")));
     TRY(gv_writer_header(out, gv_slice_text("X-SMG-Error-Code"),
                          gv_slice_text(gv_problem_code(problem))));
+    if (problem == GV_PROBLEM_TOO_MANY || problem == GV_PROBLEM_QUEUE_TIMEOUT) {
+        TRY(gv_writer_header(out, gv_slice_text("Retry-After"), gv_slice_text(RETRY_AFTER_S)));
+    }
     if (request_id != NULL) {
         TRY(gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(request_id)));
     }

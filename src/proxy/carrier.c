@@ -13,6 +13,7 @@
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/writer.h"
+#include "grapevine/proxy/admission.h"
 #include "legs.h"
 #include "pair.h"
 #include <ctype.h>
@@ -194,6 +195,14 @@ static void note(struct gv_carrier *carrier)
     }
 }
 
+/* The permit with which the request came. */
+static void leave(struct gv_proxy *proxy)
+{
+    if (proxy->shared->admission != NULL) {
+        gv_admission_leave(proxy->shared->admission, gv_clock_us());
+    }
+}
+
 /* Give everything back. Afterwards the carrier is gone; the client is told by the caller. */
 static void destroy(struct gv_carrier *carrier)
 {
@@ -211,6 +220,7 @@ static void destroy(struct gv_carrier *carrier)
     gv_buf_deinit(&carrier->body);
     gv_buf_deinit(&carrier->pair_body);
     carrier->proxy->exchange_count -= 1;
+    leave(carrier->proxy);
     gv_mem_free(GV_MEM_EXCHANGE, carrier);
 }
 
@@ -455,6 +465,7 @@ void gv_carrier_start(struct gv_client *client)
 {
     struct gv_carrier *carrier = make(client);
     if (carrier == NULL) {
+        leave(client->proxy);
         gv_client_answer(client, GV_PROBLEM_OVERLOADED, NULL);
         gv_client_done(client, gv_client_must_close(client));
         return;

@@ -244,7 +244,7 @@ void gv_client_done(struct gv_client *client, bool close)
     if (client->state == GV_CLIENT_CLOSED) {
         return;
     }
-    GV_ASSERT(client->carrier == NULL && client->ticket == NULL);
+    GV_ASSERT(client->carrier == NULL && client->ticket == NULL && client->wait == NULL);
     if (close) {
         leave(client);
         return;
@@ -376,7 +376,7 @@ static void serve(struct gv_client *client)
     move(client, GV_CLIENT_BUSY);
     switch (client->route) {
     case GV_ROUTE_WORKER:
-        gv_carrier_start(client);
+        gv_wait_start(client);
         return;
     case GV_ROUTE_PROBE:
         gv_local_probe(client);
@@ -477,6 +477,9 @@ static void drop_work(struct gv_client *client)
     if (client->ticket != NULL) {
         gv_ticket_forget(client->ticket);
         client->ticket = NULL;
+    }
+    if (client->wait != NULL) {
+        gv_wait_forget(client->wait);
     }
 }
 
@@ -595,6 +598,8 @@ void gv_client_tick(struct gv_client *client, uint64_t now_ms)
     case GV_CLIENT_BUSY:
         if (client->carrier != NULL) {
             gv_carrier_tick(client->carrier, now_ms);
+        } else if (client->wait != NULL) {
+            gv_wait_tick(client->wait, age_ms);
         }
         return;
     case GV_CLIENT_LEAVING:

@@ -31,10 +31,12 @@
 #define GV_CLIENT_DISCARD_MS    500u         /* what comes after a refusal is read this long */
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
 #define GV_REQUEST_ID_BYTES     128
+#define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
 
 struct gv_client;
 struct gv_carrier;
 struct gv_ticket;
+struct gv_wait;
 
 struct gv_proxy {
     struct gv_loop *loop;                 /* borrowed */
@@ -53,6 +55,7 @@ struct gv_proxy {
     uint32_t client_count;
     uint32_t exchange_count; /* carriers and tickets under way */
     uint32_t ticket_count;   /* calls not yet replied to */
+    uint32_t wait_count;     /* requests that wait for their place */
     uint64_t request_count;
     uint64_t serial; /* of the last exchange */
     struct gv_prng prng;
@@ -97,6 +100,7 @@ struct gv_client {
     struct gv_parser *parser;   /* owned */
     struct gv_carrier *carrier; /* owned; NULL without */
     struct gv_ticket *ticket;   /* borrowed; NULL without: the call we wait for */
+    struct gv_wait *wait;       /* borrowed; NULL without: the place we wait for */
     struct gv_buf ahead;        /* owned: bytes of requests to come */
     struct gv_buf body;         /* owned: of the request arriving */
     struct gv_head head;        /* of the current request; slices live until the next one */
@@ -138,7 +142,8 @@ void gv_client_tick(struct gv_client *client, uint64_t now_ms);
 
 /* ---- carrier.c ---- */
 
-/** Carry the client's request, which is complete; client->body is moved. May end at once. */
+/** Carry the client's request, which is complete and holds a permit where admission is limited;
+ * client->body is moved. May end at once. */
 void gv_carrier_start(struct gv_client *client);
 
 /** The client is gone: end everything now. Frees the carrier. */
@@ -148,6 +153,23 @@ void gv_carrier_gone(struct gv_carrier *carrier);
 void gv_carrier_drain(struct gv_carrier *carrier);
 
 void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now_ms);
+
+/* ---- wait.c ---- */
+
+/** Carry the client's request as soon as admission lets it through. */
+void gv_wait_start(struct gv_client *client);
+
+/** Its turn has come; on the loop. Frees the wait. */
+void gv_wait_deliver(struct gv_wait *wait);
+
+/** The client is gone: nobody waits any more. */
+void gv_wait_forget(struct gv_wait *wait);
+
+/** It has waited for `age_ms`: too long? */
+void gv_wait_tick(struct gv_wait *wait, uint64_t age_ms);
+
+/** Waits that one loop may have. */
+uint32_t gv_waits_max(const struct gv_config *config);
 
 /* ---- local.c ---- */
 
@@ -170,6 +192,7 @@ void gv_client_reply(struct gv_client *client, uint16_t status, const char *cont
 /* What travels through a proxy's inbox begins with its kind. */
 enum gv_mail_kind {
     GV_MAIL_TICKET = 0,
+    GV_MAIL_ADMITTED,
     GV_MAIL_DRAIN,
     GV_MAIL_CLOSE
 };

@@ -5,6 +5,7 @@
 
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/proxy/admission.h"
 #include "parts.h"
 #include <stdio.h>
 
@@ -57,7 +58,7 @@ static void on_targets_closed(void *owner)
 
 void gv_proxy_settle_up(struct gv_proxy *proxy)
 {
-    if (proxy->client_count > 0 || proxy->ticket_count > 0) {
+    if (proxy->client_count > 0 || proxy->ticket_count > 0 || proxy->wait_count > 0) {
         return;
     }
     if (proxy->closing) {
@@ -133,6 +134,9 @@ static void on_mail(void *owner, void *message)
     case GV_MAIL_TICKET:
         gv_ticket_deliver(message);
         return;
+    case GV_MAIL_ADMITTED:
+        gv_wait_deliver(message);
+        return;
     case GV_MAIL_DRAIN:
     case GV_MAIL_CLOSE: {
         struct order order = *(struct order *)message;
@@ -176,6 +180,9 @@ static void on_tick(void *owner)
     {
         gv_client_tick(GV_CONTAINER(at, struct gv_client, link), now_ms);
     }
+    if (proxy->shared->admission != NULL) {
+        gv_admission_tick(proxy->shared->admission, gv_clock_us());
+    }
     gv_targets_sweep(proxy->targets, gv_proxy_view(proxy), now_ms);
     show_gauges(proxy);
 }
@@ -194,7 +201,8 @@ static enum gv_err open_parts(struct gv_proxy *proxy)
         err = gv_targets_open(proxy->loop, proxy->shared->config, &proxy->targets);
     }
     if (err == GV_OK) {
-        err = gv_inbox_open(proxy->loop, GV_LOCAL_CALLS_MAX + 2, on_mail, proxy, &proxy->inbox);
+        uint32_t most = GV_LOCAL_CALLS_MAX + gv_waits_max(proxy->shared->config) + 2;
+        err = gv_inbox_open(proxy->loop, most, on_mail, proxy, &proxy->inbox);
     }
     if (err == GV_OK) {
         err = gv_timer_open(proxy->loop, on_tick, proxy, &proxy->tick);

@@ -22,6 +22,7 @@ enum gv_option_type {
     GV_OPTION_PREFILLS,   /* struct gv_config_prefill; "URL [port|none]" each time */
     GV_OPTION_PORT,       /* uint16_t */
     GV_OPTION_COUNT,      /* uint32_t */
+    GV_OPTION_LIMIT,      /* uint32_t; -1 or 0: no limit, kept as 0 */
     GV_OPTION_SIZE,       /* uint64_t bytes; "64MiB" is fine */
     GV_OPTION_SIZE32,     /* uint32_t bytes; "64KiB" is fine */
     GV_OPTION_SECONDS,    /* uint64_t milliseconds; plain numbers are seconds, "500ms" is fine */

@@ -3,8 +3,8 @@
  *
  * The one table from trouble to what a client sees. The body is OpenAI-shaped:
  *     {"error":{"message":"...","type":"...","code":"...","param":null}}
- * and the header X-SMG-Error-Code carries the code. Codes are a public interface: add, never
- * change.
+ * and the header X-SMG-Error-Code carries the code; where waiting helps, Retry-After says how long.
+ * Codes are a public interface: add, never change.
  */
 #ifndef GV_HTTP_PROBLEM_H
 #define GV_HTTP_PROBLEM_H
@@ -39,6 +39,8 @@
       "this path does not take this method")                                                       \
     X(REQUEST_TIMEOUT, 408, "timeout_error", "request_timeout",                                    \
       "the request did not arrive in time")                                                        \
+    X(QUEUE_TIMEOUT, 408, "rate_limit_error", "queue_timeout",                                     \
+      "the request waited too long for its turn; try again later")                                 \
     X(WORKER_EXISTS, 409, "invalid_request_error", "WORKER_ALREADY_EXISTS",                        \
       "a worker with this URL exists")                                                             \
     X(BODY_TOO_BIG, 413, "invalid_request_error", "payload_too_large",                             \

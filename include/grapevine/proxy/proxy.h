@@ -25,6 +25,8 @@
 
 #define GV_PROXY_REASON_BYTES 160
 
+struct gv_admission;
+
 /* What the proxy asks of whoever holds it. Called from any loop's thread; must not block. */
 struct gv_proxy_events {
     /** A decision was recorded in the forest; `operation` is borrowed for the call. */
@@ -47,6 +49,7 @@ struct gv_proxy_shared {
     struct gv_policy *policies[GV_POOL_COUNT]; /* all set; REGULAR serves without PD */
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
+    struct gv_admission *admission; /* admission.h; NULL: everything is let through at once */
     uint32_t loop_count; /* proxies that share the port and --max-connections; at least 1 */
     const struct gv_proxy_events *events; /* static */
     void *owner;                          /* first argument of the events */

@@ -200,6 +200,12 @@ static void every_option_has_two_sides_of_its_range(void)
         case GV_OPTION_KEY_FILE:
             CU_ASSERT(!accepts(option, "/nowhere/at/all"));
             break;
+        case GV_OPTION_LIMIT:
+            CU_ASSERT(accepts(option, "-1") && accepts(option, "0"));
+            CU_ASSERT(!accepts(option, "-2") && !accepts(option, "1.5"));
+            number(option, option->most, true);
+            number(option, option->most + 1, false);
+            break;
         case GV_OPTION_PORT:
         case GV_OPTION_COUNT:
         case GV_OPTION_SIZE:
@@ -330,6 +336,28 @@ static void header_lines_are_limited_to_what_a_head_can_hold(void)
     CU_ASSERT_EQUAL(run.config.max_header_count, GV_HEAD_HEADERS_MAX);
     done(&run);
     refuses(FLAGS("--max-header-count", "257"), "out of range");
+}
+
+static void a_limit_of_minus_one_is_none(void)
+{
+    struct run run;
+    load(&run, FLAGS("--max-concurrent-requests", "-1"), NULL);
+    CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
+    CU_ASSERT_EQUAL(run.config.max_concurrent_requests, 0);
+    CU_ASSERT_EQUAL(run.config.queue_size, 100);
+    CU_ASSERT_EQUAL(run.config.queue_timeout_ms, 60000);
+    done(&run);
+    load(&run,
+         FLAGS("--max-concurrent-requests=7", "--rate-limit-tokens-per-second", "2.5",
+               "--queue-size", "0", "--queue-timeout-secs", "0.5"),
+         NULL);
+    CU_ASSERT_EQUAL(run.config.max_concurrent_requests, 7);
+    CU_ASSERT_EQUAL(run.config.rate_per_second, 2.5);
+    CU_ASSERT_EQUAL(run.config.queue_size, 0);
+    CU_ASSERT_EQUAL(run.config.queue_timeout_ms, 500);
+    done(&run);
+    refuses(FLAGS("--max-concurrent-requests", "-2"), "is not a whole number");
+    refuses(FLAGS("--max-concurrent-requests", "1000001"), "out of range");
 }
 
 static void flags_of_the_smg_router_are_known(void)
@@ -641,7 +669,7 @@ GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(switches_can_be_said_in_three_ways),
          GV_CASE(a_mistyped_flag_gets_the_nearest_name), GV_CASE(all_complaints_are_shown_at_once),
          GV_CASE(header_lines_are_limited_to_what_a_head_can_hold),
-         GV_CASE(flags_of_the_smg_router_are_known),
+         GV_CASE(a_limit_of_minus_one_is_none), GV_CASE(flags_of_the_smg_router_are_known),
          GV_CASE(flag_over_environment_over_file_over_default), GV_CASE(keys_may_come_from_a_file),
          GV_CASE(a_file_is_read_strictly), GV_CASE(a_file_over_its_limits_is_refused),
          GV_CASE(a_file_says_lists_and_scalars), GV_CASE(values_must_fit_each_other),

@@ -1,0 +1,125 @@
+/*
+ * wait.c - a request on its way to a worker asks for its place, and may have to wait for it.
+ *
+ * A wait is made for each request while admission is limited. Its turn is told from any thread and
+ * comes back to its loop through the proxy's inbox. Until then the client may go: a wait that was
+ * still in the queue is withdrawn; for one whose turn is on its way nobody is at home, and the
+ * permit is given back when it arrives.
+ */
+#include "grapevine/base/assert.h"
+#include "grapevine/base/mem.h"
+#include "grapevine/proxy/admission.h"
+#include "parts.h"
+
+struct gv_wait {
+    struct gv_mail mail; /* first: what the inbox looks at */
+    struct gv_waiter waiter;
+    struct gv_proxy *proxy;   /* borrowed; outlives its waits */
+    struct gv_client *client; /* borrowed; NULL once it is gone; the loop's */
+};
+
+/* Any thread, under the lock of admission. */
+static void on_admitted(struct gv_waiter *waiter)
+{
+    struct gv_wait *wait = GV_CONTAINER(waiter, struct gv_wait, waiter);
+    enum gv_err err = gv_inbox_post(wait->proxy->inbox, &wait->mail);
+    GV_ASSERT(err == GV_OK); /* there is room for every wait, and the inbox waits for them */
+}
+
+uint32_t gv_waits_max(const struct gv_config *config)
+{
+    return config->queue_size + GV_WAITS_EXTRA;
+}
+
+static struct gv_wait *make(struct gv_client *client)
+{
+    struct gv_proxy *proxy = client->proxy;
+    if (proxy->wait_count >= gv_waits_max(proxy->shared->config)) {
+        return NULL;
+    }
+    struct gv_wait *wait = gv_mem_new(GV_MEM_EXCHANGE, sizeof *wait);
+    if (wait != NULL) {
+        wait->mail.kind = GV_MAIL_ADMITTED;
+        wait->waiter.on_admitted = on_admitted;
+        wait->proxy = proxy;
+        wait->client = client;
+        proxy->wait_count += 1;
+        client->wait = wait;
+    }
+    return wait;
+}
+
+static void free_wait(struct gv_wait *wait)
+{
+    if (wait->client != NULL) {
+        wait->client->wait = NULL;
+    }
+    wait->proxy->wait_count -= 1;
+    gv_mem_free(GV_MEM_EXCHANGE, wait);
+}
+
+static void answer(struct gv_client *client, enum gv_problem problem)
+{
+    gv_client_answer(client, problem, NULL);
+    gv_client_done(client, gv_client_must_close(client));
+}
+
+void gv_wait_start(struct gv_client *client)
+{
+    struct gv_admission *admission = client->proxy->shared->admission;
+    if (admission == NULL) {
+        gv_carrier_start(client);
+        return;
+    }
+    struct gv_wait *wait = make(client);
+    if (wait == NULL) {
+        answer(client, GV_PROBLEM_OVERLOADED);
+        return;
+    }
+    switch (gv_admission_enter(admission, &wait->waiter, gv_clock_us())) {
+    case GV_ADMISSION_ADMITTED:
+        free_wait(wait);
+        gv_carrier_start(client);
+        return;
+    case GV_ADMISSION_WAITING:
+        return;
+    case GV_ADMISSION_FULL:
+        free_wait(wait);
+        answer(client, GV_PROBLEM_TOO_MANY);
+        return;
+    }
+}
+
+void gv_wait_deliver(struct gv_wait *wait)
+{
+    struct gv_proxy *proxy = wait->proxy;
+    struct gv_client *client = wait->client;
+    free_wait(wait);
+    if (client != NULL) {
+        gv_carrier_start(client);
+    } else {
+        gv_admission_leave(proxy->shared->admission, gv_clock_us());
+    }
+    gv_proxy_settle_up(proxy);
+}
+
+void gv_wait_forget(struct gv_wait *wait)
+{
+    if (gv_admission_withdraw(wait->proxy->shared->admission, &wait->waiter, false)) {
+        free_wait(wait);
+    } else {
+        wait->client->wait = NULL;
+        wait->client = NULL;
+    }
+}
+
+void gv_wait_tick(struct gv_wait *wait, uint64_t age_ms)
+{
+    struct gv_client *client = wait->client;
+    const struct gv_proxy_shared *shared = wait->proxy->shared;
+    if (age_ms >= shared->config->queue_timeout_ms &&
+        gv_admission_withdraw(shared->admission, &wait->waiter, true)) {
+        free_wait(wait);
+        answer(client, GV_PROBLEM_QUEUE_TIMEOUT);
+    }
+}
