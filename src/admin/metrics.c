@@ -35,6 +35,11 @@ static const struct gv_metric_family worker_requests = {
     .help = "Requests in flight at a worker, from this node or from the whole cluster.",
     .type = GV_METRIC_GAUGE,
     .labels = {"worker", "scope"}};
+static const struct gv_metric_family worker_breaker = {
+    .name = "gv_worker_breaker_state",
+    .help = "Worst breaker of this node for the worker: 0 closed, 1 trial, 2 open.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
 static const struct gv_metric_family tree_blocks = {.name = "gv_trie_blocks",
                                                     .help = "Prompt blocks held, by key.",
                                                     .type = GV_METRIC_GAUGE,
@@ -64,11 +69,20 @@ static const struct gv_metric_family never = {
     .help = "Conditions that only a mistake of ours can make true; please report.",
     .type = GV_METRIC_COUNTER};
 
-static const struct gv_metric_family *const families[] = {
-    &info,         &started,          &resident,       &memory,
-    &worker_state, &worker_requests,  &tree_blocks,    &tree_entries,
-    &forest_bytes, &forest_evictions, &forest_refused, &proxy_now,
-    &never};
+static const struct gv_metric_family *const families[] = {&info,
+                                                          &started,
+                                                          &resident,
+                                                          &memory,
+                                                          &worker_state,
+                                                          &worker_requests,
+                                                          &worker_breaker,
+                                                          &tree_blocks,
+                                                          &tree_entries,
+                                                          &forest_bytes,
+                                                          &forest_evictions,
+                                                          &forest_refused,
+                                                          &proxy_now,
+                                                          &never};
 
 enum gv_err gv_admin_metrics_register(void)
 {
@@ -109,6 +123,9 @@ static void copy_workers(const struct gv_admin_parts *parts)
         const struct gv_worker *worker = &view->workers[i];
         struct gv_load load = gv_load_get(parts->shared->load, worker->index);
         counts[worker->pool][worker->state]++;
+        enum gv_breaker_state breaker = gv_load_breaker(parts->shared->load, worker->index);
+        set(&worker_breaker, worker->url, NULL,
+            breaker == GV_BREAKER_OPEN ? 2 : (breaker == GV_BREAKER_TRIAL ? 1 : 0));
         set(&worker_requests, worker->url, "node", load.own_count);
         set(&worker_requests, worker->url, "cluster", (double)load.own_count + load.remote_count);
     }

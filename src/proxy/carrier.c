@@ -19,7 +19,8 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#define GV_BYTES_PER_TOKEN 4 /* of a prompt, roughly */
+#define GV_BYTES_PER_TOKEN   4 /* of a prompt, roughly */
+#define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -32,6 +33,66 @@ static double draw(struct gv_carrier *carrier)
 static uint64_t now_ms(const struct gv_carrier *carrier)
 {
     return gv_loop_now_ms(carrier->proxy->loop);
+}
+
+/* What another try would meet, when `leg` has failed. */
+static void weigh(struct gv_carrier *carrier, uint32_t leg, struct gv_exchange_event *event)
+{
+    struct gv_proxy *proxy = carrier->proxy;
+    gv_budget_fill(&proxy->budget, now_ms(carrier));
+    event->another = gv_legs_have_another(carrier, leg, carrier->legs[leg].worker);
+    event->spent = gv_budget_left(&proxy->budget) == 0;
+    event->draw = draw(carrier);
+}
+
+/* ---- an answer that is kept ---- */
+
+static void drop_kept(struct gv_kept *kept)
+{
+    gv_mem_free(GV_MEM_EXCHANGE, kept->headers);
+    kept->headers = NULL;
+    gv_buf_reset(&kept->text);
+    gv_buf_reset(&kept->body);
+}
+
+/* Copy the head: it dies with its connection. Errors: as gv_buf_append(). */
+static enum gv_err keep_head(struct gv_kept *kept, const struct gv_head *head)
+{
+    drop_kept(kept);
+    kept->headers =
+        gv_mem_new(GV_MEM_EXCHANGE, (head->header_count + 1) * sizeof(struct gv_header));
+    enum gv_err err = kept->headers == NULL ? GV_ENOMEM : GV_OK;
+    for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
+        err = gv_buf_append(&kept->text, head->headers[i].name);
+        if (err == GV_OK) {
+            err = gv_buf_append(&kept->text, head->headers[i].value);
+        }
+    }
+    if (err != GV_OK) {
+        return err;
+    }
+    const uint8_t *at = gv_buf_slice(&kept->text).data;
+    for (size_t i = 0; i < head->header_count; i++) {
+        size_t name_len = head->headers[i].name.len;
+        size_t value_len = head->headers[i].value.len;
+        kept->headers[i].name = gv_slice_of(at, name_len);
+        kept->headers[i].value = gv_slice_of(at + name_len, value_len);
+        at += name_len + value_len;
+    }
+    kept->answer = *head;
+    kept->answer.headers = kept->headers;
+    return GV_OK;
+}
+
+/* Body bytes of the answer that is being kept. */
+static void keep_body(struct gv_carrier *carrier, uint32_t i, struct gv_slice bytes)
+{
+    struct gv_kept *kept = &carrier->kept;
+    if (kept->headers == NULL || gv_buf_append(&kept->body, bytes) != GV_OK) {
+        struct gv_exchange_event event = {.kind = GV_EXCHANGE_TOO_MUCH, .leg = i};
+        weigh(carrier, i, &event);
+        run(carrier, event);
+    }
 }
 
 /* ---- passing the answer on ---- */
@@ -98,19 +159,19 @@ static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_b
     return err;
 }
 
-static void relay(struct gv_carrier *carrier, uint32_t i, struct gv_slice first)
+static void relay(struct gv_carrier *carrier, const struct gv_head *answer, struct gv_slice first)
 {
     struct gv_client *client = carrier->client;
     struct gv_buf extra;
     gv_buf_init(&extra, GV_MEM_EXCHANGE, 16 * 1024);
     enum gv_err err = append_header(&extra, "x-request-id", client->request_id);
-    if (err == GV_OK && carrier->proxy->shared->config->decision_headers) {
+    if (err == GV_OK && carrier->proxy->shared->config->decision_headers && !carrier->passed_kept) {
         err = append_decision(carrier, &extra);
     }
     if (err == GV_OK) {
         struct gv_relay_start start = {
             .request = &client->head,
-            .answer = &carrier->legs[i].answer,
+            .answer = answer,
             .extra = gv_buf_slice(&extra),
             .first = first,
             .close = gv_client_must_close(client),
@@ -119,6 +180,16 @@ static void relay(struct gv_carrier *carrier, uint32_t i, struct gv_slice first)
     }
     gv_buf_deinit(&extra);
     after_send(carrier, err);
+}
+
+/* Nothing is left to try: what a worker said, as it said it. */
+static void relay_kept(struct gv_carrier *carrier)
+{
+    struct gv_kept *kept = &carrier->kept;
+    kept->answer.chunked = false;
+    kept->answer.has_content_length = true;
+    kept->answer.content_length = kept->body.len;
+    relay(carrier, &kept->answer, gv_buf_slice(&kept->body));
 }
 
 /* What the engine says it had cached, if it says so within one read; a hint for a metric. */
@@ -160,7 +231,9 @@ static void note(struct gv_carrier *carrier)
     const struct gv_leg *leg = &carrier->legs[last];
     const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
     uint16_t status = 499;
-    if (carrier->relay.started) {
+    if (carrier->passed_kept) {
+        status = carrier->kept.answer.status;
+    } else if (carrier->relay.started) {
         status = carrier->legs[carrier->exchange.answer_leg].answer.status;
     } else if (carrier->problem != GV_PROBLEM_NONE) {
         status = gv_problem_status(carrier->problem);
@@ -219,6 +292,7 @@ static void destroy(struct gv_carrier *carrier)
     gv_timer_close(carrier->timer);
     gv_buf_deinit(&carrier->body);
     gv_buf_deinit(&carrier->pair_body);
+    drop_kept(&carrier->kept);
     carrier->proxy->exchange_count -= 1;
     leave(carrier->proxy);
     gv_mem_free(GV_MEM_EXCHANGE, carrier);
@@ -229,19 +303,18 @@ static void destroy(struct gv_carrier *carrier)
 static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_effects *effects)
 {
     struct gv_leg *leg = &carrier->legs[effects->blame];
-    gv_leg_report(carrier, leg, false);
+    gv_leg_report(carrier, leg,
+                  effects->cause == GV_CAUSE_STATUS ? gv_leg_outcome(leg->answer.status)
+                                                    : GV_BREAKER_FAILED);
     gv_legs_avoid(carrier, leg->worker);
     gv_access_upstream_error(leg->target->url, effects->cause);
     snprintf(carrier->detail, sizeof carrier->detail, "worker %.400s: %s", leg->target->url,
              gv_cause_name(effects->cause));
-    if (effects->pick || effects->wait) {
-        gv_access_retry(&carrier->proxy->access, effects->cause);
-    }
     gv_log(GV_LOG_WARN, "exchange.leg_failed", GV_STR("worker", leg->target->url),
            GV_STR("cause", gv_cause_name(effects->cause)),
            GV_UINT("status", leg->has_head ? leg->answer.status : 0),
            GV_UINT("attempt", carrier->exchange.attempt),
-           GV_FLAG("retry", effects->pick || effects->wait),
+           GV_FLAG("retry", effects->retry || effects->keep),
            GV_STR("request_id", carrier->client->request_id));
 }
 
@@ -261,15 +334,14 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
     if (gv_legs_start(carrier, &upstream_events, &broken)) {
         return false;
     }
-    gv_leg_report(carrier, &carrier->legs[broken], false);
+    gv_leg_report(carrier, &carrier->legs[broken], GV_BREAKER_FAILED);
     gv_leg_release(carrier, &carrier->legs[broken]);
     *next = (struct gv_exchange_event){
         .kind = GV_EXCHANGE_BROKE,
         .leg = broken,
         .cause = GV_CAUSE_CONNECT,
-        .another = gv_legs_have_another(carrier, broken, carrier->legs[broken].worker),
-        .draw = draw(carrier),
     };
+    weigh(carrier, broken, next);
     return true;
 }
 
@@ -283,6 +355,11 @@ static void apply_end(struct gv_carrier *carrier, const struct gv_exchange_effec
         carrier->outcome = gv_problem_code(effects->answer);
         gv_client_answer(client, effects->answer,
                          carrier->detail[0] != '\0' ? carrier->detail : NULL);
+    } else if (effects->answer_kept) {
+        carrier->passed_kept = true;
+        carrier->outcome = "ok";
+        relay_kept(carrier);
+        close = carrier->relay.close;
     } else if (effects->cut) {
         carrier->outcome = "cut";
     } else if (effects->finish) {
@@ -294,7 +371,8 @@ static void apply_end(struct gv_carrier *carrier, const struct gv_exchange_effec
         }
     }
     bool cut = effects->cut;
-    bool gone = !cut && !effects->finish && effects->answer == GV_PROBLEM_NONE;
+    bool gone =
+        !cut && !effects->finish && !effects->answer_kept && effects->answer == GV_PROBLEM_NONE;
     bool framed = carrier->relay.framing != GV_WRITER_UNTIL_CLOSE;
     client->carrier = NULL;
     destroy(carrier);
@@ -314,8 +392,19 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     if (effects->blame >= 0) {
         apply_blame(carrier, effects);
     }
+    if (effects->retry) {
+        (void)gv_budget_spend(&carrier->proxy->budget);
+        gv_access_retry(&carrier->proxy->access, effects->cause);
+    }
+    if (effects->keep &&
+        keep_head(&carrier->kept, &carrier->legs[carrier->exchange.keep_leg].answer) != GV_OK) {
+        drop_kept(&carrier->kept); /* keep_body() or the end says so */
+    }
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (effects->cancel[i]) {
+            if (effects->blame >= 0 && effects->blame != (int32_t)i) {
+                gv_leg_report(carrier, &carrier->legs[i], GV_BREAKER_NEUTRAL); /* not its fault */
+            }
             gv_leg_release(carrier, &carrier->legs[i]);
         }
     }
@@ -324,7 +413,7 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     }
     if (effects->relay) {
         carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
-        relay(carrier, effects->relay_leg, first);
+        relay(carrier, &carrier->legs[effects->relay_leg].answer, first);
     }
     if (effects->ended) {
         apply_end(carrier, effects);
@@ -351,20 +440,33 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
 
+/* Retry-After in seconds; a date is not understood and counts as nothing said. */
+static uint64_t retry_after_ms(const struct gv_head *head)
+{
+    uint64_t seconds = 0;
+    if ((head->status != 429 && head->status != 503) ||
+        !gv_slice_to_u64(gv_head_find(head, "retry-after"), &seconds)) {
+        return 0;
+    }
+    return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;
+}
+
 static void on_head(void *owner, uint32_t i, const struct gv_head *head)
 {
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
     leg->answer = *head;
     leg->has_head = true;
-    run(carrier, (struct gv_exchange_event){
-                     .kind = GV_EXCHANGE_HEAD,
-                     .leg = i,
-                     .status = head->status,
-                     .another = gv_exchange_is_retryable(head->status) &&
-                                gv_legs_have_another(carrier, i, leg->worker),
-                     .draw = draw(carrier),
-                 });
+    struct gv_exchange_event event = {
+        .kind = GV_EXCHANGE_HEAD,
+        .leg = i,
+        .status = head->status,
+        .retry_after_ms = retry_after_ms(head),
+    };
+    if (gv_exchange_is_retryable(head->status)) {
+        weigh(carrier, i, &event);
+    }
+    run(carrier, event);
 }
 
 static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
@@ -372,6 +474,10 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
     gv_leg_first_byte(carrier, leg);
+    if (carrier->exchange.keeping) {
+        keep_body(carrier, i, bytes);
+        return;
+    }
     if (i != carrier->exchange.answer_leg) {
         return; /* what prefill says beyond its status is nobody's */
     }
@@ -389,21 +495,23 @@ static void on_end(void *owner, uint32_t i)
     struct gv_leg *leg = &carrier->legs[i];
     gv_leg_first_byte(carrier, leg);
     gv_leg_release(carrier, leg);
-    run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = i});
+    struct gv_exchange_event event = {.kind = GV_EXCHANGE_END, .leg = i};
+    if (carrier->exchange.keeping) {
+        event.kind = carrier->kept.headers != NULL ? GV_EXCHANGE_END : GV_EXCHANGE_TOO_MUCH;
+        weigh(carrier, i, &event);
+    }
+    run(carrier, event);
 }
 
 static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
 {
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
-    bool another = gv_legs_have_another(carrier, i, leg->worker);
-    gv_leg_report(carrier, leg, false); /* before the release counts its head as a success */
+    struct gv_exchange_event event = {.kind = GV_EXCHANGE_BROKE, .leg = i, .cause = cause};
+    gv_leg_report(carrier, leg, GV_BREAKER_FAILED); /* before the release looks at its status */
     gv_leg_release(carrier, leg);
-    run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BROKE,
-                                            .leg = i,
-                                            .cause = cause,
-                                            .another = another,
-                                            .draw = draw(carrier)});
+    weigh(carrier, i, &event);
+    run(carrier, event);
 }
 
 static const struct gv_upstream_events upstream_events = {on_head, on_body, on_end, on_broke};
@@ -424,6 +532,8 @@ static struct gv_carrier *make(struct gv_client *client)
     carrier->body = client->body; /* moved */
     gv_buf_init(&client->body, GV_MEM_BUFFER, config->max_payload_bytes);
     gv_buf_init(&carrier->pair_body, GV_MEM_BUFFER, SIZE_MAX / 2);
+    gv_buf_init(&carrier->kept.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
+    gv_buf_init(&carrier->kept.body, GV_MEM_EXCHANGE, GV_CARRIER_KEPT_BYTES_MAX);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
     }
@@ -470,6 +580,7 @@ void gv_carrier_start(struct gv_client *client)
         gv_client_done(client, gv_client_must_close(client));
         return;
     }
+    gv_budget_earn(&carrier->proxy->budget);
     enum gv_problem problem = plan(carrier);
     struct gv_exchange_event event;
     if (problem != GV_PROBLEM_NONE) {
@@ -508,6 +619,10 @@ void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now)
         gv_upstream_tick(&carrier->legs[i].upstream, now);
     }
     if (client->carrier == carrier) {
-        run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK});
+        struct gv_exchange_event event = {.kind = GV_EXCHANGE_TICK};
+        if (carrier->exchange.keeping) {
+            weigh(carrier, carrier->exchange.keep_leg, &event);
+        }
+        run(carrier, event);
     }
 }

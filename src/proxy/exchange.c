@@ -25,6 +25,10 @@ static void check(const struct gv_exchange *exchange)
     for (uint32_t i = exchange->leg_count; i < GV_EXCHANGE_LEGS_MAX; i++) {
         GV_ASSERT(!exchange->legs[i].out);
     }
+    if (exchange->keeping) {
+        GV_ASSERT(exchange->sm.state == GV_EXCHANGE_WAITING);
+        GV_ASSERT(exchange->legs[exchange->keep_leg].out);
+    }
 }
 
 void gv_exchange_init(struct gv_exchange *exchange, struct gv_exchange_limits limits,
@@ -90,10 +94,24 @@ static void end(struct gv_exchange *exchange, struct gv_exchange_effects *effect
     effects->ended = true;
 }
 
-static void blame(uint32_t leg, enum gv_cause cause, struct gv_exchange_effects *effects)
+static void blame(struct gv_exchange *exchange, uint32_t leg, enum gv_cause cause,
+                  struct gv_exchange_effects *effects)
 {
+    exchange->last_cause = cause;
     effects->blame = (int32_t)leg;
     effects->cause = cause;
+}
+
+/* Nothing is left to try. What a worker said is better than what we would say. */
+static void give_up(struct gv_exchange *exchange, enum gv_problem problem,
+                    struct gv_exchange_effects *effects)
+{
+    if (exchange->has_kept) {
+        effects->answer_kept = true;
+    } else {
+        effects->answer = problem;
+    }
+    end(exchange, effects);
 }
 
 /* What the client is told when `leg` failed for good. */
@@ -138,27 +156,45 @@ static bool is_past_deadline(const struct gv_exchange *exchange, uint64_t at_ms)
            at_ms >= exchange->started_at_ms + exchange->limits.total_ms;
 }
 
-/* Try again if there is an attempt and time left: at once elsewhere, or here after a pause. */
-static bool try_again(struct gv_exchange *exchange, const struct gv_exchange_event *event,
-                      uint64_t now_ms, struct gv_exchange_effects *effects)
+/* When to try again with nobody else there: after the backoff, or when the worker asked for it. */
+static uint64_t wake_at_ms(const struct gv_exchange *exchange,
+                           const struct gv_exchange_event *event, uint64_t asked_ms,
+                           uint64_t now_ms)
 {
-    if (exchange->attempt >= exchange->limits.max_attempts) {
+    const struct gv_exchange_limits *limits = &exchange->limits;
+    uint64_t wait_ms = backoff_ms(limits, exchange->attempt, event->draw);
+    wait_ms = wait_ms < asked_ms ? asked_ms : wait_ms;
+    return now_ms + (wait_ms < limits->max_backoff_ms ? wait_ms : limits->max_backoff_ms);
+}
+
+/* Is there an attempt, a token of the budget, and time left? */
+static bool can_try_again(const struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                          uint64_t asked_ms, uint64_t now_ms)
+{
+    return exchange->attempt < exchange->limits.max_attempts && !event->spent &&
+           (event->another ||
+            !is_past_deadline(exchange, wake_at_ms(exchange, event, asked_ms, now_ms)));
+}
+
+/* Try again if that can be: at once elsewhere, or here after a pause. */
+static bool try_again(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                      uint64_t asked_ms, uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    if (!can_try_again(exchange, event, asked_ms, now_ms)) {
         return false;
     }
+    exchange->keeping = false;
+    cancel_all(exchange, effects);
+    effects->retry = true;
+    effects->cause = exchange->last_cause;
     if (event->another) {
-        cancel_all(exchange, effects);
         gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
         effects->pick = true;
-        return true;
+    } else {
+        gv_sm_move(&exchange->sm, GV_EXCHANGE_BACKOFF);
+        exchange->wake_at_ms = wake_at_ms(exchange, event, asked_ms, now_ms);
+        effects->wait = true;
     }
-    uint64_t wake_at_ms = now_ms + backoff_ms(&exchange->limits, exchange->attempt, event->draw);
-    if (is_past_deadline(exchange, wake_at_ms)) {
-        return false;
-    }
-    cancel_all(exchange, effects);
-    gv_sm_move(&exchange->sm, GV_EXCHANGE_BACKOFF);
-    exchange->wake_at_ms = wake_at_ms;
-    effects->wait = true;
     return true;
 }
 
@@ -180,22 +216,62 @@ static void unpicked(struct gv_exchange *exchange, const struct gv_exchange_even
                      struct gv_exchange_effects *effects)
 {
     GV_ASSERT(gv_exchange_state(exchange) == GV_EXCHANGE_CHOOSING);
-    effects->answer =
-        exchange->last_problem == GV_PROBLEM_NONE ? event->problem : exchange->last_problem;
-    end(exchange, effects);
+    give_up(exchange,
+            exchange->last_problem == GV_PROBLEM_NONE ? event->problem : exchange->last_problem,
+            effects);
 }
 
-/* The prefill worker said no before decode's first byte. */
-static void side_refused(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+/* The other leg is of no use any more. */
+static void cancel_other(struct gv_exchange *exchange, uint32_t leg,
                          struct gv_exchange_effects *effects)
 {
-    if (event->status >= 400 && event->status <= 499) {
-        exchange->answer_leg = event->leg;
-        cancel_leg(exchange, GV_LEG_DECODE, effects);
-        return;
+    if (exchange->leg_count == 2) {
+        cancel_leg(exchange, 1 - leg, effects);
     }
-    effects->answer = GV_PROBLEM_PREFILL_FAILED;
-    end(exchange, effects);
+}
+
+/* Are the words of this answer meant for the client? What prefill says of itself is not. */
+static bool is_for_client(const struct gv_exchange *exchange, const struct gv_exchange_event *event)
+{
+    return !is_side_leg(exchange, event->leg) || (event->status >= 400 && event->status <= 499);
+}
+
+/* An answer to try elsewhere for: before that, hear it out. */
+static void keep(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                 uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    cancel_other(exchange, event->leg, effects);
+    exchange->keeping = true;
+    exchange->has_kept = false;
+    exchange->keep_leg = event->leg;
+    exchange->keep_until_ms = now_ms + GV_EXCHANGE_KEEP_MS;
+    exchange->retry_after_ms = event->retry_after_ms;
+    effects->keep = true;
+}
+
+/* It has been heard, whole or not. */
+static void kept(struct gv_exchange *exchange, const struct gv_exchange_event *event, bool whole,
+                 uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    exchange->keeping = false;
+    exchange->has_kept = whole;
+    if (!try_again(exchange, event, exchange->retry_after_ms, now_ms, effects)) {
+        give_up(exchange, GV_PROBLEM_UPSTREAM_CLOSED, effects);
+    }
+}
+
+/* A status that asks to try elsewhere, before anything was passed on. true: that is being done. */
+static bool refused(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                    uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    if (!can_try_again(exchange, event, event->retry_after_ms, now_ms)) {
+        return false;
+    }
+    if (is_for_client(exchange, event)) {
+        keep(exchange, event, now_ms, effects);
+        return true;
+    }
+    return try_again(exchange, event, event->retry_after_ms, now_ms, effects);
 }
 
 static void head(struct gv_exchange *exchange, const struct gv_exchange_event *event,
@@ -205,8 +281,9 @@ static void head(struct gv_exchange *exchange, const struct gv_exchange_event *e
     if (is_good(event->status)) {
         return;
     }
-    if (gv_exchange_is_retryable(event->status)) {
-        blame(event->leg, GV_CAUSE_STATUS, effects);
+    bool retryable = gv_exchange_is_retryable(event->status);
+    if (retryable) {
+        blame(exchange, event->leg, GV_CAUSE_STATUS, effects);
     }
     if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
         /* Decode speaks already, so the prefix has been handed over: prefill's word is late. */
@@ -214,15 +291,17 @@ static void head(struct gv_exchange *exchange, const struct gv_exchange_event *e
         cancel_leg(exchange, event->leg, effects);
         return;
     }
-    exchange->last_problem = GV_PROBLEM_NONE;
-    if (gv_exchange_is_retryable(event->status) && try_again(exchange, event, now_ms, effects)) {
+    bool for_client = is_for_client(exchange, event);
+    exchange->last_problem = for_client ? GV_PROBLEM_NONE : GV_PROBLEM_PREFILL_FAILED;
+    if (retryable && refused(exchange, event, now_ms, effects)) {
         return;
     }
-    if (is_side_leg(exchange, event->leg)) {
-        side_refused(exchange, event, effects);
-    } else if (exchange->leg_count == 2) {
-        cancel_leg(exchange, exchange->answer_leg == 0 ? 1 : 0, effects);
+    if (!for_client) {
+        give_up(exchange, GV_PROBLEM_PREFILL_FAILED, effects);
+        return;
     }
+    cancel_other(exchange, event->leg, effects);
+    exchange->answer_leg = event->leg;
 }
 
 static void start_relay(struct gv_exchange *exchange, struct gv_exchange_effects *effects)
@@ -235,15 +314,20 @@ static void start_relay(struct gv_exchange *exchange, struct gv_exchange_effects
 static void body(struct gv_exchange *exchange, const struct gv_exchange_event *event,
                  struct gv_exchange_effects *effects)
 {
-    if (!is_side_leg(exchange, event->leg) && gv_exchange_state(exchange) == GV_EXCHANGE_WAITING) {
+    if (!exchange->keeping && !is_side_leg(exchange, event->leg) &&
+        gv_exchange_state(exchange) == GV_EXCHANGE_WAITING) {
         start_relay(exchange, effects);
     }
 }
 
 static void leg_end(struct gv_exchange *exchange, const struct gv_exchange_event *event,
-                    struct gv_exchange_effects *effects)
+                    uint64_t now_ms, struct gv_exchange_effects *effects)
 {
     exchange->legs[event->leg].out = false;
+    if (exchange->keeping) {
+        kept(exchange, event, true, now_ms, effects);
+        return;
+    }
     if (is_side_leg(exchange, event->leg)) {
         return;
     }
@@ -258,7 +342,11 @@ static void broke(struct gv_exchange *exchange, const struct gv_exchange_event *
                   uint64_t now_ms, struct gv_exchange_effects *effects)
 {
     exchange->legs[event->leg].out = false;
-    blame(event->leg, event->cause, effects);
+    if (exchange->keeping) {
+        kept(exchange, event, false, now_ms, effects); /* it was blamed for its status */
+        return;
+    }
+    blame(exchange, event->leg, event->cause, effects);
     if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
         if (!is_side_leg(exchange, event->leg)) {
             effects->cut = true;
@@ -267,13 +355,13 @@ static void broke(struct gv_exchange *exchange, const struct gv_exchange_event *
         return;
     }
     exchange->last_problem = problem_of(exchange, event->leg, event->cause);
-    if (!try_again(exchange, event, now_ms, effects)) {
-        effects->answer = exchange->last_problem;
-        end(exchange, effects);
+    if (!try_again(exchange, event, 0, now_ms, effects)) {
+        give_up(exchange, exchange->last_problem, effects);
     }
 }
 
-static void tick(struct gv_exchange *exchange, uint64_t now_ms, struct gv_exchange_effects *effects)
+static void tick(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                 uint64_t now_ms, struct gv_exchange_effects *effects)
 {
     if (is_past_deadline(exchange, now_ms)) {
         if (gv_exchange_state(exchange) == GV_EXCHANGE_RELAYING) {
@@ -282,9 +370,13 @@ static void tick(struct gv_exchange *exchange, uint64_t now_ms, struct gv_exchan
             effects->answer = GV_PROBLEM_UPSTREAM_TIMEOUT;
         }
         if (exchange->leg_count > 0 && exchange->legs[exchange->answer_leg].out) {
-            blame(exchange->answer_leg, GV_CAUSE_TIMEOUT, effects);
+            blame(exchange, exchange->answer_leg, GV_CAUSE_TIMEOUT, effects);
         }
+        exchange->keeping = false;
         end(exchange, effects);
+    } else if (exchange->keeping && now_ms >= exchange->keep_until_ms) {
+        cancel_leg(exchange, exchange->keep_leg, effects);
+        kept(exchange, event, false, now_ms, effects);
     } else if (gv_exchange_state(exchange) == GV_EXCHANGE_BACKOFF) {
         if (now_ms >= exchange->wake_at_ms) {
             gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
@@ -310,10 +402,15 @@ static void dispatch_leg_event(struct gv_exchange *exchange, const struct gv_exc
         body(exchange, event, effects);
         return;
     case GV_EXCHANGE_END:
-        leg_end(exchange, event, effects);
+        leg_end(exchange, event, now_ms, effects);
         return;
     case GV_EXCHANGE_BROKE:
         broke(exchange, event, now_ms, effects);
+        return;
+    case GV_EXCHANGE_TOO_MUCH:
+        GV_ASSERT(exchange->keeping && event->leg == exchange->keep_leg);
+        cancel_leg(exchange, event->leg, effects);
+        kept(exchange, event, false, now_ms, effects);
         return;
     case GV_EXCHANGE_PICKED:
     case GV_EXCHANGE_UNPICKED:
@@ -343,13 +440,15 @@ void gv_exchange_step(struct gv_exchange *exchange, const struct gv_exchange_eve
     case GV_EXCHANGE_BODY:
     case GV_EXCHANGE_END:
     case GV_EXCHANGE_BROKE:
+    case GV_EXCHANGE_TOO_MUCH:
         dispatch_leg_event(exchange, event, now_ms, effects);
         break;
     case GV_EXCHANGE_GONE:
+        exchange->keeping = false;
         end(exchange, effects);
         break;
     case GV_EXCHANGE_TICK:
-        tick(exchange, now_ms, effects);
+        tick(exchange, event, now_ms, effects);
         break;
     }
     check(exchange);

@@ -16,12 +16,44 @@ static uint64_t now_ms(const struct gv_carrier *carrier)
 
 /* ---- taken and given back ---- */
 
-void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, bool ok)
+/* Breakers belong to loops; the sum of their states is there for everybody to see. */
+static void show_breaker(struct gv_carrier *carrier, const struct gv_leg *leg,
+                         enum gv_breaker_state before)
+{
+    enum gv_breaker_state now = leg->target->breaker.state;
+    if (now == before) {
+        return;
+    }
+    gv_load_move_breaker(carrier->proxy->shared->load, leg->worker, before, now);
+    gv_log(now == GV_BREAKER_CLOSED ? GV_LOG_INFO : GV_LOG_WARN, "worker.breaker",
+           GV_STR("worker", leg->target->url), GV_STR("from", gv_breaker_state_name(before)),
+           GV_STR("to", gv_breaker_state_name(now)));
+}
+
+void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, enum gv_breaker_outcome outcome)
 {
     if (leg->admitted) {
+        enum gv_breaker_state before = leg->target->breaker.state;
         leg->admitted = false;
-        gv_breaker_report(&leg->target->breaker, leg->epoch, ok, now_ms(carrier));
+        gv_breaker_report(&leg->target->breaker, leg->epoch, outcome, now_ms(carrier));
+        show_breaker(carrier, leg, before);
     }
+}
+
+static void admit(struct gv_carrier *carrier, struct gv_leg *leg)
+{
+    enum gv_breaker_state before = leg->target->breaker.state;
+    leg->admitted = gv_breaker_admit(&leg->target->breaker, now_ms(carrier), &leg->epoch) == GV_OK;
+    show_breaker(carrier, leg, before);
+}
+
+enum gv_breaker_outcome gv_leg_outcome(uint16_t status)
+{
+    if (status < 400) {
+        return GV_BREAKER_GOOD;
+    }
+    return status >= 500 && gv_exchange_is_retryable(status) ? GV_BREAKER_FAILED
+                                                             : GV_BREAKER_NEUTRAL;
 }
 
 void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
@@ -33,9 +65,9 @@ void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
 }
 
 /*
- * A leg is over, however it ended. One that had answered is a success of its worker, unless it was
- * blamed before. One that was ended without an answer says nothing, but a breaker on trial waits
- * for a word: nothing proved is not proved well.
+ * A leg is over, however it ended. One that had answered is what its status says, unless it was
+ * blamed before. One that was ended without an answer, because the client had enough of waiting,
+ * says nothing; but a breaker on trial waits for a word: nothing proved is not proved well.
  */
 void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
 {
@@ -45,11 +77,11 @@ void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
         gv_load_give(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
     }
     if (leg->has_head) {
-        gv_leg_report(carrier, leg, true);
-    } else if (leg->admitted && leg->target->breaker.state == GV_BREAKER_TRIAL) {
-        gv_leg_report(carrier, leg, false);
+        gv_leg_report(carrier, leg, gv_leg_outcome(leg->answer.status));
+    } else {
+        bool on_trial = leg->target->breaker.state == GV_BREAKER_TRIAL;
+        gv_leg_report(carrier, leg, on_trial ? GV_BREAKER_FAILED : GV_BREAKER_NEUTRAL);
     }
-    leg->admitted = false;
 }
 
 /* ---- choosing ---- */
@@ -289,8 +321,7 @@ enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
     }
     for (uint32_t i = 0; i < count; i++) {
         struct gv_leg *leg = &carrier->legs[i];
-        leg->admitted =
-            gv_breaker_admit(&leg->target->breaker, now_ms(carrier), &leg->epoch) == GV_OK;
+        admit(carrier, leg);
         commit(carrier, i);
     }
     return GV_PROBLEM_NONE;

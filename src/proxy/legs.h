@@ -12,6 +12,7 @@
 
 #define GV_CARRIER_FAILED_MAX     64 /* workers remembered as failed for one request */
 #define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024)
+#define GV_CARRIER_KEPT_BYTES_MAX (64u * 1024) /* of the body of an answer that is kept */
 
 struct gv_leg {
     struct gv_upstream upstream;
@@ -27,6 +28,14 @@ struct gv_leg {
     struct gv_buf head;    /* owned: the request's head */
 };
 
+/* A worker's answer that asked to try elsewhere, whole, for when nothing is left to try. */
+struct gv_kept {
+    struct gv_head answer;     /* slices point into text */
+    struct gv_header *headers; /* owned */
+    struct gv_buf text;        /* owned: names and values */
+    struct gv_buf body;        /* owned */
+};
+
 struct gv_carrier {
     struct gv_client *client; /* borrowed; NULL once it is gone */
     struct gv_proxy *proxy;   /* borrowed */
@@ -36,6 +45,7 @@ struct gv_carrier {
     struct gv_buf pair_body; /* owned: with the bootstrap fields */
     struct gv_leg legs[GV_EXCHANGE_LEGS_MAX];
     struct gv_relay relay;
+    struct gv_kept kept;
     struct gv_timer *timer; /* owned; NULL until a backoff is needed */
     uint32_t failed[GV_CARRIER_FAILED_MAX];
     uint32_t failed_count;
@@ -43,15 +53,18 @@ struct gv_carrier {
     uint64_t stalled_since_ms; /* the client takes nothing; 0: it does */
     uint64_t cached_tokens;    /* as the engine reported */
     bool has_cached;
+    bool passed_kept; /* the client got the kept answer */
     bool planned;
     enum gv_problem problem; /* the answer was ours */
     const char *outcome;
     char detail[GV_DISPATCH_DETAIL_BYTES];
 };
 
-/** The request of this leg went well or not, as its worker's breaker sees it; the first word
- * counts. */
-void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, bool ok);
+/** How the request of this leg went, as its worker's breaker sees it; the first word counts. */
+void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, enum gv_breaker_outcome outcome);
+
+/** What an answer of this status says about its worker: 4xx nothing, a retryable 5xx the worst. */
+enum gv_breaker_outcome gv_leg_outcome(uint16_t status);
 
 /** The first byte of its answer came: its prompt has been worked off. */
 void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg);

@@ -17,6 +17,7 @@
 #include "grapevine/net/listener.h"
 #include "grapevine/net/timer.h"
 #include "grapevine/proxy/dispatch.h"
+#include "grapevine/route/budget.h"
 #include "line.h"
 
 #define GV_PROXY_TICK_MS 100u
@@ -32,6 +33,9 @@
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
 #define GV_REQUEST_ID_BYTES     128
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
+#define GV_RETRY_RESERVE        10u  /* retries of a loop before any traffic */
+#define GV_RETRY_BURST          100u /* retries that a loop may save up */
+#define GV_RETRY_FLOOR_PER_S    3u   /* retries that a loop may always send */
 
 struct gv_client;
 struct gv_carrier;
@@ -59,6 +63,7 @@ struct gv_proxy {
     uint64_t request_count;
     uint64_t serial; /* of the last exchange */
     struct gv_prng prng;
+    struct gv_budget budget; /* of retries */
     struct gv_access access;
     struct gv_metric *gauges[GV_ACCESS_GAUGES];
     bool passed_through; /* it was said that workers stand idle */

@@ -47,6 +47,8 @@ struct ward {
     bool refused;   /* connections were refused since it was last well */
     uint64_t refused_wall_ms;
     bool learns_models; /* its registration named none */
+    bool listed;        /* /v1/models has told models, this time */
+    bool lists;         /* and ever: then nothing else is believed */
     char marker[GV_METADATA_MARKER_BYTES];
     struct gv_metadata metadata;
     uint64_t draining_since_ms; /* 0: it does not */
@@ -214,9 +216,8 @@ static void learn_all(struct ward *ward, const struct gv_worker *worker)
                                  GV_WORKER_MODEL_MAX);
         metadata->model_count = 1;
     }
-    uint32_t count = ward->learns_models ? metadata->model_count : 0;
-    for (uint32_t i = 0; i < count && err == GV_OK; i++) {
-        err = gv_fleet_set_metadata(shared->fleet, url, metadata->models[i], NULL, 0);
+    if (ward->learns_models && metadata->model_count > 0) {
+        err = gv_fleet_set_models(shared->fleet, url, metadata->models[0], metadata->model_count);
     }
     if (err == GV_OK) {
         err = gv_fleet_set_metadata(shared->fleet, url, NULL, metadata->runtime,
@@ -227,6 +228,25 @@ static void learn_all(struct ward *ward, const struct gv_worker *worker)
     }
     learn_capacity(ward);
     ward->described = true;
+}
+
+/* A worker that is known may be given other models to serve while it lives. */
+static void look_for_models(struct ward *ward, const struct gv_worker *worker)
+{
+    const struct gv_proxy_shared *shared = ward->probe->shared;
+    const struct gv_metadata *metadata = &ward->metadata;
+    bool same = metadata->model_count == worker->model_count;
+    for (uint32_t i = 0; i < metadata->model_count && same; i++) {
+        same = strcmp(metadata->models[i], worker->models[i]) == 0;
+    }
+    bool unsaid = metadata->model_count == 0 || (ward->lists && !ward->listed);
+    if (!ward->learns_models || unsaid || same ||
+        gv_fleet_set_models(shared->fleet, gv_slice_text(ward->url), metadata->models[0],
+                            metadata->model_count) != GV_OK) {
+        return;
+    }
+    gv_log(GV_LOG_INFO, "worker.models", GV_STR("worker", ward->url),
+           GV_STR("first", metadata->models[0]), GV_UINT("count", metadata->model_count));
 }
 
 /* All questions were asked. */
@@ -250,8 +270,10 @@ static void described(struct ward *ward)
     look_for_restart(ward);
     if (!ward->described) {
         learn_all(ward, worker);
-        worker = look_at(ward);
+    } else {
+        look_for_models(ward, worker);
     }
+    worker = look_at(ward);
     if (worker != NULL) {
         judge_good(ward, worker);
     } else {
@@ -270,7 +292,8 @@ static void on_health(struct ward *ward, enum gv_cause cause, uint16_t status)
         } else {
             ward->metadata.marker[0] = '\0';
             ward->metadata.has_role = false;
-            ask(ward, STEP_SERVER_INFO);
+            ward->metadata.model_count = 0;
+            ask(ward, STEP_MODELS);
         }
         return;
     }
@@ -301,9 +324,8 @@ static void on_answer(void *owner, enum gv_cause cause, uint16_t status, struct 
         on_health(ward, cause, status);
         return;
     case STEP_MODELS:
-        if (good) {
-            (void)gv_metadata_read_models(metadata, body);
-        }
+        ward->listed = good && gv_metadata_read_models(metadata, body) && metadata->model_count > 0;
+        ward->lists = ward->lists || ward->listed;
         ask(ward, STEP_SERVER_INFO);
         return;
     case STEP_SERVER_INFO:
@@ -337,12 +359,13 @@ static bool is_needed(const struct ward *ward, enum step step)
 {
     switch (step) {
     case STEP_MODEL_INFO:
-        return ward->metadata.model_count == 0 && !ward->described;
+        return ward->metadata.model_count == 0 && ward->learns_models;
     case STEP_METRICS:
         return ward->metadata.marker[0] == '\0';
+    case STEP_MODELS:
+        return ward->learns_models || !ward->described;
     case STEP_IDLE:
     case STEP_HEALTH:
-    case STEP_MODELS:
     case STEP_SERVER_INFO:
     case STEP_SERVER_INFO_ALT:
         break;

@@ -248,6 +248,13 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     uint64_t seed;
     gv_random_bytes(&seed, sizeof seed);
     gv_prng_init(&proxy->prng, seed);
+    struct gv_budget_limits retries = {
+        .retry_percent = (uint32_t)(shared->config->retry_budget_ratio * 100 + 0.5),
+        .reserve = GV_RETRY_RESERVE,
+        .burst = GV_RETRY_BURST,
+        .floor_per_s = GV_RETRY_FLOOR_PER_S,
+    };
+    gv_budget_init(&proxy->budget, retries);
     char name[16];
     snprintf(name, sizeof name, "%u", opened_count++);
     gv_access_gauges(name, proxy->gauges);

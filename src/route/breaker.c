@@ -4,6 +4,7 @@
 #include "grapevine/route/breaker.h"
 
 #include "grapevine/base/assert.h"
+#include <string.h>
 
 /* Which state may follow which: one row per state, one bit per successor. */
 #define TO(state) (1u << (state))
@@ -13,11 +14,29 @@ static const unsigned allowed[] = {
     [GV_BREAKER_TRIAL] = TO(GV_BREAKER_CLOSED) | TO(GV_BREAKER_OPEN),
 };
 
+static uint64_t count_failures(const struct gv_breaker *breaker)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < GV_BREAKER_SLICES; i++) {
+        sum += breaker->failure_counts[i];
+    }
+    return sum;
+}
+
 static void check(const struct gv_breaker *breaker)
 {
     GV_ASSERT(breaker->limits.trip_count >= 1);
+    GV_ASSERT(breaker->limits.close_count >= 1);
+    GV_ASSERT(breaker->limits.window_ms >= 1);
     GV_ASSERT(breaker->limits.cooldown_ms >= 1);
-    GV_ASSERT(breaker->failure_count < breaker->limits.trip_count);
+    GV_ASSERT(count_failures(breaker) < breaker->limits.trip_count);
+    GV_ASSERT(breaker->good_count < breaker->limits.close_count);
+    GV_ASSERT(!breaker->trial_out || breaker->state == GV_BREAKER_TRIAL);
+}
+
+static void forget_failures(struct gv_breaker *breaker)
+{
+    memset(breaker->failure_counts, 0, sizeof breaker->failure_counts);
 }
 
 static void move(struct gv_breaker *breaker, enum gv_breaker_state next)
@@ -25,7 +44,27 @@ static void move(struct gv_breaker *breaker, enum gv_breaker_state next)
     GV_ASSERT(allowed[breaker->state] & TO(next));
     breaker->state = next;
     breaker->epoch += 1;
-    breaker->failure_count = 0;
+    breaker->good_count = 0;
+    breaker->trial_out = false;
+    forget_failures(breaker);
+}
+
+/* Clear the slices that have begun since the last failure. A clock that went back changes nothing.
+ */
+static void turn_window(struct gv_breaker *breaker, uint64_t now_ms)
+{
+    uint64_t width_ms = breaker->limits.window_ms / GV_BREAKER_SLICES;
+    uint64_t slice = now_ms / (width_ms < 1 ? 1 : width_ms);
+    if (slice >= breaker->slice + GV_BREAKER_SLICES) {
+        forget_failures(breaker);
+    }
+    while (breaker->slice < slice && slice - breaker->slice < GV_BREAKER_SLICES) {
+        breaker->slice += 1;
+        breaker->failure_counts[breaker->slice % GV_BREAKER_SLICES] = 0;
+    }
+    if (breaker->slice < slice) {
+        breaker->slice = slice;
+    }
 }
 
 static bool has_cooled(const struct gv_breaker *breaker, uint64_t now_ms)
@@ -49,7 +88,7 @@ bool gv_breaker_can_admit(const struct gv_breaker *breaker, uint64_t now_ms)
     case GV_BREAKER_OPEN:
         return has_cooled(breaker, now_ms);
     case GV_BREAKER_TRIAL:
-        return false; /* its one request is still out */
+        return !breaker->trial_out;
     }
     return false;
 }
@@ -62,29 +101,69 @@ enum gv_err gv_breaker_admit(struct gv_breaker *breaker, uint64_t now_ms, uint32
     if (breaker->state == GV_BREAKER_OPEN) {
         move(breaker, GV_BREAKER_TRIAL);
     }
+    breaker->trial_out = breaker->state == GV_BREAKER_TRIAL;
     *epoch = breaker->epoch;
     check(breaker);
     return GV_OK;
 }
 
-void gv_breaker_report(struct gv_breaker *breaker, uint32_t epoch, bool ok, uint64_t now_ms)
+static void trip(struct gv_breaker *breaker, uint64_t now_ms)
+{
+    move(breaker, GV_BREAKER_OPEN);
+    breaker->opened_at_ms = now_ms;
+}
+
+static void judge_trial(struct gv_breaker *breaker, enum gv_breaker_outcome outcome,
+                        uint64_t now_ms)
+{
+    breaker->trial_out = false;
+    switch (outcome) {
+    case GV_BREAKER_GOOD:
+        if (breaker->good_count + 1 == breaker->limits.close_count) {
+            move(breaker, GV_BREAKER_CLOSED);
+        } else {
+            breaker->good_count += 1;
+        }
+        return;
+    case GV_BREAKER_NEUTRAL:
+        return;
+    case GV_BREAKER_FAILED:
+        trip(breaker, now_ms);
+        return;
+    }
+}
+
+static void judge(struct gv_breaker *breaker, enum gv_breaker_outcome outcome, uint64_t now_ms)
+{
+    switch (outcome) {
+    case GV_BREAKER_GOOD:
+        forget_failures(breaker);
+        return;
+    case GV_BREAKER_NEUTRAL:
+        return;
+    case GV_BREAKER_FAILED:
+        turn_window(breaker, now_ms);
+        if (count_failures(breaker) + 1 == breaker->limits.trip_count) {
+            trip(breaker, now_ms);
+        } else {
+            breaker->failure_counts[breaker->slice % GV_BREAKER_SLICES] += 1;
+        }
+        return;
+    }
+}
+
+void gv_breaker_report(struct gv_breaker *breaker, uint32_t epoch, enum gv_breaker_outcome outcome,
+                       uint64_t now_ms)
 {
     check(breaker);
     if (epoch != breaker->epoch) {
         return;
     }
     GV_ASSERT(breaker->state != GV_BREAKER_OPEN); /* no request is admitted while open */
-
-    bool on_trial = breaker->state == GV_BREAKER_TRIAL;
-    if (ok && on_trial) {
-        move(breaker, GV_BREAKER_CLOSED);
-    } else if (ok) {
-        breaker->failure_count = 0;
-    } else if (on_trial || breaker->failure_count + 1 == breaker->limits.trip_count) {
-        move(breaker, GV_BREAKER_OPEN);
-        breaker->opened_at_ms = now_ms;
+    if (breaker->state == GV_BREAKER_TRIAL) {
+        judge_trial(breaker, outcome, now_ms);
     } else {
-        breaker->failure_count += 1;
+        judge(breaker, outcome, now_ms);
     }
     check(breaker);
 }

@@ -367,6 +367,41 @@ enum gv_err gv_fleet_set_metadata(struct gv_fleet *fleet, struct gv_slice url, c
     return err;
 }
 
+static bool has_models(const struct gv_worker *worker, const char *models, uint32_t count)
+{
+    bool same = worker->model_count == count;
+    for (uint32_t i = 0; i < count && same; i++) {
+        same = strcmp(worker->models[i], models + (size_t)i * GV_WORKER_MODEL_MAX) == 0;
+    }
+    return same;
+}
+
+enum gv_err gv_fleet_set_models(struct gv_fleet *fleet, struct gv_slice url, const char *models,
+                                uint32_t count)
+{
+    struct picture *next;
+    struct gv_worker *worker;
+    bool found;
+    count = count < GV_WORKER_MODELS_MAX ? count : GV_WORKER_MODELS_MAX;
+    gv_mutex_lock(&fleet->lock);
+    uint32_t place = place_of(&fleet->current->view, url, &found);
+    if (found && has_models(&fleet->current->workers[place], models, count)) {
+        gv_mutex_unlock(&fleet->lock);
+        return GV_OK;
+    }
+    enum gv_err err = copy_for(fleet, url, &next, &worker);
+    if (err == GV_OK) {
+        memset(worker->models, 0, sizeof worker->models);
+        worker->model_count = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            learn_model(worker, models + (size_t)i * GV_WORKER_MODEL_MAX);
+        }
+        swap(fleet, next);
+    }
+    gv_mutex_unlock(&fleet->lock);
+    return err;
+}
+
 static enum gv_err take_out(struct gv_fleet *fleet, struct gv_slice url)
 {
     const struct picture *old = fleet->current;

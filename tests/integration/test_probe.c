@@ -20,13 +20,15 @@ static bool reply_busy(struct gv_fake *fake, int fd)
 
 static atomic_int metadata_role; /* 0: none told, 1: decode */
 static atomic_int boot;
+static atomic_bool other_model;
 
 static bool reply_as_engine(struct gv_fake *fake, int fd)
 {
     char body[512] = "{}";
     if (gv_fake_was_sent(fake, "GET /v1/models ")) {
         snprintf(body, sizeof body,
-                 "{\"object\":\"list\",\"data\":[{\"id\":\"llama\",\"owned_by\":\"sglang\"}]}");
+                 "{\"object\":\"list\",\"data\":[{\"id\":\"%s\",\"owned_by\":\"sglang\"}]}",
+                 atomic_load(&other_model) ? "mistral" : "llama");
     } else if (gv_fake_was_sent(fake, "GET /get_server_info ")) {
         snprintf(
             body, sizeof body,
@@ -114,6 +116,38 @@ static void a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained(voi
     gv_fake_stop(&fake);
 }
 
+static bool serves_only_the_other(void *owner)
+{
+    struct gv_rig *rig = owner;
+    const struct gv_fleet_view *view = gv_fleet_acquire(rig->fleet);
+    bool does = view->workers[0].model_count == 1 &&
+                strcmp(view->workers[0].models[0], "mistral") == 0 &&
+                view->workers[0].state == GV_WORKER_READY;
+    gv_fleet_release(rig->fleet, view);
+    return does;
+}
+
+static void a_live_worker_that_is_given_another_model_serves_only_that(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    atomic_store(&other_model, false);
+    gv_fake_start(&fake, reply_as_engine);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    atomic_store(&other_model, true);
+    CU_ASSERT(gv_test_await(serves_only_the_other, &rig, 0));
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+    atomic_store(&other_model, false);
+}
+
 static void a_worker_whose_role_contradicts_is_refused_until_it_agrees(void)
 {
     struct gv_rig rig;
@@ -182,5 +216,6 @@ static void a_worker_registered_anew_becomes_ready_again(void)
 
 GV_SUITE("integration/probe", GV_CASE(a_worker_registered_anew_becomes_ready_again),
          GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
+         GV_CASE(a_live_worker_that_is_given_another_model_serves_only_that),
          GV_CASE(a_worker_whose_role_contradicts_is_refused_until_it_agrees),
          GV_CASE(a_dead_worker_is_not_ready_and_never_given_up))

@@ -51,6 +51,9 @@ static void happens(struct story *story, uint64_t after_ms, struct gv_exchange_e
     if (effects.blame >= 0) {
         tell(story, "blame %d for %s; ", effects.blame, gv_cause_name(effects.cause));
     }
+    if (effects.keep) {
+        tell(story, "keep %u; ", story->exchange.keep_leg);
+    }
     for (int i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (effects.cancel[i]) {
             tell(story, "cancel %d; ", i);
@@ -70,6 +73,9 @@ static void happens(struct story *story, uint64_t after_ms, struct gv_exchange_e
     }
     if (effects.cut) {
         tell(story, "cut; ");
+    }
+    if (effects.answer_kept) {
+        tell(story, "answer what was kept; ");
     }
     if (effects.answer != GV_PROBLEM_NONE) {
         tell(story, "answer %s; ", gv_problem_code(effects.answer));
@@ -96,9 +102,26 @@ static void body(struct story *story, uint32_t leg)
     happens(story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = leg});
 }
 
+/* The answer of `leg` is complete, and another worker is there should one be needed. */
 static void ends(struct story *story, uint32_t leg)
 {
+    happens(story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = leg, .another = true});
+}
+
+/* The same with nobody else there. */
+static void ends_alone(struct story *story, uint32_t leg)
+{
     happens(story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = leg});
+}
+
+/* A worker that is alone is busy, and asks to come again later. */
+static void busy(struct story *story, uint64_t retry_after_ms)
+{
+    happens(story, 1,
+            (struct gv_exchange_event){
+                .kind = GV_EXCHANGE_HEAD, .status = 503, .retry_after_ms = retry_after_ms});
+    ends_alone(story, 0);
 }
 
 static void breaks(struct story *story, uint32_t leg, enum gv_cause cause, bool another)
@@ -201,13 +224,135 @@ static void a_status_that_asks_for_it_is_tried_elsewhere_and_passed_on_in_the_en
         struct story story = begin(2);
         picked(&story, 1);
         head(&story, 0, statuses[i], true);
+        body(&story, 0);
+        ends(&story, 0);
         picked(&story, 1);
         head(&story, 0, statuses[i], true);
         body(&story, 0);
         ends(&story, 0);
-        EXPECT(story, "blame 0 for status; cancel 0; pick; blame 0 for status; relay 0; finish; "
+        EXPECT(story, "blame 0 for status; keep 0; pick; blame 0 for status; relay 0; finish; "
                       "end; ");
     }
+}
+
+static void what_a_worker_said_is_passed_on_when_nothing_is_left_to_try(void)
+{
+    struct story story = begin(2);
+    picked(&story, 1);
+    head(&story, 0, 503, true);
+    ends(&story, 0);
+    nobody_is_there(&story, GV_PROBLEM_NO_AVAILABLE);
+    EXPECT(story, "blame 0 for status; keep 0; pick; answer what was kept; end; ");
+    story = begin(2);
+    picked(&story, 1);
+    head(&story, 0, 429, true);
+    ends(&story, 0);
+    picked(&story, 1);
+    breaks(&story, 0, GV_CAUSE_CONNECT, true);
+    EXPECT(story, "blame 0 for status; keep 0; pick; blame 0 for connect; answer what was kept; "
+                  "end; ");
+}
+
+static void an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try(void)
+{
+    struct story story = begin(3);
+    picked(&story, 1);
+    head(&story, 0, 500, true);
+    happens(&story, 0, (struct gv_exchange_event){.kind = GV_EXCHANGE_TOO_MUCH, .another = true});
+    picked(&story, 1);
+    head(&story, 0, 500, true);
+    happens(&story, GV_EXCHANGE_KEEP_MS - 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK, .another = true});
+    happens(&story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK, .another = true});
+    nobody_is_there(&story, GV_PROBLEM_NO_AVAILABLE);
+    EXPECT(story, "blame 0 for status; keep 0; cancel 0; pick; "
+                  "blame 0 for status; keep 0; cancel 0; pick; answer no_available_workers; end; ");
+    story = begin(3);
+    picked(&story, 1);
+    head(&story, 0, 500, true);
+    breaks(&story, 0, GV_CAUSE_CLOSED, true);
+    picked(&story, 1);
+    EXPECT(story, "blame 0 for status; keep 0; pick; ");
+}
+
+static void a_worker_that_asks_for_time_gets_it_up_to_the_longest_backoff(void)
+{
+    struct story story = begin(4);
+    picked(&story, 1);
+    busy(&story, 0);
+    time_passes(&story, 50);
+    picked(&story, 1);
+    busy(&story, 60);
+    EXPECT(story, "blame 0 for status; keep 0; wait 50; pick; "
+                  "blame 0 for status; keep 0; wait 100; "); /* the backoff is longer */
+    story = begin(4);
+    picked(&story, 1);
+    busy(&story, 70);
+    time_passes(&story, 70);
+    picked(&story, 1);
+    busy(&story, 5000);
+    EXPECT(story, "blame 0 for status; keep 0; wait 70; pick; "
+                  "blame 0 for status; keep 0; wait 100; ");
+}
+
+static void elsewhere_nobody_waits_however_long_a_worker_asks_for(void)
+{
+    struct story story = begin(4);
+    picked(&story, 1);
+    happens(&story, 1,
+            (struct gv_exchange_event){
+                .kind = GV_EXCHANGE_HEAD, .status = 429, .retry_after_ms = 90000, .another = true});
+    ends(&story, 0);
+    EXPECT(story, "blame 0 for status; keep 0; pick; ");
+}
+
+static void a_spent_budget_ends_the_tries(void)
+{
+    struct story story = begin(5);
+    picked(&story, 1);
+    happens(
+        &story, 1,
+        (struct gv_exchange_event){
+            .kind = GV_EXCHANGE_BROKE, .cause = GV_CAUSE_CONNECT, .another = true, .spent = true});
+    EXPECT(story, "blame 0 for connect; answer upstream_connect_failed; end; ");
+    story = begin(5);
+    picked(&story, 1);
+    happens(&story, 1,
+            (struct gv_exchange_event){
+                .kind = GV_EXCHANGE_HEAD, .status = 503, .another = true, .spent = true});
+    body(&story, 0);
+    ends(&story, 0);
+    EXPECT(story, "blame 0 for status; relay 0; finish; end; ");
+}
+
+static void a_client_that_leaves_while_an_answer_is_kept_ends_it(void)
+{
+    struct story story = begin(3);
+    picked(&story, 1);
+    head(&story, 0, 503, true);
+    client_leaves(&story);
+    EXPECT(story, "blame 0 for status; keep 0; cancel 0; end; ");
+    story = begin(3);
+    picked(&story, 1);
+    head(&story, 0, 503, true);
+    time_passes(&story, 10000);
+    EXPECT(story, "blame 0 for status; keep 0; blame 0 for timeout; cancel 0; "
+                  "answer upstream_timeout; end; ");
+}
+
+static void what_prefill_says_of_itself_is_not_kept_but_what_it_says_of_the_request_is(void)
+{
+    struct story story = begin(2);
+    picked(&story, 2);
+    head(&story, GV_LEG_PREFILL, 500, true);
+    nobody_is_there(&story, GV_PROBLEM_NO_PAIR);
+    EXPECT(story, "blame 0 for status; cancel 0; cancel 1; pick; answer prefill_failed; end; ");
+    story = begin(2);
+    picked(&story, 2);
+    head(&story, GV_LEG_PREFILL, 429, true);
+    ends(&story, GV_LEG_PREFILL);
+    nobody_is_there(&story, GV_PROBLEM_NO_PAIR);
+    EXPECT(story, "blame 0 for status; keep 0; cancel 1; pick; answer what was kept; end; ");
 }
 
 static void a_status_that_does_not_is_passed_on_and_nobody_is_blamed(void)
@@ -382,6 +527,13 @@ GV_SUITE("scenario/exchange", GV_CASE(a_good_answer_is_passed_on_and_ends_it),
          GV_CASE(with_nobody_else_there_is_a_pause_that_grows_to_its_maximum),
          GV_CASE(the_last_attempt_decides_what_is_said),
          GV_CASE(a_status_that_asks_for_it_is_tried_elsewhere_and_passed_on_in_the_end),
+         GV_CASE(what_a_worker_said_is_passed_on_when_nothing_is_left_to_try),
+         GV_CASE(an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try),
+         GV_CASE(a_worker_that_asks_for_time_gets_it_up_to_the_longest_backoff),
+         GV_CASE(elsewhere_nobody_waits_however_long_a_worker_asks_for),
+         GV_CASE(a_spent_budget_ends_the_tries),
+         GV_CASE(a_client_that_leaves_while_an_answer_is_kept_ends_it),
+         GV_CASE(what_prefill_says_of_itself_is_not_kept_but_what_it_says_of_the_request_is),
          GV_CASE(a_status_that_does_not_is_passed_on_and_nobody_is_blamed),
          GV_CASE(a_client_that_leaves_ends_every_leg),
          GV_CASE(a_client_that_leaves_during_a_pause_ends_it),

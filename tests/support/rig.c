@@ -54,8 +54,11 @@ static void settings(struct gv_config *config)
     config->retry_max_backoff_ms = 5;
     config->retry_backoff_multiplier = 1.5;
     config->retry_jitter_factor = 0.2;
+    config->retry_budget_ratio = 0.2;
     config->cb_failure_threshold = 100;
+    config->cb_success_threshold = 3;
     config->cb_timeout_ms = 60000;
+    config->cb_window_ms = 120000;
     config->health_interval_ms = 100;
     config->health_timeout_ms = 5000;
     config->health_failure_threshold = 2;

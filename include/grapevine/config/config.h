@@ -68,6 +68,7 @@ struct gv_config {
     uint32_t retry_max;             /* attempts in total; 5 */
     uint64_t retry_initial_backoff_ms, retry_max_backoff_ms; /* 50, 30000 */
     double retry_backoff_multiplier, retry_jitter_factor;    /* 1.5, 0.2 */
+    double retry_budget_ratio; /* retries per first attempt at most; 0.2 */
     uint32_t disable_retries;
     uint32_t cb_failure_threshold; /* 10 */
     uint32_t cb_success_threshold; /* 3 */

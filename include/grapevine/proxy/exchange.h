@@ -11,6 +11,9 @@
  *      +---|----------------+----+ failed, another one is there    |
  *          +-------------------------------------------------------+ end, cut, client gone
  *
+ * An answer whose status asks to try elsewhere is kept (its head and a bounded body, for a bounded
+ * time) before the next try: when nothing is left to try, it is passed on, and not words of ours.
+ *
  * One leg goes to a worker; with prefill and decode two legs go out at once, leg 0 to the prefill
  * worker, leg 1 to the decode worker, whose answer is the client's. Nothing is passed to the
  * client before the answer's first body byte (or its end), so everything before that can be tried
@@ -27,6 +30,7 @@
 #define GV_EXCHANGE_LEGS_MAX 2
 #define GV_LEG_PREFILL       0 /* with two legs */
 #define GV_LEG_DECODE        1
+#define GV_EXCHANGE_KEEP_MS  250 /* how long a retry waits for the answer that is kept */
 
 enum gv_exchange_state {
     GV_EXCHANGE_CHOOSING = 0,
@@ -64,6 +68,7 @@ enum gv_exchange_event_kind {
     GV_EXCHANGE_BODY,       /* first body byte of leg */
     GV_EXCHANGE_END,        /* leg's answer is complete */
     GV_EXCHANGE_BROKE,      /* leg failed by cause */
+    GV_EXCHANGE_TOO_MUCH,   /* the answer being kept is larger than what is kept */
     GV_EXCHANGE_GONE,       /* the client is gone */
     GV_EXCHANGE_TICK        /* time has passed */
 };
@@ -75,14 +80,19 @@ struct gv_exchange_event {
     uint16_t status;         /* HEAD */
     enum gv_cause cause;     /* BROKE */
     enum gv_problem problem; /* UNPICKED */
-    bool another;            /* HEAD, BROKE: a worker is eligible that has not failed here yet */
-    double draw;             /* HEAD, BROKE: in [0, 1), for the jitter */
+    uint64_t retry_after_ms; /* HEAD: the worker asks to wait that long; 0: it does not */
+    /* Of every event that may lead to another try (all but PICKED, UNPICKED, BODY, GONE): */
+    bool another; /* a worker is eligible that has not failed here yet */
+    bool spent;   /* the retry budget is spent */
+    double draw;  /* in [0, 1), for the jitter */
 };
 
 /* What the carrier must do now, in the order of the fields. */
 struct gv_exchange_effects {
     int32_t blame;                     /* the leg that failed, or -1 */
-    enum gv_cause cause;               /* of the blame */
+    enum gv_cause cause;               /* of the blame, or of the retry */
+    bool retry;                        /* another try is coming: pay for it */
+    bool keep;                         /* keep the answer of keep_leg from now on */
     bool cancel[GV_EXCHANGE_LEGS_MAX]; /* end this leg at once */
     bool pick;                         /* choose (again) */
     bool wait;                         /* send TICK at wake_at_ms */
@@ -90,6 +100,7 @@ struct gv_exchange_effects {
     uint32_t relay_leg;
     bool finish;            /* the answer is complete */
     bool cut;               /* the answer cannot be completed: cut the client */
+    bool answer_kept;       /* pass the kept answer on */
     enum gv_problem answer; /* tell the client this, unless NONE */
     bool ended;             /* the exchange is over */
 };
@@ -108,6 +119,12 @@ struct gv_exchange {
     uint32_t leg_count;
     uint32_t answer_leg;          /* whose answer is the client's */
     enum gv_problem last_problem; /* of the attempt before; NONE: it was a status */
+    enum gv_cause last_cause;     /* of the attempt before */
+    bool keeping;                 /* the answer of keep_leg is being kept */
+    bool has_kept;                /* a whole answer is kept */
+    uint32_t keep_leg;
+    uint64_t keep_until_ms;  /* meaningful while keeping */
+    uint64_t retry_after_ms; /* what the answer being kept asks for */
     struct gv_exchange_leg legs[GV_EXCHANGE_LEGS_MAX];
 };
 

@@ -51,10 +51,19 @@ GV_MUST_USE enum gv_err gv_fleet_set_state(struct gv_fleet *fleet, struct gv_sli
                                            enum gv_worker_state state, const char *reason,
                                            uint64_t wall_ms);
 
-/** Set what metadata told: models, capacity, runtime (each when given). Errors: GV_ENOTFOUND. */
+/** Set what metadata told: one more model, capacity, runtime (each when given). Errors:
+ * GV_ENOTFOUND. */
 GV_MUST_USE enum gv_err gv_fleet_set_metadata(struct gv_fleet *fleet, struct gv_slice url,
                                               const char *model, const char *runtime,
                                               uint64_t capacity_tokens);
+
+/**
+ * Replace the models it serves by these `count`, in this order; the first GV_WORKER_MODELS_MAX
+ * count. `models`: texts that begin GV_WORKER_MODEL_MAX bytes after each other. What is the same
+ * already changes nothing. Errors: GV_ENOTFOUND, GV_ENOMEM.
+ */
+GV_MUST_USE enum gv_err gv_fleet_set_models(struct gv_fleet *fleet, struct gv_slice url,
+                                            const char *models, uint32_t count);
 
 /** Take it out. Errors: GV_ENOTFOUND. */
 GV_MUST_USE enum gv_err gv_fleet_remove(struct gv_fleet *fleet, struct gv_slice url);

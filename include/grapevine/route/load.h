@@ -1,12 +1,13 @@
 /*
  * load.h - how busy every worker is: our own requests, counted at selection, plus what other nodes
- * say.
+ * say; and how its breakers stand.
  *
  * Arrays of relaxed atomics by worker index. Any thread.
  */
 #ifndef GV_ROUTE_LOAD_H
 #define GV_ROUTE_LOAD_H
 
+#include "grapevine/route/breaker.h"
 #include "grapevine/route/worker.h"
 
 struct gv_load_table;
@@ -34,6 +35,13 @@ void gv_load_set_remote(struct gv_load_table *table, uint32_t worker, uint32_t c
                         uint64_t bytes);
 
 struct gv_load gv_load_get(const struct gv_load_table *table, uint32_t worker);
+
+/** A loop's breaker of this worker went from one state to another; they begin CLOSED. */
+void gv_load_move_breaker(struct gv_load_table *table, uint32_t worker, enum gv_breaker_state from,
+                          enum gv_breaker_state to);
+
+/** The worst state over all loops of this node: OPEN, else TRIAL, else CLOSED. */
+enum gv_breaker_state gv_load_breaker(const struct gv_load_table *table, uint32_t worker);
 
 /** Requests in flight of this node over all workers; 0 after any storm. */
 uint64_t gv_load_own_total(const struct gv_load_table *table);

@@ -1,18 +1,31 @@
 #include "grapevine/route/breaker.h"
 #include "support/suite.h"
 
-static struct gv_breaker breaker_of_three(void)
+static struct gv_breaker breaker_of(uint32_t trips, uint32_t closes)
 {
     struct gv_breaker breaker;
-    gv_breaker_init(&breaker, (struct gv_breaker_limits){.trip_count = 3, .cooldown_ms = 1000});
+    gv_breaker_init(&breaker, (struct gv_breaker_limits){.trip_count = trips,
+                                                         .close_count = closes,
+                                                         .window_ms = 800,
+                                                         .cooldown_ms = 1000});
     return breaker;
+}
+
+static struct gv_breaker breaker_of_three(void)
+{
+    return breaker_of(3, 1);
+}
+
+static void judge(struct gv_breaker *breaker, enum gv_breaker_outcome outcome, uint64_t now_ms)
+{
+    uint32_t epoch = 0;
+    CU_ASSERT_EQUAL_FATAL(gv_breaker_admit(breaker, now_ms, &epoch), GV_OK);
+    gv_breaker_report(breaker, epoch, outcome, now_ms);
 }
 
 static void report(struct gv_breaker *breaker, bool ok, uint64_t now_ms)
 {
-    uint32_t epoch = 0;
-    CU_ASSERT_EQUAL_FATAL(gv_breaker_admit(breaker, now_ms, &epoch), GV_OK);
-    gv_breaker_report(breaker, epoch, ok, now_ms);
+    judge(breaker, ok ? GV_BREAKER_GOOD : GV_BREAKER_FAILED, now_ms);
 }
 
 static struct gv_breaker breaker_opened_at(uint64_t now_ms)
@@ -77,12 +90,85 @@ static void news_from_an_earlier_epoch_change_nothing(void)
     for (int i = 0; i < 3; i++) {
         report(&breaker, false, 0);
     }
-    gv_breaker_report(&breaker, old, true, 1);
+    gv_breaker_report(&breaker, old, GV_BREAKER_GOOD, 1);
     CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
     CU_ASSERT_STRING_EQUAL(gv_breaker_state_name(breaker.state), "open");
+}
+
+/* 800 ms in eight slices of 100: what failed in the slice of 0..99 counts until 799, not at 800. */
+static void a_failure_counts_for_the_length_of_the_window(void)
+{
+    struct gv_breaker breaker = breaker_of_three();
+    report(&breaker, false, 0);
+    report(&breaker, false, 99);
+    report(&breaker, false, 799);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+    breaker = breaker_of_three();
+    report(&breaker, false, 0);
+    report(&breaker, false, 99);
+    report(&breaker, false, 800);
+    report(&breaker, false, 801);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
+    report(&breaker, false, 1599);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+}
+
+static void a_worker_that_fails_now_and_then_is_never_shut_out(void)
+{
+    struct gv_breaker breaker = breaker_of_three();
+    for (uint64_t at_ms = 0; at_ms < 1000000; at_ms += 401) {
+        report(&breaker, false, at_ms);
+        CU_ASSERT_EQUAL_FATAL(breaker.state, GV_BREAKER_CLOSED);
+    }
+}
+
+static void what_is_neutral_counts_neither_way(void)
+{
+    struct gv_breaker breaker = breaker_of_three();
+    report(&breaker, false, 5);
+    report(&breaker, false, 5);
+    for (int i = 0; i < 100; i++) {
+        judge(&breaker, GV_BREAKER_NEUTRAL, 5);
+    }
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
+    report(&breaker, false, 5);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+    judge(&breaker, GV_BREAKER_NEUTRAL, 1005);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_TRIAL);
+    CU_ASSERT_TRUE(gv_breaker_can_admit(&breaker, 1005)); /* the next one may try */
+}
+
+static void it_takes_close_count_good_trials_in_a_row_one_at_a_time(void)
+{
+    struct gv_breaker breaker = breaker_of(1, 3);
+    report(&breaker, false, 0);
+    report(&breaker, true, 1000);
+    report(&breaker, true, 1000);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_TRIAL);
+    uint32_t epoch;
+    uint32_t other;
+    CU_ASSERT_EQUAL(gv_breaker_admit(&breaker, 1000, &epoch), GV_OK);
+    CU_ASSERT_EQUAL(gv_breaker_admit(&breaker, 9000, &other), GV_EREFUSED);
+    gv_breaker_report(&breaker, epoch, GV_BREAKER_GOOD, 1001);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
+
+    report(&breaker, false, 2000);
+    report(&breaker, true, 3000);
+    report(&breaker, true, 3000);
+    report(&breaker, false, 3000);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+    report(&breaker, true, 4000);
+    report(&breaker, true, 4000);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_TRIAL); /* counted anew */
+    report(&breaker, true, 4000);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
 }
 
 GV_SUITE("route/breaker", GV_CASE(two_failures_in_a_row_do_not_open_it_and_three_do),
          GV_CASE(a_success_between_failures_starts_the_count_anew),
          GV_CASE(after_the_cooldown_exactly_one_trial_goes_through), GV_CASE(the_trial_decides),
-         GV_CASE(news_from_an_earlier_epoch_change_nothing))
+         GV_CASE(news_from_an_earlier_epoch_change_nothing),
+         GV_CASE(a_failure_counts_for_the_length_of_the_window),
+         GV_CASE(a_worker_that_fails_now_and_then_is_never_shut_out),
+         GV_CASE(what_is_neutral_counts_neither_way),
+         GV_CASE(it_takes_close_count_good_trials_in_a_row_one_at_a_time))

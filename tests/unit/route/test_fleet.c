@@ -126,6 +126,32 @@ static void putting_again_keeps_the_state_unless_pool_or_models_changed(void)
     gv_fleet_free(fleet);
 }
 
+static void models_are_replaced_and_not_only_added(void)
+{
+    struct gv_fleet *fleet = fleet_of(three, 1);
+    struct gv_slice url = gv_slice_text(three[0]);
+    char models[GV_WORKER_MODELS_MAX + 1][GV_WORKER_MODEL_MAX] = {{0}};
+    for (int i = 0; i <= GV_WORKER_MODELS_MAX; i++) {
+        snprintf(models[i], sizeof models[i], "m%d", i);
+    }
+    CU_ASSERT_EQUAL(gv_fleet_set_models(fleet, url, models[0], GV_WORKER_MODELS_MAX + 1), GV_OK);
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
+    CU_ASSERT_EQUAL(view->workers[0].model_count, GV_WORKER_MODELS_MAX);
+    gv_fleet_release(fleet, view);
+    CU_ASSERT_EQUAL(gv_fleet_set_models(fleet, url, models[3], 2), GV_OK);
+    view = gv_fleet_acquire(fleet);
+    CU_ASSERT_EQUAL(view->workers[0].model_count, 2);
+    CU_ASSERT_STRING_EQUAL(view->workers[0].models[0], "m3");
+    CU_ASSERT_STRING_EQUAL(view->workers[0].models[1], "m4");
+    gv_fleet_release(fleet, view);
+    uint64_t version = gv_fleet_version(fleet);
+    CU_ASSERT_EQUAL(gv_fleet_set_models(fleet, url, models[3], 2), GV_OK);
+    CU_ASSERT_EQUAL(gv_fleet_version(fleet), version); /* nothing new */
+    CU_ASSERT_EQUAL(gv_fleet_set_models(fleet, gv_slice_text("http://x:1"), models[0], 1),
+                    GV_ENOTFOUND);
+    gv_fleet_free(fleet);
+}
+
 static void indexes_have_a_limit(void)
 {
     struct gv_fleet *fleet = fleet_of(three, 0);
@@ -183,7 +209,27 @@ static void loads_are_what_was_taken_and_not_yet_given(void)
     gv_load_free(table);
 }
 
-GV_SUITE("route/fleet", GV_CASE(a_view_is_sorted_by_url_and_does_not_change_in_the_hand),
+static void a_worker_is_as_broken_as_the_worst_of_its_breakers(void)
+{
+    struct gv_load_table *table = NULL;
+    CU_ASSERT_EQUAL_FATAL(gv_load_new(&table), GV_OK);
+    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_CLOSED);
+    gv_load_move_breaker(table, 5, GV_BREAKER_CLOSED, GV_BREAKER_OPEN);
+    gv_load_move_breaker(table, 5, GV_BREAKER_CLOSED, GV_BREAKER_OPEN);
+    gv_load_move_breaker(table, 5, GV_BREAKER_OPEN, GV_BREAKER_TRIAL);
+    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_OPEN);
+    gv_load_move_breaker(table, 5, GV_BREAKER_OPEN, GV_BREAKER_TRIAL);
+    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_TRIAL);
+    CU_ASSERT_EQUAL(gv_load_breaker(table, 4), GV_BREAKER_CLOSED);
+    gv_load_move_breaker(table, 5, GV_BREAKER_TRIAL, GV_BREAKER_CLOSED);
+    gv_load_move_breaker(table, 5, GV_BREAKER_TRIAL, GV_BREAKER_CLOSED);
+    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_CLOSED);
+    gv_load_free(table);
+}
+
+GV_SUITE("route/fleet", GV_CASE(models_are_replaced_and_not_only_added),
+         GV_CASE(a_worker_is_as_broken_as_the_worst_of_its_breakers),
+         GV_CASE(a_view_is_sorted_by_url_and_does_not_change_in_the_hand),
          GV_CASE(an_index_is_given_once_and_never_to_another),
          GV_CASE(an_id_follows_from_the_url_alone_and_finds_its_worker),
          GV_CASE(ready_workers_are_counted_by_pool_and_keep_since_when),

@@ -1,0 +1,216 @@
+/*
+ * test_retry.c - what happens when workers fail: tries, budgets, breakers, and whose words the
+ * client gets.
+ */
+#include "support/fake.h"
+#include "support/process.h"
+#include "support/rig.h"
+#include "support/suite.h"
+#include "support/talk.h"
+#include <stdio.h>
+#include <string.h>
+
+#define CHAT "/v1/chat/completions"
+#define BODY                                                                                       \
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hello there, worker\"}]}"
+
+static bool reply_hello(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(
+        fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Engine: a\r\nX-Engine: b\r\n"
+            "Content-Length: 15\r\n\r\n{\"say\":\"hello\"}");
+    return true;
+}
+
+static bool reply_busy(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(
+        fd, "HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nbusy now");
+    return true;
+}
+
+static bool reply_bad_request(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(
+        fd, "HTTP/1.1 400 Bad\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot that!");
+    return true;
+}
+
+/* One event and then the end, in the middle. */
+static bool reply_cut(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(
+        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+            "\r\n9\r\ndata: x\n\n\r\n");
+    return false;
+}
+
+static void chat(struct gv_rig *rig, struct gv_reply *reply)
+{
+    gv_talk_ask(rig->port, "POST", CHAT, "Content-Type: application/json\r\n", BODY, reply);
+}
+
+/* Busy, with words and a wish. */
+static bool reply_come_again(struct gv_fake *fake, int fd)
+{
+    (void)fake;
+    gv_fake_say(fd, "HTTP/1.1 429 Slow Down\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n"
+                    "X-Quota: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "4\r\ncome\r\n6\r\n again\r\n0\r\n\r\n");
+    return true;
+}
+
+static void the_last_answer_of_a_worker_passes_whole_when_nothing_is_left_to_try(void)
+{
+    struct gv_rig rig;
+    struct gv_fake busy;
+    struct gv_fake dead;
+    struct gv_reply reply;
+    char value[32];
+    gv_rig_init(&rig);
+    gv_fake_start(&busy, reply_come_again);
+    gv_fake_start(&dead, reply_hello);
+    gv_fake_stop(&dead);
+    gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    gv_rig_add_worker(&rig, dead.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    rig.config.retry_max = 2;
+    gv_rig_start(&rig);
+    for (int i = 0; i < 8; i++) { /* whichever of the two comes first */
+        char body[256];
+        snprintf(body, sizeof body,
+                 "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
+                 i);
+        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        CU_ASSERT_EQUAL(reply.status, 429);
+        CU_ASSERT(reply.whole);
+        CU_ASSERT_STRING_EQUAL(reply.body, "come again");
+        CU_ASSERT(gv_reply_header(&reply, "retry-after", value, sizeof value));
+        CU_ASSERT_STRING_EQUAL(value, "1");
+        CU_ASSERT(gv_reply_header(&reply, "x-quota", value, sizeof value));
+        gv_reply_deinit(&reply);
+    }
+    gv_rig_stop(&rig);
+    gv_fake_stop(&busy);
+}
+
+static void ask_for(struct gv_rig *rig, int status)
+{
+    struct gv_reply reply;
+    chat(rig, &reply);
+    CU_ASSERT_EQUAL(reply.status, status);
+    gv_reply_deinit(&reply);
+}
+
+static enum gv_breaker_state breaker_of(struct gv_rig *rig, const char *url)
+{
+    uint32_t index = 0;
+    CU_ASSERT_EQUAL(gv_fleet_index(rig->fleet, gv_slice_text(url), &index), GV_OK);
+    return gv_load_breaker(rig->load, index);
+}
+
+static void a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_passed_on(void)
+{
+    struct gv_rig rig;
+    struct gv_fake busy;
+    struct gv_reply reply;
+    gv_rig_init(&rig);
+    gv_fake_start(&busy, reply_busy);
+    gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    rig.config.cb_failure_threshold = 2;
+    gv_rig_start(&rig);
+    CU_ASSERT_EQUAL(breaker_of(&rig, busy.url), GV_BREAKER_CLOSED);
+    chat(&rig, &reply); /* a third attempt was allowed, but nobody is left */
+    CU_ASSERT_EQUAL(reply.status, 503);
+    CU_ASSERT_STRING_EQUAL(reply.body, "busy now");
+    gv_reply_deinit(&reply);
+    CU_ASSERT_EQUAL(atomic_load(&busy.request_count), 2);
+    CU_ASSERT_EQUAL(breaker_of(&rig, busy.url), GV_BREAKER_OPEN);
+    chat(&rig, &reply);
+    CU_ASSERT_EQUAL(reply.status, 503);
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "1 with an open breaker"));
+    gv_reply_deinit(&reply);
+    CU_ASSERT_EQUAL(atomic_load(&busy.request_count), 2);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&busy);
+}
+
+static atomic_bool is_well;
+
+static bool reply_cut_or_hello(struct gv_fake *fake, int fd)
+{
+    return atomic_load(&is_well) ? reply_hello(fake, fd) : reply_cut(fake, fd);
+}
+
+static void a_break_in_mid_stream_opens_the_breaker_and_good_trials_close_it(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    gv_fake_start(&fake, reply_cut_or_hello);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    rig.config.cb_failure_threshold = 2;
+    rig.config.cb_success_threshold = 2;
+    rig.config.cb_timeout_ms = 1;
+    rig.config.disable_retries = 1;
+    gv_rig_start(&rig);
+    atomic_store(&is_well, false);
+    ask_for(&rig, 200);
+    ask_for(&rig, 200);
+    CU_ASSERT_EQUAL(breaker_of(&rig, fake.url), GV_BREAKER_OPEN);
+    atomic_store(&is_well, true);
+    gv_test_pause();
+    ask_for(&rig, 200);
+    CU_ASSERT_EQUAL(breaker_of(&rig, fake.url), GV_BREAKER_TRIAL);
+    ask_for(&rig, 200);
+    CU_ASSERT_EQUAL(breaker_of(&rig, fake.url), GV_BREAKER_CLOSED);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+static void what_is_the_clients_fault_is_not_held_against_a_worker(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    gv_fake_start(&fake, reply_bad_request);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    rig.config.cb_failure_threshold = 1;
+    gv_rig_start(&rig);
+    for (int i = 0; i < 5; i++) {
+        ask_for(&rig, 400);
+    }
+    CU_ASSERT_EQUAL(breaker_of(&rig, fake.url), GV_BREAKER_CLOSED);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+static void retries_end_when_their_budget_is_spent(void)
+{
+    struct gv_rig rig;
+    struct gv_fake busy;
+    gv_rig_init(&rig);
+    gv_fake_start(&busy, reply_busy);
+    gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
+    rig.config.retry_budget_ratio = 0;
+    rig.config.retry_max = 100;
+    rig.config.cb_failure_threshold = 10000;
+    rig.config.retry_initial_backoff_ms = 0;
+    rig.config.retry_max_backoff_ms = 0;
+    gv_rig_start(&rig);
+    ask_for(&rig, 503);
+    int count = atomic_load(&busy.request_count);
+    CU_ASSERT(count >= 11 && count < 100); /* the reserve, and what time earned meanwhile */
+    gv_rig_stop(&rig);
+    gv_fake_stop(&busy);
+}
+
+GV_SUITE("integration/retry",
+         GV_CASE(the_last_answer_of_a_worker_passes_whole_when_nothing_is_left_to_try),
+         GV_CASE(a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_passed_on),
+         GV_CASE(a_break_in_mid_stream_opens_the_breaker_and_good_trials_close_it),
+         GV_CASE(what_is_the_clients_fault_is_not_held_against_a_worker),
+         GV_CASE(retries_end_when_their_budget_is_spent))
