@@ -345,9 +345,8 @@ bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *
         enum gv_err err =
             gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i);
         if (err != GV_OK) {
-            bool is_our_shortage = err == GV_EFULL || err == GV_ENOMEM;
-            if (is_our_shortage && leg->target->breaker.state != GV_BREAKER_TRIAL) {
-                leg->admitted = false; /* it says nothing about the worker */
+            if (err == GV_EFULL || err == GV_ENOMEM) {
+                gv_leg_report(carrier, leg, GV_BREAKER_NEUTRAL); /* our shortage */
             }
             *broken = i;
             return false;
