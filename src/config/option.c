@@ -127,7 +127,7 @@ static const struct gv_option table[] = {
         "Each wait is this many times the one before."),
     ROW("retry-jitter-factor", REAL, RETRYING, retry_jitter_factor, "0.2", 0, 1,
         "Share of a wait by which it is made longer or shorter at random."),
-    ROW("retry-budget-ratio", REAL, RETRYING, retry_budget_ratio, "0.2", 0, 1,
+    ROW("retry-budget-ratio", REAL, RETRYING, retry_budget_ratio, "0.2", 0, 10,
         "Retries per first attempt that a node sends at most; a few per second always may be."),
     ROW("disable-retries", SWITCH, RETRYING, disable_retries, "false", 0, 1,
         "One attempt and no more."),

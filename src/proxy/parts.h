@@ -33,9 +33,9 @@
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
 #define GV_REQUEST_ID_BYTES     128
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
-#define GV_RETRY_RESERVE        10u  /* retries of a loop before any traffic */
-#define GV_RETRY_BURST          100u /* retries that a loop may save up */
-#define GV_RETRY_FLOOR_PER_S    3u   /* retries that a loop may always send */
+#define GV_RETRY_RESERVE        10u   /* retries of a loop before any traffic */
+#define GV_RETRY_BURST          100u  /* retries that a loop may save up */
+#define GV_RETRY_FLOOR_PER_S    3u    /* retries that a loop may always send */
 
 struct gv_client;
 struct gv_carrier;

@@ -15,7 +15,7 @@ static uint64_t ceiling(const struct gv_budget *budget)
 
 void gv_budget_init(struct gv_budget *budget, struct gv_budget_limits limits)
 {
-    GV_ASSERT(limits.retry_percent <= 100);
+    GV_ASSERT(limits.retry_percent <= 1000);
     GV_ASSERT(limits.burst >= limits.reserve);
     budget->limits = limits;
     budget->filled_at_ms = 0;

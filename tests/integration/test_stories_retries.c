@@ -70,9 +70,14 @@ static void a_request_on_an_engine_that_hangs_is_moved_to_another(void)
  * breaks a time to first token of 2 s. With a first backoff of a minute, any backoff would show. */
 static void a_failed_attempt_moves_at_once_and_never_to_the_same_worker(void)
 {
-    static const char *const flags[] = {"--retry-initial-backoff-ms", "60000",
-                                        "--retry-max-backoff-ms",     "60000",
-                                        "--disable-circuit-breaker",  NULL};
+    static const char *const flags[] = {"--retry-initial-backoff-ms",
+                                        "60000",
+                                        "--retry-max-backoff-ms",
+                                        "60000",
+                                        "--disable-circuit-breaker",
+                                        "--retry-budget-ratio",
+                                        "10",
+                                        NULL};
     static const char *const faults[] = {
         "{\"kind\":\"error\",\"status\":503,\"count\":0}",
         "{\"kind\":\"close_before_head\",\"count\":0}",

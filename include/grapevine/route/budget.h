@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct gv_budget_limits {
-    uint32_t retry_percent; /* retries per 100 first tries, 0..100 */
+    uint32_t retry_percent; /* retries per 100 first tries, 0..1000 */
     uint32_t reserve;     /* retries allowed before any first try was seen; also the burst floor */
     uint32_t burst;       /* most retries that may be saved up; at least reserve */
     uint32_t floor_per_s; /* retries that each second earns; 0: none */
