@@ -160,6 +160,16 @@ static void check_ports(struct gv_loading *loading)
     }
 }
 
+static void check_headers(struct gv_loading *loading)
+{
+    struct gv_config *config = loading->config;
+    config->header_policy_strict = strcmp(config->header_policy, "strict") == 0;
+    if (!config->header_policy_strict && strcmp(config->header_policy, "pass") != 0) {
+        gv_config_complain(loading, "--header-policy: '%s' is not pass or strict",
+                           config->header_policy);
+    }
+}
+
 static bool is_name(const char *text)
 {
     return text[strspn(
@@ -251,4 +261,5 @@ void gv_config_check(struct gv_loading *loading)
     check_times(loading);
     check_mesh(loading);
     check_ports(loading);
+    check_headers(loading);
 }

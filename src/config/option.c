@@ -69,6 +69,14 @@ static const struct gv_option table[] = {
         "Longest silence of a client inside a request body."),
     ROW("max-connections", COUNT, SERVING, max_connections, "65536", 1, 16777216,
         "Client connections at a time."),
+    ROW("cors-allowed-origins", LIST, SERVING, cors_allowed_origins, "", 0, 1024,
+        "Origins whose pages may ask from a browser, e.g. https://chat.example; without one, any."),
+    ROW("request-id-headers", LIST, SERVING, request_id_headers, "", 0, 64,
+        "Headers that may hold a request's id, the first that does counts; without one: "
+        "x-request-id, x-correlation-id, x-trace-id, request-id."),
+    ROW("header-policy", TEXT, SERVING, header_policy, "pass", 1, 16,
+        "Which headers workers get: 'pass', all but those of the connection; or 'strict', only "
+        "authorization, ids, traceparent, tracestate and the routing key."),
     ROW("max-concurrent-requests", LIMIT, SERVING, max_concurrent_requests, "-1", -1, 1000000,
         "Requests that may be with workers at a time; others wait; -1 means no limit."),
     ROW("queue-size", COUNT, SERVING, queue_size, "100", 0, 1000000,

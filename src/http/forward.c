@@ -60,3 +60,17 @@ bool gv_forward_request_header(const struct gv_head *head, size_t index)
                       sizeof request_only / sizeof request_only[0]) &&
            gv_forward_response_header(head, index);
 }
+
+bool gv_forward_request_header_strict(const struct gv_head *head, size_t index)
+{
+    static const char *const passing[] = {"authorization", "x-request-id", "x-correlation-id",
+                                          "traceparent",   "tracestate",   "x-smg-routing-key"};
+    static const char family[] = "x-request-id-";
+    size_t len = sizeof family - 1;
+    GV_ASSERT(index < head->header_count);
+    struct gv_slice name = head->headers[index].name;
+    bool is_listed = is_one_of(name, passing, sizeof passing / sizeof passing[0]) ||
+                     (name.len > len &&
+                      gv_slice_equal_nocase(gv_slice_of(name.data, len), gv_slice_text(family)));
+    return is_listed && gv_forward_request_header(head, index);
+}

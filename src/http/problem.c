@@ -104,7 +104,7 @@ enum gv_err gv_problem_body(enum gv_problem problem, const char *detail, struct 
                                 row->type, row->code);
 }
 
-static enum gv_err append_head(enum gv_problem problem, const char *request_id, size_t body_bytes,
+static enum gv_err append_head(enum gv_problem problem, struct gv_slice headers, size_t body_bytes,
                                bool close, struct gv_buf *out)
 {
     TRY(gv_writer_status(out, gv_problem_status(problem)));
@@ -114,20 +114,34 @@ static enum gv_err append_head(enum gv_problem problem, const char *request_id, 
     if (problem == GV_PROBLEM_TOO_MANY || problem == GV_PROBLEM_QUEUE_TIMEOUT) {
         TRY(gv_writer_header(out, gv_slice_text("Retry-After"), gv_slice_text(RETRY_AFTER_S)));
     }
-    if (request_id != NULL) {
-        TRY(gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(request_id)));
-    }
+    TRY(gv_buf_append(out, headers));
     return gv_writer_end_head(out, body_bytes, close);
 }
 
 enum gv_err gv_problem_response(enum gv_problem problem, const char *detail, const char *request_id,
                                 bool close, struct gv_buf *out)
 {
+    struct gv_buf lines;
+    gv_buf_init(&lines, out->kind, out->max_bytes);
+    enum gv_err err = GV_OK;
+    if (request_id != NULL) {
+        err = gv_writer_header(&lines, gv_slice_text("x-request-id"), gv_slice_text(request_id));
+    }
+    if (err == GV_OK) {
+        err = gv_problem_response_with(problem, detail, gv_buf_slice(&lines), close, out);
+    }
+    gv_buf_deinit(&lines);
+    return err;
+}
+
+enum gv_err gv_problem_response_with(enum gv_problem problem, const char *detail,
+                                     struct gv_slice headers, bool close, struct gv_buf *out)
+{
     struct gv_buf body;
     gv_buf_init(&body, out->kind, out->max_bytes);
     enum gv_err err = gv_problem_body(problem, detail, &body);
     if (err == GV_OK) {
-        err = append_head(problem, request_id, body.len, close, out);
+        err = append_head(problem, headers, body.len, close, out);
     }
     if (err == GV_OK) {
         err = gv_buf_append(out, gv_buf_slice(&body));

@@ -163,8 +163,8 @@ static void relay(struct gv_carrier *carrier, const struct gv_head *answer, stru
 {
     struct gv_client *client = carrier->client;
     struct gv_buf extra;
-    gv_buf_init(&extra, GV_MEM_EXCHANGE, 16 * 1024);
-    enum gv_err err = append_header(&extra, "x-request-id", client->request_id);
+    gv_buf_init(&extra, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
+    enum gv_err err = gv_request_lines(client, GV_PROBLEM_NONE, &extra);
     if (err == GV_OK && carrier->proxy->shared->config->decision_headers && !carrier->passed_kept) {
         err = append_decision(carrier, &extra);
     }

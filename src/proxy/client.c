@@ -14,116 +14,9 @@
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/writer.h"
-#include "grapevine/seal/token.h"
 #include "parts.h"
 
 static void turn(struct gv_client *client, struct gv_slice bytes);
-
-/* ---- the head of a request ---- */
-
-/* Open to everybody: probes of load balancers, and what lists models. */
-static bool is_public(struct gv_slice path)
-{
-    static const char *const paths[] = {"/health",    "/liveness",       "/readiness",
-                                        "/v1/models", "/get_model_info", "/get_server_info"};
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (gv_slice_is(path, paths[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool is_authorized(const struct gv_client *client, const struct gv_head *head)
-{
-    const struct gv_config_list *keys = &client->proxy->shared->config->api_keys;
-    if (keys->count == 0 || is_public(head->path)) {
-        return true;
-    }
-    struct gv_slice value = gv_head_find(head, "authorization");
-    static const char scheme[] = "Bearer ";
-    if (!gv_slice_starts_with(value, scheme)) {
-        return false;
-    }
-    struct gv_slice token =
-        gv_slice_of(value.data + sizeof scheme - 1, value.len - (sizeof scheme - 1));
-    return gv_token_is_any(token, (const char *const *)keys->items, keys->count);
-}
-
-static enum gv_client_route route_of(struct gv_client *client, const struct gv_head *head)
-{
-    if (gv_endpoint_find(head->path, &client->endpoint)) {
-        return GV_ROUTE_WORKER;
-    }
-    bool is_probe = gv_slice_is(head->path, "/health") || gv_slice_is(head->path, "/liveness") ||
-                    gv_slice_is(head->path, "/readiness");
-    return is_probe ? GV_ROUTE_PROBE : GV_ROUTE_LOCAL;
-}
-
-static enum gv_problem judge_head(struct gv_client *client, const struct gv_head *head)
-{
-    client->route = route_of(client, head);
-    if (!is_authorized(client, head)) {
-        return GV_PROBLEM_UNAUTHORIZED;
-    }
-    if (client->route == GV_ROUTE_WORKER && head->method != GV_METHOD_POST) {
-        return GV_PROBLEM_BAD_METHOD;
-    }
-    if (client->route == GV_ROUTE_PROBE && head->method != GV_METHOD_GET &&
-        head->method != GV_METHOD_HEAD) {
-        return GV_PROBLEM_BAD_METHOD;
-    }
-    if (head->method == GV_METHOD_OTHER) {
-        return GV_PROBLEM_BAD_METHOD;
-    }
-    if (client->route != GV_ROUTE_WORKER && head->has_content_length &&
-        head->content_length > GV_LOCAL_BODY_MAX) {
-        return GV_PROBLEM_BODY_TOO_BIG;
-    }
-    return GV_PROBLEM_NONE;
-}
-
-static const char *id_prefix(const struct gv_client *client)
-{
-    if (client->route != GV_ROUTE_WORKER) {
-        return "req-";
-    }
-    switch (client->endpoint) {
-    case GV_ENDPOINT_CHAT:
-        return "chatcmpl-";
-    case GV_ENDPOINT_COMPLETIONS:
-        return "cmpl-";
-    case GV_ENDPOINT_GENERATE:
-        return "gnt-";
-    case GV_ENDPOINT_EMBEDDINGS:
-    case GV_ENDPOINT_RERANK:
-    case GV_ENDPOINT_CLASSIFY:
-    case GV_ENDPOINT_COUNT:
-        break;
-    }
-    return "req-";
-}
-
-static void name_request(struct gv_client *client, const struct gv_head *head)
-{
-    static const char *const names[] = {"x-request-id", "x-correlation-id", "x-trace-id",
-                                        "request-id"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct gv_slice given = gv_head_find(head, names[i]);
-        if (given.len > 0 && given.len < sizeof client->request_id) {
-            (void)gv_slice_copy_text(given, client->request_id, sizeof client->request_id);
-            return;
-        }
-    }
-    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const char *prefix = id_prefix(client);
-    size_t len = strlen(prefix);
-    memcpy(client->request_id, prefix, len);
-    for (size_t i = 0; i < 24; i++) {
-        client->request_id[len++] = alphabet[gv_prng_below(&client->proxy->prng, 62)];
-    }
-    client->request_id[len] = '\0';
-}
 
 /* ---- the parser's events ---- */
 
@@ -133,8 +26,8 @@ static enum gv_err parsed_head(void *owner, const struct gv_head *head)
     client->head = *head;
     client->head_seen = true;
     client->since_ms = gv_loop_now_ms(client->proxy->loop);
-    client->refusal = judge_head(client, head);
-    name_request(client, head);
+    client->refusal = gv_request_judge(client, head);
+    gv_request_name(client, head);
     if (client->refusal != GV_PROBLEM_NONE) {
         return GV_EREFUSED;
     }
@@ -301,15 +194,21 @@ void gv_client_answer(struct gv_client *client, enum gv_problem problem, const c
     bool close = gv_client_must_close(client) || !client->complete;
     struct gv_buf *out = &client->proxy->scratch;
     gv_buf_clear(out);
-    const char *id = client->head_seen ? client->request_id : NULL;
-    if (gv_problem_response(problem, detail, id, close, out) != GV_OK) {
+    struct gv_buf lines;
+    gv_buf_init(&lines, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
+    enum gv_err err = client->head_seen ? gv_request_lines(client, problem, &lines) : GV_OK;
+    if (err == GV_OK) {
+        err = gv_problem_response_with(problem, detail, gv_buf_slice(&lines), close, out);
+    }
+    gv_buf_deinit(&lines);
+    if (err != GV_OK) {
         gv_client_close(client);
         return;
     }
     if (client->carrier == NULL) {
         note(client, gv_problem_status(problem), gv_problem_code(problem), 0);
     }
-    enum gv_err err = gv_stream_send(client->stream, without_body(client, gv_buf_slice(out)));
+    err = gv_stream_send(client->stream, without_body(client, gv_buf_slice(out)));
     if (err != GV_OK && err != GV_EFULL) {
         gv_client_close(client);
     }
@@ -326,8 +225,7 @@ void gv_client_reply(struct gv_client *client, uint16_t status, const char *cont
         err = gv_writer_header(out, gv_slice_text("Content-Type"), gv_slice_text(content_type));
     }
     if (err == GV_OK) {
-        err =
-            gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(client->request_id));
+        err = gv_request_lines(client, GV_PROBLEM_NONE, out);
     }
     if (err == GV_OK) {
         err = gv_buf_append(out, headers);
@@ -384,6 +282,11 @@ static void serve(struct gv_client *client)
     case GV_ROUTE_LOCAL:
         gv_ticket_start(client);
         return;
+    case GV_ROUTE_OPTIONS: {
+        struct gv_slice none = {.data = NULL, .len = 0};
+        gv_client_reply(client, 200, NULL, none, none);
+        return;
+    }
     }
 }
 

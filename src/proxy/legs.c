@@ -152,12 +152,19 @@ static enum gv_err append_forwarded(const struct gv_carrier *carrier,
 {
     const struct gv_head *head = &carrier->client->head;
     bool own_key = worker->api_key[0] != '\0';
+    bool strict = carrier->proxy->shared->config->header_policy_strict != 0;
     enum gv_err err = GV_OK;
+    if (strict) {
+        err =
+            gv_writer_header(out, gv_slice_text("Content-Type"), gv_slice_text("application/json"));
+    }
     for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
         struct gv_slice name = head->headers[i].name;
         bool ours = gv_slice_equal_nocase(name, gv_slice_text("x-request-id")) ||
                     (own_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
-        if (!ours && gv_forward_request_header(head, i)) {
+        bool passes =
+            strict ? gv_forward_request_header_strict(head, i) : gv_forward_request_header(head, i);
+        if (!ours && passes) {
             err = gv_writer_header(out, name, head->headers[i].value);
         }
     }

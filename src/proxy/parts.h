@@ -32,6 +32,7 @@
 #define GV_CLIENT_DISCARD_MS    500u         /* what comes after a refusal is read this long */
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
 #define GV_REQUEST_ID_BYTES     128
+#define GV_CLIENT_LINES_BYTES   (256u * 1024) /* of header lines of our own */
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
 #define GV_RETRY_RESERVE        10u   /* retries of a loop before any traffic */
 #define GV_RETRY_BURST          100u  /* retries that a loop may save up */
@@ -95,7 +96,8 @@ enum gv_client_state {
 enum gv_client_route {
     GV_ROUTE_WORKER = 0, /* an inference endpoint */
     GV_ROUTE_PROBE,      /* /health, /liveness, /readiness */
-    GV_ROUTE_LOCAL       /* answered by admin */
+    GV_ROUTE_LOCAL,      /* answered by admin */
+    GV_ROUTE_OPTIONS     /* any path: what a browser may do here */
 };
 
 struct gv_client {
@@ -144,6 +146,19 @@ bool gv_client_must_close(const struct gv_client *client);
 void gv_client_close(struct gv_client *client);
 
 void gv_client_tick(struct gv_client *client, uint64_t now_ms);
+
+/* ---- request.c ---- */
+
+/** Where does it go, and may it? Sets route and endpoint. */
+enum gv_problem gv_request_judge(struct gv_client *client, const struct gv_head *head);
+
+/** Take the client's id for the request, or make one. */
+void gv_request_name(struct gv_client *client, const struct gv_head *head);
+
+/** Append the lines that every answer to the current request carries, also a problem's (or NONE).
+ * Errors: as gv_buf_append(). */
+GV_MUST_USE enum gv_err gv_request_lines(const struct gv_client *client, enum gv_problem problem,
+                                         struct gv_buf *out);
 
 /* ---- carrier.c ---- */
 

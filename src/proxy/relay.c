@@ -2,6 +2,7 @@
 #include "relay.h"
 
 #include "grapevine/base/assert.h"
+#include "grapevine/http/cors.h"
 #include "grapevine/http/forward.h"
 #include "grapevine/http/writer.h"
 
@@ -23,6 +24,7 @@ static enum gv_err append_head(const struct gv_relay *relay, const struct gv_rel
     for (size_t i = 0; i < start->answer->header_count && err == GV_OK; i++) {
         const struct gv_header *header = &start->answer->headers[i];
         if (gv_forward_response_header(start->answer, i) &&
+            !gv_cors_is_ours(start->request, header->name) &&
             !gv_slice_equal_nocase(header->name, gv_slice_text("x-request-id"))) {
             err = gv_writer_header(out, header->name, header->value);
         }

@@ -41,16 +41,20 @@ struct gv_config {
     uint64_t client_idle_timeout_ms; /* keep-alive 75 s */
     uint64_t client_head_timeout_ms; /* 30 s for a request head, then 60 s without body progress */
     uint64_t client_body_timeout_ms;
-    uint32_t max_connections;         /* client connections of this node; 65536 */
-    uint32_t max_concurrent_requests; /* with workers at once; 0: no limit */
-    uint32_t queue_size;              /* that wait for a place; 100 */
-    uint64_t queue_timeout_ms;        /* 60 s */
-    double rate_per_second;           /* requests; 0: no limit */
-    uint32_t max_head_bytes;          /* 64 KiB */
-    uint32_t max_header_count;        /* 128 */
-    uint32_t max_uri_bytes;           /* 8 KiB */
-    uint32_t pool_idle_per_worker;    /* 500 per loop */
-    uint64_t pool_idle_timeout_ms;    /* 50 s */
+    uint32_t max_connections;                   /* client connections of this node; 65536 */
+    uint32_t max_concurrent_requests;           /* with workers at once; 0: no limit */
+    uint32_t queue_size;                        /* that wait for a place; 100 */
+    uint64_t queue_timeout_ms;                  /* 60 s */
+    double rate_per_second;                     /* requests; 0: no limit */
+    struct gv_config_list cors_allowed_origins; /* empty: any */
+    struct gv_config_list request_id_headers;   /* empty: the usual four */
+    char *header_policy;                        /* "pass"; "strict": only the reference's list */
+    uint32_t header_policy_strict;              /* no option: found by the checks */
+    uint32_t max_head_bytes;                    /* 64 KiB */
+    uint32_t max_header_count;                  /* 128 */
+    uint32_t max_uri_bytes;                     /* 8 KiB */
+    uint32_t pool_idle_per_worker;              /* 500 per loop */
+    uint64_t pool_idle_timeout_ms;              /* 50 s */
     /* routing */
     char *policy;                   /* "cache_aware" */
     char *prefill_policy;           /* "" : policy */

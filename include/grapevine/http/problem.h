@@ -103,4 +103,9 @@ GV_MUST_USE enum gv_err gv_problem_body(enum gv_problem problem, const char *det
 GV_MUST_USE enum gv_err gv_problem_response(enum gv_problem problem, const char *detail,
                                             const char *request_id, bool close, struct gv_buf *out);
 
+/** The same with header lines of the caller's, each with CRLF, in place of x-request-id. */
+GV_MUST_USE enum gv_err gv_problem_response_with(enum gv_problem problem, const char *detail,
+                                                 struct gv_slice headers, bool close,
+                                                 struct gv_buf *out);
+
 #endif

@@ -360,6 +360,22 @@ static void a_limit_of_minus_one_is_none(void)
     refuses(FLAGS("--max-concurrent-requests", "1000001"), "out of range");
 }
 
+static void headers_pass_by_one_of_two_policies(void)
+{
+    struct run run;
+    load(&run,
+         FLAGS("--header-policy", "strict", "--cors-allowed-origins", "https://a", "https://b"),
+         NULL);
+    CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
+    CU_ASSERT_EQUAL(run.config.header_policy_strict, 1);
+    CU_ASSERT_EQUAL(run.config.cors_allowed_origins.count, 2);
+    done(&run);
+    load(&run, FLAGS("--header-policy", "pass"), NULL);
+    CU_ASSERT_EQUAL(run.config.header_policy_strict, 0);
+    done(&run);
+    refuses(FLAGS("--header-policy", "some"), "'some' is not pass or strict");
+}
+
 static void flags_of_the_smg_router_are_known(void)
 {
     struct run run;
@@ -669,7 +685,8 @@ GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(switches_can_be_said_in_three_ways),
          GV_CASE(a_mistyped_flag_gets_the_nearest_name), GV_CASE(all_complaints_are_shown_at_once),
          GV_CASE(header_lines_are_limited_to_what_a_head_can_hold),
-         GV_CASE(a_limit_of_minus_one_is_none), GV_CASE(flags_of_the_smg_router_are_known),
+         GV_CASE(a_limit_of_minus_one_is_none), GV_CASE(headers_pass_by_one_of_two_policies),
+         GV_CASE(flags_of_the_smg_router_are_known),
          GV_CASE(flag_over_environment_over_file_over_default), GV_CASE(keys_may_come_from_a_file),
          GV_CASE(a_file_is_read_strictly), GV_CASE(a_file_over_its_limits_is_refused),
          GV_CASE(a_file_says_lists_and_scalars), GV_CASE(values_must_fit_each_other),

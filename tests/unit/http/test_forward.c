@@ -77,7 +77,38 @@ static void what_connection_names_does_not_pass(void)
     }
 }
 
+static void the_strict_list_lets_only_what_it_names_pass(void)
+{
+    static const char *const passing[] = {"Authorization",     "X-Request-Id",  "x-correlation-id",
+                                          "TraceParent",       "tracestate",    "X-SMG-Routing-Key",
+                                          "x-request-id-part", "X-Request-ID-2"};
+    static const char *const staying[] = {"Content-Type", "Cookie",        "X-Forwarded-For",
+                                          "User-Agent",   "x-request-id-", "x-request-idx",
+                                          "Host",         "traceparent2"};
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
+        struct gv_head head = head_of(&passing[i], 1);
+        CU_ASSERT_TRUE(gv_forward_request_header_strict(&head, 0));
+    }
+    for (size_t i = 0; i < sizeof staying / sizeof staying[0]; i++) {
+        struct gv_head head = head_of(&staying[i], 1);
+        CU_ASSERT_FALSE(gv_forward_request_header_strict(&head, 0));
+    }
+    static const char *const named[] = {"Connection: tracestate", "tracestate"};
+    struct gv_head head = head_of(named, 2);
+    CU_ASSERT_FALSE(gv_forward_request_header_strict(&head, 1));
+}
+
+static void trace_headers_pass_by_default(void)
+{
+    static const char *const names[] = {"traceparent", "tracestate"};
+    struct gv_head head = head_of(names, 2);
+    CU_ASSERT_TRUE(gv_forward_request_header(&head, 0));
+    CU_ASSERT_TRUE(gv_forward_request_header(&head, 1));
+}
+
 GV_SUITE("http/forward", GV_CASE(what_belongs_to_one_connection_does_not_pass),
          GV_CASE(what_the_router_says_itself_is_not_taken_from_the_client),
          GV_CASE(everything_else_passes_also_when_repeated),
-         GV_CASE(what_connection_names_does_not_pass))
+         GV_CASE(what_connection_names_does_not_pass),
+         GV_CASE(the_strict_list_lets_only_what_it_names_pass),
+         GV_CASE(trace_headers_pass_by_default))
