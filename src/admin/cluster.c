@@ -51,8 +51,30 @@ static json_t *member_json(const struct gv_cluster_view *view, const struct gv_m
         json_object_set_new(json, "boot_id", number(member->boot_id >> 1));
         json_object_set_new(json, "rtt_us", number(member->rtt_us));
         json_object_set_new(json, "applied", number(member->applied));
+        uint64_t now_ms = gv_clock_us() / 1000;
+        if (member->last_contact_ms != 0 && now_ms >= member->last_contact_ms) {
+            json_object_set_new(json, "last_contact_age_ms",
+                                number(now_ms - member->last_contact_ms));
+        }
     }
     return json;
+}
+
+static json_t *sessions_json(const struct gv_cluster_view *view)
+{
+    json_t *sessions = json_array();
+    for (uint32_t i = 0; i < view->session_count; i++) {
+        const struct gv_cluster_session *session = &view->sessions[i];
+        json_t *json = json_pack("{s:s, s:b, s:b}", "peer", session->peer, "outgoing",
+                                 (int)session->outgoing, "encrypted", (int)session->encrypted);
+        if (json != NULL) {
+            json_object_set_new(json, "address", address(&session->addr));
+            json_object_set_new(json, "queued_bytes", number(session->queued_bytes));
+            json_object_set_new(json, "age_ms", number(session->age_ms));
+        }
+        json_array_append_new(sessions, json);
+    }
+    return sessions;
 }
 
 static json_t *members_json(const struct gv_cluster_view *view)
@@ -140,9 +162,11 @@ void gv_show_status(const struct gv_admin_parts *parts, const struct gv_request 
                   (int)shared->config->pd_disaggregation, "policy", shared->config->policy);
     if (json != NULL) {
         json_object_set_new(json, "uptime_s", number((now_ms - parts->started_wall_ms) / 1000));
+        json_object_set_new(json, "wall_ms", number(now_ms));
         json_object_set_new(json, "block_bytes", number(shared->config->block_bytes));
         json_object_set_new(json, "mesh", mesh_json(&view));
         json_object_set_new(json, "members", members_json(&view));
+        json_object_set_new(json, "sessions", sessions_json(&view));
         json_object_set_new(json, "workers", workers_summary(fleet));
         json_object_set_new(json, "in_flight", number(gv_load_own_total(shared->load)));
         json_object_set_new(json, "forest", forest_json(shared->forest));

@@ -137,6 +137,7 @@ static void both_sides_of_a_partition_work_on_and_become_one_again(void)
     gv_lan_cut(&hosts.lan, 2, true);
     CU_ASSERT_TRUE(gv_hosts_await_alive(&hosts, 0, 2));
     CU_ASSERT_TRUE(gv_hosts_await_alive(&hosts, 2, 1));
+    CU_ASSERT_EQUAL(gv_hosts_vinectl(&hosts, 0, "reachability", "--timeout=1"), 1);
     chat_some(&hosts, 0, 100, 20);
     chat_some(&hosts, 1, 200, 20);
     chat_some(&hosts, 2, 300, 20);

@@ -11,6 +11,7 @@
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static char last[2000]; /* line of the last run's output */
+static char all[20000]; /* its whole output, cut when longer */
 
 /* Run vinectl against a port; its exit code. */
 static int run(uint16_t port, const char *const *args)
@@ -27,8 +28,10 @@ static int run(uint16_t port, const char *const *args)
     FILE *file = fopen(vinectl.log, "re");
     char line[sizeof last];
     last[0] = '\0';
+    all[0] = '\0';
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         snprintf(last, sizeof last, "%s", line);
+        strncat(all, line, sizeof all - strlen(all) - 1);
     }
     if (file != NULL) {
         fclose(file);
@@ -91,6 +94,76 @@ static void any_node_shows_the_whole_cluster_and_ends_with_a_verdict(void)
     gv_world_end(&world);
 }
 
+static bool printed(const char *words)
+{
+    bool found = strstr(all, words) != NULL;
+    if (!found) {
+        printf("expected '%s' in: %s\n", words, all);
+    }
+    return found;
+}
+
+/* For gv_test_await(): the first two nodes have given up the third. */
+static bool is_given_up(void *owner)
+{
+    struct gv_world *world = owner;
+    bool dead = true;
+    for (int i = 0; i < 2; i++) {
+        struct gv_reply reply;
+        gv_talk_ask(world->nodes[i].port, "GET", "/grapevine/v1/nodes", NULL, NULL, &reply);
+        dead = dead && strstr(reply.body, "\"status\":\"dead\"") != NULL;
+        gv_reply_deinit(&reply);
+    }
+    return dead;
+}
+
+static void every_node_is_asked_for_its_opinion_of_every_other(void)
+{
+    struct gv_world world = {.node_count = 0};
+    gv_world_add_worker(&world, "regular");
+    for (int i = 0; i < 3; i++) {
+        gv_world_add_node(&world, NULL);
+    }
+    uint16_t port = world.nodes[0].port;
+    CU_ASSERT_TRUE_FATAL(gv_world_await_members(&world, 3));
+    CU_ASSERT_EQUAL(run(port, ARGS("wait", "--for", "ready", "--nodes", "3")), 0);
+    CU_ASSERT_TRUE(said("healthy: ready after"));
+    CU_ASSERT_EQUAL(gv_world_chat(&world.nodes[0], "some words to remember", NULL, 0), 200);
+    CU_ASSERT_EQUAL(run(port, ARGS("wait", "--for", "converged", "--nodes", "3")), 0);
+    CU_ASSERT_TRUE(said("healthy: converged after"));
+
+    CU_ASSERT_EQUAL(run(port, ARGS("reachability")), 0);
+    CU_ASSERT_TRUE(said("healthy: all 3 nodes reach each other"));
+    CU_ASSERT_EQUAL(run(port, ARGS("nodes", "-o", "wide")), 0);
+    CU_ASSERT_TRUE(printed("OTHERS SAY"));
+    CU_ASSERT_TRUE(printed("2 of 2 alive"));
+    CU_ASSERT_EQUAL(run(port, ARGS("gossip")), 0);
+    CU_ASSERT_TRUE(printed("REFUSED"));
+    CU_ASSERT_TRUE(said("healthy: 3 nodes answered"));
+    CU_ASSERT_EQUAL(run(port, ARGS("gossip", "-o", "json")), 0);
+    CU_ASSERT_TRUE(printed("\"operations_published\": 1"));
+
+    gv_process_kill(&world.nodes[2].process);
+    CU_ASSERT_TRUE(gv_test_await(is_given_up, &world, 0));
+    CU_ASSERT_EQUAL(run(port, ARGS("reachability")), 1);
+    CU_ASSERT_TRUE(said("0 one-sided pairs, 0 pairs apart, 1 nodes silent"));
+    CU_ASSERT_EQUAL(run(port, ARGS("nodes", "-o", "wide")), 1);
+    CU_ASSERT_TRUE(printed("0 of 2 alive; node-a: dead; node-b: dead"));
+    /* The two that are left agree; ready would mean all three. */
+    CU_ASSERT_EQUAL(run(port, ARGS("wait", "--for", "converged")), 0);
+    CU_ASSERT_EQUAL(run(port, ARGS("wait", "--for", "ready", "--timeout", "0.3")), 124);
+    CU_ASSERT_TRUE(said("TIMEOUT: not ready after"));
+    CU_ASSERT_EQUAL(
+        run(port, ARGS("wait", "--for", "converged", "--nodes", "3", "--timeout", "0.3")), 124);
+    gv_world_end(&world);
+}
+
+static void waiting_goes_on_while_nobody_answers(void)
+{
+    CU_ASSERT_EQUAL(run(1, ARGS("wait", "--for", "ready", "--timeout", "0.3")), 124);
+    CU_ASSERT_TRUE(said("TIMEOUT: http://127.0.0.1:1 did not answer for 0."));
+}
+
 static void a_mistake_in_the_call_names_itself_and_exits_with_2(void)
 {
     CU_ASSERT_EQUAL(run(1, ARGS("stats")), 2);
@@ -101,6 +174,12 @@ static void a_mistake_in_the_call_names_itself_and_exits_with_2(void)
     CU_ASSERT_TRUE(said("0.1 to 600"));
     CU_ASSERT_EQUAL(run(1, ARGS("--timeout", "601", "status")), 2);
     CU_ASSERT_EQUAL(run(1, ARGS("explain")), 2);
+    CU_ASSERT_EQUAL(run(1, ARGS("wait")), 2);
+    CU_ASSERT_EQUAL(run(1, ARGS("wait", "--for", "godot")), 2);
+    CU_ASSERT_TRUE(said("--for converged or --for ready"));
+    CU_ASSERT_EQUAL(run(1, ARGS("--nodes", "0", "wait", "--for", "ready")), 2);
+    CU_ASSERT_EQUAL(run(1, ARGS("--nodes", "2049", "wait", "--for", "ready")), 2);
+    CU_ASSERT_EQUAL(run(1, ARGS("-o", "xml", "nodes")), 2);
 }
 
 static void a_silent_node_exits_with_3(void)
@@ -138,6 +217,8 @@ static void keys_are_made_with_mode_0600_and_never_overwritten(void)
 }
 
 GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_ends_with_a_verdict),
+         GV_CASE(every_node_is_asked_for_its_opinion_of_every_other),
+         GV_CASE(waiting_goes_on_while_nobody_answers),
          GV_CASE(a_mistake_in_the_call_names_itself_and_exits_with_2),
          GV_CASE(a_silent_node_exits_with_3), GV_CASE(a_cluster_with_a_key_asks_for_it),
          GV_CASE(keys_are_made_with_mode_0600_and_never_overwritten))

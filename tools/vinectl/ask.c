@@ -40,7 +40,7 @@ json_t *ask_one(const struct context *context, const char *path, struct gv_slice
     char error[256] = "";
     fetch_all(&fetch, 1, context->timeout_ms, context->api_key);
     json_t *json = read_reply(&fetch, error, sizeof error, outcome);
-    if (json == NULL) {
+    if (json == NULL && !context->quiet) {
         fprintf(stderr, "vinectl: %s\n", error);
     }
     fetch_deinit(&fetch);
@@ -78,8 +78,11 @@ static bool list_members(const json_t *nodes, const struct context *context,
     return true;
 }
 
-static bool is_worth_asking(const struct answer *answer)
+static bool is_worth_asking(const struct context *context, const struct answer *answer)
 {
+    if (context->asks_dead && strcmp(answer->status, "dead") == 0) {
+        return true;
+    }
     return strcmp(answer->status, "alive") == 0 || strcmp(answer->status, "suspect") == 0;
 }
 
@@ -102,7 +105,7 @@ bool ask_all(const struct context *context, const char *path, struct gv_slice bo
     json_decref(nodes);
     size_t asked = 0;
     for (size_t i = 0; i < answers->count; i++) {
-        if (is_worth_asking(&answers->items[i]) && answers->items[i].url[0] != '\0') {
+        if (is_worth_asking(context, &answers->items[i]) && answers->items[i].url[0] != '\0') {
             fetches[asked++] =
                 (struct fetch){.url = answers->items[i].url, .path = path, .body = body};
         }
@@ -110,7 +113,7 @@ bool ask_all(const struct context *context, const char *path, struct gv_slice bo
     fetch_all(fetches, asked, context->timeout_ms, context->api_key);
     for (size_t i = 0, at = 0; i < answers->count; i++) {
         struct answer *answer = &answers->items[i];
-        if (!is_worth_asking(answer)) {
+        if (!is_worth_asking(context, answer)) {
             continue;
         }
         if (answer->url[0] == '\0') {
@@ -120,9 +123,12 @@ bool ask_all(const struct context *context, const char *path, struct gv_slice bo
             answer->json = read_reply(&fetches[at], answer->error, sizeof answer->error, &ignored);
             fetch_deinit(&fetches[at++]);
         }
+        answers->answered += answer->json != NULL;
         if (answer->json == NULL) {
-            answers->silent += 1;
-            fprintf(stderr, "vinectl: node %s: %s\n", answer->node, answer->error);
+            answers->silent += strcmp(answer->status, "dead") != 0;
+            if (!context->quiet) {
+                fprintf(stderr, "vinectl: node %s: %s\n", answer->node, answer->error);
+            }
         }
     }
     free(fetches);

@@ -20,7 +20,8 @@ struct answer {
 struct answers {
     struct answer *items; /* owned; sorted by node name */
     size_t count;
-    size_t silent; /* alive members without an answer */
+    size_t silent;   /* alive or doubted members without an answer */
+    size_t answered; /* members with one */
 };
 
 /** Ask the endpoint. On failure says why on stderr and sets `*outcome`. A new reference, or NULL.

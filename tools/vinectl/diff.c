@@ -90,7 +90,7 @@ enum outcome diff_command(const struct context *context)
         table_deinit(&table);
         printf(groups == 1 ? "healthy: all %zu nodes that answered hold the same state\n"
                            : "DEGRADED: %zu nodes hold %zu different states\n",
-               answers.count - answers.silent, groups);
+               answers.answered, groups);
     }
     outcome = groups != 1 ? OUTCOME_DEGRADED : answers.silent > 0 ? OUTCOME_PARTIAL : OUTCOME_OK;
     answers_deinit(&answers);

@@ -26,7 +26,12 @@ struct command {
 
 static const struct command commands[] = {
     {"status", "", "the whole cluster on one screen, and a verdict", status_command},
-    {"nodes", "", "the router nodes, as the node asked sees them", nodes_command},
+    {"nodes", "[-o wide]", "the router nodes, as the node asked sees them", nodes_command},
+    {"reachability", "", "what every node thinks of every other; finds one-sided views",
+     reachability_command},
+    {"gossip", "", "what the mesh does: rates, queues, repairs, refusals, clocks", gossip_command},
+    {"wait", "--for STATE", "until all nodes are 'converged' or 'ready'; 124 when not in time",
+     wait_command},
     {"workers", "", "the workers: pool, state, load, prompt blocks held", workers_command},
     {"tree", "", "the tries: one per pool::model, who holds how much", tree_command},
     {"explain", "FILE|-", "where a request (JSON body) would go on every node, and why",
@@ -42,6 +47,7 @@ static void help(FILE *out)
           "Examples:\n"
           "  vinectl status\n"
           "  vinectl --endpoint http://router-1:30000 workers\n"
+          "  vinectl wait --for ready --nodes 3 --timeout 60\n"
           "  echo '{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | "
           "vinectl "
           "explain -\n"
@@ -49,7 +55,7 @@ static void help(FILE *out)
           "Commands:\n",
           out);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        char call[40];
+        char call[48];
         snprintf(call, sizeof call, "%s %s", commands[i].name, commands[i].arguments);
         fprintf(out, "  %-22s %s\n", call, commands[i].what);
     }
@@ -58,16 +64,20 @@ static void help(FILE *out)
           "http://127.0.0.1:30000]\n"
           "  --api-key-file FILE    the key, when the cluster asks for one "
           "[$GRAPEVINE_API_KEY_FILE]\n"
-          "  --timeout SECONDS      for everything together [5]\n"
-          "  -o, --output FORMAT    table or json [table]\n"
+          "  --timeout SECONDS      for everything together [5; wait: 60]\n"
+          "  -o, --output FORMAT    table, wide or json [table]\n"
           "  --no-headers           tables without their first line\n"
           "  --deep                 diff: compare the tries themselves, too\n"
+          "  --for STATE            wait: 'converged': the nodes that are alive hold the same "
+          "state;\n"
+          "                         'ready': no node is dead or in doubt, all take requests\n"
+          "  --nodes N              wait: and there are at least so many [1]\n"
           "  --request-path PATH    explain: what the request would be sent to "
           "[/v1/chat/completions]\n"
           "  -h, --help             this text\n"
           "  --version              the version\n\n"
           "Exit codes: 0 healthy, 1 degraded, 2 usage, 3 node unreachable, 4 some nodes silent,\n"
-          "5 key refused\n",
+          "5 key refused, 124 wait: not in time\n",
           out);
 }
 
@@ -137,6 +147,8 @@ struct values {
     const char *timeout;
     const char *output;
     const char *path;
+    const char *until;
+    const char *nodes;
 };
 
 /* If args[*at] is a flag with a value, take both. -1: its value is missing. */
@@ -160,6 +172,24 @@ static int take_value(const struct flag *flags, size_t count, int argc, char **a
     return 0;
 }
 
+static enum outcome apply_wait(const struct values *values, const char *command,
+                               struct context *context)
+{
+    char *end = NULL;
+    unsigned long count = strtoul(values->nodes, &end, 10);
+    if (end == values->nodes || *end != '\0' || count < 1 || count > 2048) {
+        return usage("--nodes '%s' is not a number from 1 to 2048", values->nodes);
+    }
+    bool waits = strcmp(command, "wait") == 0;
+    if (waits && (values->until == NULL || (strcmp(values->until, "converged") != 0 &&
+                                            strcmp(values->until, "ready") != 0))) {
+        return usage("wait needs --for converged or --for ready");
+    }
+    context->node_count = count;
+    context->until = values->until;
+    return OUTCOME_OK;
+}
+
 static enum outcome apply(const struct values *values, struct context *context)
 {
     char *end = NULL;
@@ -167,8 +197,10 @@ static enum outcome apply(const struct values *values, struct context *context)
     if (end == values->timeout || *end != '\0' || !(seconds >= 0.1 && seconds <= 600)) {
         return usage("--timeout '%s' is not a number of seconds from 0.1 to 600", values->timeout);
     }
-    if (strcmp(values->output, "json") != 0 && strcmp(values->output, "table") != 0) {
-        return usage("--output '%s' is neither table nor json", values->output);
+    context->wide = strcmp(values->output, "wide") == 0;
+    if (strcmp(values->output, "json") != 0 && strcmp(values->output, "table") != 0 &&
+        !context->wide) {
+        return usage("--output '%s' is not table, wide or json", values->output);
     }
     context->timeout_ms = (uint64_t)(seconds * 1000);
     context->json = strcmp(values->output, "json") == 0;
@@ -203,13 +235,14 @@ int main(int argc, char **argv)
 {
     struct values values = {.endpoint = setting("GRAPEVINE_ENDPOINT", "http://127.0.0.1:30000"),
                             .key_file = setting("GRAPEVINE_API_KEY_FILE", NULL),
-                            .timeout = "5",
                             .output = "table",
+                            .nodes = "1",
                             .path = "/v1/chat/completions"};
     const struct flag flags[] = {
         {"--endpoint", &values.endpoint}, {"--api-key-file", &values.key_file},
         {"--timeout", &values.timeout},   {"--output", &values.output},
-        {"-o", &values.output},           {"--request-path", &values.path}};
+        {"-o", &values.output},           {"--request-path", &values.path},
+        {"--for", &values.until},         {"--nodes", &values.nodes}};
     struct context context = {.headers = true, .args = argv};
     const char *command = NULL;
     gv_log_set_level(GV_LOG_ERROR);
@@ -246,7 +279,13 @@ int main(int argc, char **argv)
         help(stderr);
         return OUTCOME_USAGE;
     }
+    if (values.timeout == NULL) {
+        values.timeout = strcmp(command, "wait") == 0 ? "60" : "5";
+    }
     enum outcome outcome = apply(&values, &context);
+    if (outcome == OUTCOME_OK) {
+        outcome = apply_wait(&values, command, &context);
+    }
     if (outcome == OUTCOME_OK) {
         outcome = run(&context, command);
     }

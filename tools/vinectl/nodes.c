@@ -1,11 +1,58 @@
 /*
- * nodes.c - vinectl nodes: the members, as the node asked sees them.
+ * nodes.c - vinectl nodes: the members, as the node asked sees them; with -o wide also what the
+ * others think of each.
  */
 #include "ask.h"
 #include "table.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* "2 of 2 alive", or who of the others says what: "1 of 2 alive; node-c: dead". */
+static void opinion_of_others(const struct answers *others, const char *name, char *text,
+                              size_t size)
+{
+    size_t asked = 0;
+    size_t alive = 0;
+    char doubts[160] = "";
+    for (size_t i = 0; i < others->count; i++) {
+        const json_t *nodes = json_object_get(others->items[i].json, "nodes");
+        const char *says = "unknown";
+        size_t at;
+        json_t *node;
+        if (nodes == NULL || strcmp(others->items[i].node, name) == 0) {
+            continue;
+        }
+        json_array_foreach(nodes, at, node)
+        {
+            if (strcmp(text_of(node, "name"), name) == 0) {
+                says = text_of(node, "status");
+            }
+        }
+        asked += 1;
+        alive += strcmp(says, "alive") == 0;
+        size_t len = strlen(doubts);
+        if (strcmp(says, "alive") != 0) {
+            snprintf(doubts + len, sizeof doubts - len, "; %s: %s", others->items[i].node, says);
+        }
+    }
+    snprintf(text, size, "%zu of %zu alive%s", alive, asked, doubts);
+}
+
+static void add_wide(struct table *table, const json_t *node, const struct answers *others)
+{
+    char text[220];
+    bool self = flag_of(node, "self");
+    const json_t *age = json_object_get(node, "last_contact_age_ms");
+    snprintf(text, sizeof text, "%.1f s", (double)json_integer_value(age) / 1000);
+    table_text(table, self || age == NULL ? "-" : text);
+    table_number(table, number_of(node, "applied"));
+    snprintf(text, sizeof text, "%016" PRIx64, number_of(node, "boot_id"));
+    table_text(table, text);
+    opinion_of_others(others, text_of(node, "name"), text, sizeof text);
+    table_text(table, text);
+}
 
 static void add_row(struct table *table, const json_t *node)
 {
@@ -36,8 +83,17 @@ enum outcome nodes_command(const struct context *context)
     }
     static const char *const names[] = {"NODE",         "STATUS",  "READY", "SESSION", "#RTT",
                                         "#INCARNATION", "VERSION", "MESH",  "HTTP",    NULL};
+    static const char *const wide_names[] = {
+        "NODE", "STATUS", "READY",         "SESSION",  "#RTT", "#INCARNATION", "VERSION",
+        "MESH", "HTTP",   "#LAST-CONTACT", "#APPLIED", "BOOT", "OTHERS SAY",   NULL};
     struct table table;
-    table_init(&table, names);
+    struct answers others = {.items = NULL};
+    if (context->wide &&
+        !ask_all(context, "/grapevine/v1/nodes", gv_slice_of(NULL, 0), &others, &outcome)) {
+        json_decref(json);
+        return outcome;
+    }
+    table_init(&table, context->wide ? wide_names : names);
     size_t alive = 0;
     size_t expected = 0;
     size_t at;
@@ -45,6 +101,9 @@ enum outcome nodes_command(const struct context *context)
     json_array_foreach(json_object_get(json, "nodes"), at, node)
     {
         add_row(&table, node);
+        if (context->wide) {
+            add_wide(&table, node, &others);
+        }
         bool left = strcmp(text_of(node, "status"), "left") == 0;
         expected += left ? 0 : 1;
         alive += strcmp(text_of(node, "status"), "alive") == 0 &&
@@ -57,6 +116,7 @@ enum outcome nodes_command(const struct context *context)
         printf("%s: %zu of %zu nodes alive and connected, seen from %s\n",
                alive == expected ? "healthy" : "DEGRADED", alive, expected, text_of(json, "node"));
     }
+    answers_deinit(&others);
     table_deinit(&table);
     json_decref(json);
     return alive == expected ? OUTCOME_OK : OUTCOME_DEGRADED;

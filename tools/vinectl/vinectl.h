@@ -15,7 +15,8 @@ enum outcome {
     OUTCOME_USAGE = 2,       /* the command line is wrong */
     OUTCOME_UNREACHABLE = 3, /* the node asked did not answer */
     OUTCOME_PARTIAL = 4,     /* some nodes did not answer */
-    OUTCOME_REFUSED = 5      /* the key was not accepted */
+    OUTCOME_REFUSED = 5,     /* the key was not accepted */
+    OUTCOME_TIMEOUT = 124    /* wait: it did not come true in time, as timeout(1) says */
 };
 
 struct context {
@@ -23,9 +24,14 @@ struct context {
     char *api_key;        /* owned; NULL: none */
     uint64_t timeout_ms;  /* for everything together */
     bool json;            /* -o json */
+    bool wide;            /* -o wide: more columns, where there are any */
     bool deep;            /* --deep */
     bool headers;         /* tables begin with a line of names */
     const char *path;     /* --endpoint-path of explain: "/v1/chat/completions" */
+    const char *until;    /* --for of wait: "converged" or "ready" */
+    uint64_t node_count;  /* --nodes of wait: at least so many */
+    bool asks_dead;       /* nodes that are said to be dead are asked too */
+    bool quiet;           /* nothing about nodes that do not answer on stderr */
     int arg_count;        /* what follows the command */
     char **args;          /* borrowed */
 };
@@ -38,6 +44,9 @@ enum outcome workers_command(const struct context *context);
 enum outcome tree_command(const struct context *context);
 enum outcome explain_command(const struct context *context);
 enum outcome diff_command(const struct context *context);
+enum outcome gossip_command(const struct context *context);
+enum outcome reachability_command(const struct context *context);
+enum outcome wait_command(const struct context *context);
 enum outcome keys_command(const struct context *context);
 
 /** Print `json` to stdout as one indented document and free it. */
