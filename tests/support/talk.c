@@ -86,16 +86,22 @@ struct input {
     int fd;
     char *data; /* owned, NUL-terminated */
     size_t len;
+    size_t room; /* grows by doubling: floods of many MiB are read, also under sanitizers */
     bool ended;
 };
 
 static bool read_more(struct input *input)
 {
-    char *data = realloc(input->data, input->len + READ_BYTES + 1);
-    if (data == NULL) {
-        return false;
+    if (input->room < input->len + READ_BYTES + 1) {
+        size_t room = 2 * input->room + READ_BYTES + 1;
+        char *grown = realloc(input->data, room);
+        if (grown == NULL) {
+            return false;
+        }
+        input->data = grown;
+        input->room = room;
     }
-    input->data = data;
+    char *data = input->data;
     ssize_t got = recv(input->fd, data + input->len, READ_BYTES, 0);
     if (got <= 0) {
         data[input->len] = '\0';
