@@ -77,7 +77,7 @@ GV_MUST_USE enum gv_err gv_guard_step(struct gv_guard *guard, struct gv_slice by
                                       enum gv_guard_kind *kind);
 
 /** In HEAD_DONE: fill `head` with the first line and the headers, into `headers` (room for
- * limits.header_count). Borrowed from the guard until the next message. */
+ * guard->header_count). Borrowed from the guard until the next message. */
 void gv_guard_fill_head(struct gv_guard *guard, struct gv_head *head, struct gv_header *headers);
 
 /** In HEAD_DONE: the body is LENGTH (`bytes`), CHUNK_SIZE, UNTIL_CLOSE, or none (END). Errors:
