@@ -8,6 +8,15 @@
  *     SUSPECT --its own word at a higher incarnation--> ALIVE
  *     SUSPECT --nobody heard of it in time; the more accusers, the sooner--> DEAD
  *
+ * "In time" depends on what is known. A session that the kernel reset, and that cannot be opened
+ * again, means that the process is gone: suspicion_ms. While a session is open, or was never there,
+ * the process may merely stand still: then only silence_ms without a word end the doubt, counted
+ * from the first question that it did not answer. Each node measures this for itself; another's
+ * word that a member is dead only makes a doubt where a session with it is open.
+ *
+ * Each node asks its successor in the order of names at every interval, so everyone is asked by
+ * somebody within one interval; and a random one at every fourth, in case both died.
+ *
  * Every datagram carries the sender's record and its opinion of the receiver, so that a node that
  * is wrongly doubted learns it, and refutes, in one round trip. A node that finds itself slow
  * accuses nobody for a second.
@@ -23,6 +32,7 @@
 #define HOLD_MS           10000 /* a mass of doubts is held no longer */
 #define HEALTH_MAX        7
 #define URGENT_SPACING_MS 100
+#define ROUND_INTERVALS   4 /* one probe in so many intervals goes to a random member */
 
 static struct gv_probe *free_probe(struct gv_gossip *gossip)
 {
@@ -108,22 +118,42 @@ static double decimal_log(double value)
     return log + (value - 1) / 9; /* linear inside a decade: near enough for a timeout */
 }
 
-/* From twice the least time with one accuser down to the least with enough of them. */
-static uint64_t suspicion_ms(const struct gv_gossip *gossip, uint32_t accusers)
+/* Its session here was reset, or its port refuses one: nobody runs there. */
+static bool is_lost(const struct gv_peer *peer)
+{
+    bool refused = peer->dial_failed_at_ms != 0 && peer->dial_failed_at_ms >= peer->status_at_ms;
+    return peer->session == NULL && (peer->reset_at_ms != 0 || refused);
+}
+
+/* How much longer than the least time: twice with one accuser, once with enough of them. */
+static double patience(const struct gv_gossip *gossip, uint32_t accusers)
 {
     uint32_t active = gv_roster_active(gossip);
-    double least = gossip->options.suspicion_ms;
-    if (active > 16) {
-        least *= decimal_log(active) / decimal_log(16);
-    }
+    double factor = active > 16 ? decimal_log(active) / decimal_log(16) : 1;
     uint32_t others = active > 2 ? active - 2 : 0; /* without us and the accused */
     uint32_t enough = others < 2 ? others : 2;     /* confirmations that end the waiting */
     uint32_t confirmed = accusers > 0 ? accusers - 1 : 0;
-    double share = enough == 0 ? 0 : (double)confirmed / (double)enough;
+    double share = enough == 0 ? 1 : (double)confirmed / (double)enough;
     if (share > 1) {
         share = 1;
     }
-    return (uint64_t)(least * (2 - share)) * (1 + gossip->health / 2);
+    return factor * (2 - share) * (1 + gossip->health / 2);
+}
+
+/** When does the doubt about `peer` become certainty, by all that is known now? */
+void gv_detector_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    double factor = patience(gossip, peer->accuser_count);
+    uint64_t lost_at_ms =
+        peer->reset_at_ms > peer->status_at_ms ? peer->reset_at_ms : peer->status_at_ms;
+    if (is_lost(peer)) {
+        peer->dead_at_ms = lost_at_ms + (uint64_t)(gossip->options.suspicion_ms * factor);
+    } else {
+        peer->dead_at_ms = peer->silent_at_ms + (uint64_t)(gossip->options.silence_ms * factor);
+    }
+    if (peer->dead_at_ms < gossip->mute_until) {
+        peer->dead_at_ms = gossip->mute_until;
+    }
 }
 
 static bool add_accuser(struct gv_peer *peer, const char *accuser)
@@ -142,8 +172,9 @@ static bool add_accuser(struct gv_peer *peer, const char *accuser)
     return true;
 }
 
-/** `accuser` doubts `peer`. The caller tells the store when the status changed. */
-void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser)
+/* `accuser` doubts `peer`, which has been silent since `silent_at_ms`. */
+static void doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser,
+                  uint64_t silent_at_ms)
 {
     bool by_us = strcmp(accuser, gossip->self->member.name) == 0;
     bool fresh = peer->member.status != GV_MEMBER_SUSPECT;
@@ -153,22 +184,28 @@ void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const cha
     if (fresh) {
         gv_roster_set_status(gossip, peer, GV_MEMBER_SUSPECT);
         peer->accuser_count = 0;
+        peer->silent_at_ms = silent_at_ms;
         gossip->counters.suspicions += by_us;
     }
     if (!add_accuser(peer, accuser) && !fresh) {
         return;
     }
     (void)gv_slice_copy_text(gv_slice_text(accuser), peer->accuser, sizeof peer->accuser);
-    peer->dead_at_ms = peer->status_at_ms + suspicion_ms(gossip, peer->accuser_count);
-    if (peer->dead_at_ms < gossip->mute_until) {
-        peer->dead_at_ms = gossip->mute_until;
-    }
+    gv_detector_set_deadline(gossip, peer);
     if (by_us) {
         gv_roster_spread(gossip, peer);
     }
     if (fresh) {
         gv_detector_probe_now(gossip, peer);
     }
+}
+
+/** `accuser` doubts `peer`. The caller tells the store when the status changed. */
+void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser)
+{
+    uint64_t asked_ms = gossip->options.probe_interval_ms; /* the accuser asked, and waited */
+    uint64_t now_ms = gossip->now.now_ms;
+    doubt(gossip, peer, accuser, now_ms > asked_ms ? now_ms - asked_ms : 0);
 }
 
 /* Many doubted at once: more likely it is us, or the network. Then TCP must have failed too. */
@@ -267,13 +304,13 @@ static void probe_failed(struct gv_gossip *gossip, struct gv_probe *probe)
         return;
     }
     gossip->counters.probes_failed += 1;
-    if (deaf && gossip->health < HEALTH_MAX) {
+    if (deaf && peer->member.status == GV_MEMBER_ALIVE && gossip->health < HEALTH_MAX) {
         gossip->health += 1; /* not even the helpers were heard: it may be us */
     }
     if (gossip->now.now_ms < gossip->mute_until || peer->member.status > GV_MEMBER_SUSPECT) {
         return;
     }
-    gv_detector_doubt(gossip, peer, gossip->self->member.name);
+    doubt(gossip, peer, gossip->self->member.name, probe->sent_at_ms);
     gv_roster_changed(gossip, peer);
 }
 
@@ -326,6 +363,38 @@ static struct gv_peer *next_to_probe(struct gv_gossip *gossip)
     return NULL;
 }
 
+/* Whoever follows us in the order of names; and when that one is doubted, the next who is not. */
+static void probe_successors(struct gv_gossip *gossip)
+{
+    uint32_t at = gv_roster_place(gossip, gossip->self->member.name);
+    bool is_first = true;
+    for (uint32_t i = 1; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[(at + i) % gossip->peer_count];
+        if (peer->member.status > GV_MEMBER_SUSPECT) {
+            continue;
+        }
+        bool is_doubted = peer->member.status == GV_MEMBER_SUSPECT;
+        if (is_first || !is_doubted) {
+            (void)start_probe(gossip, peer);
+        }
+        if (!is_doubted) {
+            return;
+        }
+        is_first = false;
+    }
+}
+
+static void probe_round(struct gv_gossip *gossip)
+{
+    probe_successors(gossip);
+    gossip->probe_rounds += 1;
+    struct gv_peer *peer =
+        gossip->probe_rounds % ROUND_INTERVALS == 0 ? next_to_probe(gossip) : NULL;
+    if (peer != NULL) {
+        (void)start_probe(gossip, peer);
+    }
+}
+
 static void mute(struct gv_gossip *gossip)
 {
     gossip->mute_until = gossip->now.now_ms + MUTE_MS;
@@ -341,13 +410,20 @@ static void mute(struct gv_gossip *gossip)
     gv_wire_log(gossip, "detector.muted", gossip->self->member.name);
 }
 
-/* Did this node stand still, or its clock jump? Then its silence proves nothing about others. */
-static void watch_self(struct gv_gossip *gossip)
+/** Did this node stand still, or its clock jump? Then silence proves nothing about others. */
+void gv_detector_watch_self(struct gv_gossip *gossip)
 {
+    if (gossip->wall_offset == 0 || gossip->leaving || gossip->stopped) {
+        return; /* the first tick is still to come, or it does not matter any more */
+    }
     int64_t offset = (int64_t)gossip->now.wall_ms - (int64_t)gossip->now.now_ms;
     int64_t jump = offset - gossip->wall_offset;
     gossip->wall_offset = offset;
-    bool lagged = gossip->now.now_ms > gossip->probe_at_ms + LAG_MS;
+    bool lagged = gossip->now.now_ms > gossip->probe_at_ms + LAG_MS &&
+                  gossip->lagged_at_ms != gossip->probe_at_ms;
+    if (lagged) {
+        gossip->lagged_at_ms = gossip->probe_at_ms; /* once, whatever comes before the tick */
+    }
     if (lagged || jump > MUTE_MS || jump < -MUTE_MS) {
         mute(gossip);
     }
@@ -358,15 +434,12 @@ void gv_detector_tick(struct gv_gossip *gossip)
     if (gossip->leaving || gossip->stopped) {
         return;
     }
-    watch_self(gossip);
+    gv_detector_watch_self(gossip);
     tick_probes(gossip);
     tick_doubts(gossip);
     if (gossip->now.now_ms >= gossip->probe_at_ms) {
         gossip->probe_at_ms = gossip->now.now_ms + gossip->options.probe_interval_ms;
-        struct gv_peer *peer = next_to_probe(gossip);
-        if (peer != NULL) {
-            (void)start_probe(gossip, peer);
-        }
+        probe_round(gossip);
     }
 }
 

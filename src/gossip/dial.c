@@ -280,6 +280,9 @@ static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, 
             if (!reached) {
                 peer->dial_failed_at_ms = gossip->now.now_ms;
             }
+            if (peer->member.status == GV_MEMBER_SUSPECT) {
+                gv_detector_set_deadline(gossip, peer);
+            }
         }
     }
     if (gossip->twin.dialing && gv_addr_equal(&gossip->twin.addr, addr)) {
@@ -358,6 +361,7 @@ static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bo
     session->outgoing = outgoing;
     session->opened_at_ms = gossip->now.now_ms;
     session->heard_at_ms = gossip->now.now_ms;
+    peer->reset_at_ms = 0;
     gossip->sessions[gossip->session_count++] = session;
     gv_channel_choose(gossip, peer);
     return session;
@@ -485,6 +489,9 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
         send_close(gossip, session_id, hello->node, "out of memory");
         return;
     }
+    if (peer->member.status == GV_MEMBER_SUSPECT) {
+        gv_detector_set_deadline(gossip, peer);
+    }
     gv_repair_greet(gossip, session);
     settle_crossing(gossip, session);
     gv_roster_changed(gossip, peer);
@@ -495,6 +502,7 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struc
 {
     gossip->now = now;
     gv_outbox_begin(&gossip->outbox);
+    gv_detector_watch_self(gossip);
     struct gv_channel *session = session_id == 0 ? NULL : gv_channel_find(gossip, session_id);
     if (session == NULL) {
         if (addr != NULL) {
@@ -507,6 +515,10 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struc
     drop(gossip, session);
     if (!current || gv_channel_of(gossip, peer) != NULL || gossip->leaving || gossip->stopped) {
         return;
+    }
+    peer->reset_at_ms = reset ? now.now_ms : peer->reset_at_ms;
+    if (peer->member.status == GV_MEMBER_SUSPECT) {
+        gv_detector_set_deadline(gossip, peer);
     }
     if (reset && peer->member.status == GV_MEMBER_ALIVE && now.now_ms >= gossip->mute_until) {
         gv_detector_doubt(gossip, peer, gossip->self->member.name);

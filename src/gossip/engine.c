@@ -18,6 +18,7 @@ static void set_defaults(struct gv_gossip_options *options)
     default_u32(&options->probe_interval_ms, 250);
     default_u32(&options->probe_timeout_ms, 50);
     default_u32(&options->suspicion_ms, 750);
+    default_u32(&options->silence_ms, 2200);
     default_u32(&options->batch_interval_ms, 5);
     default_u32(&options->batch_bytes, 16 * 1024);
     default_u32(&options->digest_interval_ms, 1000);
@@ -261,6 +262,7 @@ enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session_id, str
     if (session == NULL || gossip->stopped) {
         return GV_OK; /* closed by us; this was on its way */
     }
+    gv_detector_watch_self(gossip);
     gossip->counters.bytes_received += bytes.len;
     gv_arena_reset(&gossip->unpacked);
     Mesh__Message *message;
@@ -292,6 +294,7 @@ void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, cons
 {
     (void)from; /* answers go to the address that the member advertises */
     begin(gossip, now);
+    gv_detector_watch_self(gossip);
     gossip->counters.packets_received += 1;
     gv_arena_reset(&gossip->unpacked);
     Mesh__Packet *packet;

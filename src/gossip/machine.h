@@ -40,6 +40,8 @@ struct gv_peer {
     uint32_t news_left;         /* datagrams that shall still carry its record */
     uint64_t status_at_ms;      /* since when it has its status */
     uint64_t dead_at_ms;        /* SUSPECT: when the doubt becomes certainty */
+    uint64_t silent_at_ms;      /* SUSPECT: since when it does not answer */
+    uint64_t reset_at_ms;       /* its last session was reset then; 0: none, or one is open again */
     uint64_t dial_at_ms;        /* next attempt to connect */
     uint64_t dialed_at_ms;      /* of the attempt under way */
     uint64_t dial_failed_at_ms; /* last failure; 0 never */
@@ -141,7 +143,8 @@ struct gv_gossip {
     uint64_t loads_sent_at_ms, loads_refresh_at_ms;
 
     struct gv_probe probes[GV_PROBES_MAX];
-    uint64_t probe_number, probe_at_ms;
+    uint64_t probe_number, probe_at_ms, probe_rounds;
+    uint64_t lagged_at_ms; /* the probe_at_ms that was missed by a lag; 0 never */
     uint32_t *probe_order; /* owned: shuffled indexes of peers */
     uint32_t probe_count, probe_next;
     uint32_t health;     /* 0 good .. 7: how much we distrust ourselves */
@@ -173,6 +176,7 @@ size_t gv_channel_backlog(const struct gv_channel *session);
 /* ---- roster.c ---- */
 struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name);
 struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name);
+uint32_t gv_roster_place(const struct gv_gossip *gossip, const char *name);
 void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message);
 void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer);
@@ -208,6 +212,8 @@ void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin
 /* ---- detector.c ---- */
 void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_channel *over,
                         const Mesh__Packet *packet);
+void gv_detector_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_detector_watch_self(struct gv_gossip *gossip);
 void gv_detector_tick(struct gv_gossip *gossip);
 uint64_t gv_detector_wake_at(const struct gv_gossip *gossip);
 void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser);

@@ -34,6 +34,13 @@ struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name)
     return found ? gossip->peers[at] : NULL;
 }
 
+/** Where `name` stands, or would stand, in the order of names. */
+uint32_t gv_roster_place(const struct gv_gossip *gossip, const char *name)
+{
+    bool found;
+    return place(gossip, name, &found);
+}
+
 struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
 {
     bool found;
@@ -246,10 +253,11 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
         gv_detector_doubt(gossip, peer, accuser);
         break;
     case GV_MEMBER_DEAD: {
-        const struct gv_channel *session = gv_channel_of(gossip, peer);
-        if (same_life && session != NULL && before <= GV_MEMBER_SUSPECT &&
-            session->heard_at_ms + 1000 > gossip->now.now_ms) {
-            gv_detector_doubt(gossip, peer, accuser); /* we hear it: do not take their word */
+        bool waits = before == GV_MEMBER_ALIVE ||
+                     (before == GV_MEMBER_SUSPECT && gossip->now.now_ms < peer->dead_at_ms);
+        if (same_life && waits && gv_channel_of(gossip, peer) != NULL) {
+            gv_detector_doubt(gossip, peer, accuser); /* not reset here: no more than a doubt */
+            gv_roster_changed(gossip, peer);
             return;
         }
         gv_roster_set_status(gossip, peer, GV_MEMBER_DEAD);

@@ -188,6 +188,62 @@ static void a_vanished_host_is_dead_within_2500_ms(void)
     end(world);
 }
 
+/* Both sides of each limit: a reset says more than silence, so it needs less of it. */
+static void a_killed_node_is_not_dead_at_700_ms_nor_a_silent_one_at_2000_ms(void)
+{
+    struct world *world = started(4, 0);
+    world_kill(world, 2);
+    world_run(world, 700);
+    CU_ASSERT_EQUAL(world->nodes[0].sees[2], GV_MEMBER_SUSPECT);
+    world_run(world, 100);
+    CU_ASSERT_EQUAL(world->nodes[0].sees[2], GV_MEMBER_DEAD);
+    world_vanish(world, 1);
+    world_run(world, 2000);
+    CU_ASSERT_EQUAL(world->nodes[0].sees[1], GV_MEMBER_SUSPECT);
+    CU_ASSERT_EQUAL(world->nodes[3].sees[1], GV_MEMBER_SUSPECT);
+    end(world);
+}
+
+static void a_node_that_stands_still_for_two_seconds_is_doubted_but_lives(void)
+{
+    struct world *world = started(4, 0);
+    world_pause(world, 1, 2000);
+    world_run(world, 1000);
+    CU_ASSERT_EQUAL(world->nodes[0].sees[1], GV_MEMBER_SUSPECT);
+    world_run(world, 1050);
+    for (uint32_t i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(world_counters(world, i).deaths, 0);
+        CU_ASSERT(i == 1 || world->nodes[i].sees[1] == GV_MEMBER_ALIVE);
+    }
+    end(world);
+}
+
+static void a_node_that_stood_still_accuses_nobody(void)
+{
+    struct world *world = started(4, 0);
+    uint64_t doubts = world_counters(world, 1).suspicions;
+    world_pause(world, 1, 2000);
+    world_cut(world, 1, 2); /* it hears of the reset when it goes on */
+    world_run(world, 3500);
+    CU_ASSERT_EQUAL(world_counters(world, 1).suspicions, doubts);
+    end(world);
+}
+
+/* 0 and 1 lose their session while 1 stands still; 2 and 3 hold theirs and say it is not gone. */
+static void one_word_of_a_death_is_no_more_than_a_doubt_where_a_session_is_open(void)
+{
+    struct world *world = started(4, 0);
+    world_pause(world, 1, 1900);
+    world_cut(world, 0, 1);
+    world_run(world, 1800);
+    CU_ASSERT_EQUAL(world->nodes[2].sees[1], GV_MEMBER_SUSPECT);
+    CU_ASSERT_EQUAL(world->nodes[3].sees[1], GV_MEMBER_SUSPECT);
+    world_run(world, 200);
+    CU_ASSERT_EQUAL(world->nodes[2].sees[1], GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(world->nodes[3].sees[1], GV_MEMBER_ALIVE);
+    end(world);
+}
+
 static void a_restarted_node_gets_everything_back_even_what_it_wrote_itself(void)
 {
     struct world *world = started(3, 0);
@@ -336,6 +392,10 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(a_node_that_lags_within_the_ring_takes_the_range),
          GV_CASE(a_killed_node_is_dead_within_a_second_and_its_loads_vanish),
          GV_CASE(a_vanished_host_is_dead_within_2500_ms),
+         GV_CASE(a_killed_node_is_not_dead_at_700_ms_nor_a_silent_one_at_2000_ms),
+         GV_CASE(a_node_that_stands_still_for_two_seconds_is_doubted_but_lives),
+         GV_CASE(a_node_that_stood_still_accuses_nobody),
+         GV_CASE(one_word_of_a_death_is_no_more_than_a_doubt_where_a_session_is_open),
          GV_CASE(a_restarted_node_gets_everything_back_even_what_it_wrote_itself),
          GV_CASE(the_last_words_of_the_dead_reach_everyone),
          GV_CASE(a_wrong_doubt_is_refuted_in_one_round_trip),

@@ -42,6 +42,14 @@ static void in_calm_weather_nobody_is_declared_dead(void)
               3);
 }
 
+/* 5 % loss, and at any moment 1 % of the nodes stand still for 2 s: any death fails the run. */
+static void nodes_that_stand_still_for_two_seconds_do_not_die(void)
+{
+    run_seeds(
+        (struct weather_options){.node_count = 16, .seconds = 120, .loss = 0.05, .pauses = true}, 1,
+        2);
+}
+
 static void sessions_that_are_cut_again_and_again_lose_nothing(void)
 {
     run_seeds(
@@ -76,5 +84,6 @@ static void faults_go_by_name(void)
 GV_SUITE("sim/vinesim", GV_CASE(after_any_weather_the_cluster_agrees_again),
          GV_CASE(a_larger_cluster_agrees_again_too),
          GV_CASE(in_calm_weather_nobody_is_declared_dead),
+         GV_CASE(nodes_that_stand_still_for_two_seconds_do_not_die),
          GV_CASE(sessions_that_are_cut_again_and_again_lose_nothing),
          GV_CASE(one_seed_is_one_run_byte_for_byte), GV_CASE(faults_go_by_name))

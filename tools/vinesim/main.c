@@ -25,6 +25,9 @@ static const char help[] =
     "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
     "  --faults LIST    all (default), none, or some of\n"
     "                   cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun\n"
+    "  --pauses         instead of faults: at any moment 1 % of the nodes stand still for 2 s; "
+    "any\n"
+    "                   death fails the run (defaults: 16 nodes, 3600 seconds, loss 0.05)\n"
     "  --jobs N         processes (default 1)\n"
     "  --repeat         run each seed twice: the two runs must be the same, byte for byte\n"
     "  --trace FILE     write the trace of the run (one seed, one job)\n"
@@ -90,6 +93,7 @@ enum {
     OPT_SECONDS,
     OPT_LOSS,
     OPT_FAULTS,
+    OPT_PAUSES,
     OPT_JOBS,
     OPT_REPEAT,
     OPT_TRACE,
@@ -103,6 +107,7 @@ static const struct option options[] = {{"seed", required_argument, NULL, OPT_SE
                                         {"seconds", required_argument, NULL, OPT_SECONDS},
                                         {"loss", required_argument, NULL, OPT_LOSS},
                                         {"faults", required_argument, NULL, OPT_FAULTS},
+                                        {"pauses", no_argument, NULL, OPT_PAUSES},
                                         {"jobs", required_argument, NULL, OPT_JOBS},
                                         {"repeat", no_argument, NULL, OPT_REPEAT},
                                         {"trace", required_argument, NULL, OPT_TRACE},
@@ -138,6 +143,9 @@ static bool take_option(struct arguments *arguments, int option, const char *val
         good = read_u64(value, 1, JOBS_MAX, &number);
         arguments->jobs = (uint32_t)number;
         return good;
+    case OPT_PAUSES:
+        arguments->weather.pauses = true;
+        return true;
     case OPT_REPEAT:
         arguments->repeat = true;
         return true;
@@ -322,12 +330,22 @@ static int run(struct arguments *arguments)
     return tally.failed == 0 && tally.done > 0 ? 0 : 1;
 }
 
+/* What was not said on the command line. */
+static void set_defaults(struct weather_options *weather)
+{
+    if (weather->seconds == 0) {
+        weather->seconds = weather->pauses ? 3600 : 20;
+    }
+    if (weather->pauses) {
+        weather->node_count = weather->node_count == 0 ? 16 : weather->node_count;
+        weather->loss = weather->loss < 0 ? 0.05 : weather->loss;
+    }
+}
+
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.weather = {.seconds = 20, .loss = -1, .faults = WEATHER_ALL},
-                                  .first = 1,
-                                  .last = 1,
-                                  .jobs = 1};
+    struct arguments arguments = {
+        .weather = {.loss = -1, .faults = WEATHER_ALL}, .first = 1, .last = 1, .jobs = 1};
     int option, at = 0;
     while ((option = getopt_long(argc, argv, "", options, &at)) != -1) {
         if (option == OPT_HELP) {
@@ -352,5 +370,6 @@ int main(int argc, char **argv)
         double loss = arguments.weather.loss < 0 ? 0 : arguments.weather.loss;
         return measure_print(nodes, loss, arguments.first) ? 0 : 1;
     }
+    set_defaults(&arguments.weather);
     return run(&arguments);
 }

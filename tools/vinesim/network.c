@@ -269,7 +269,16 @@ static void dialed(struct world *world, uint32_t from, uint32_t to)
     struct world_node *caller = &world->nodes[from];
     struct world_node *callee = &world->nodes[to];
     bool lost = world->blocked[from][to] || world->blocked[to][from];
-    if (lost || callee->engine == NULL || callee->paused_until_us > world->now_us) {
+    bool waits = !lost && callee->engine != NULL && callee->paused_until_us > world->now_us;
+    if (waits) { /* its kernel accepts; it answers when it goes on */
+        world_push(world, (struct world_event){.at_us = callee->paused_until_us,
+                                               .kind = WORLD_DIAL,
+                                               .node = from,
+                                               .life = caller->life,
+                                               .number = to});
+        return;
+    }
+    if (lost || callee->engine == NULL) {
         gv_gossip_closed(caller->engine, 0, &callee->addr, false, world_now(world, from));
         world_settle(world, from);
         return;

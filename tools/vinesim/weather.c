@@ -7,8 +7,12 @@
 #include <string.h>
 
 #define STEP_MS           20
+#define CALM_START_MS     11000 /* then the world counts deaths as false */
 #define CONVERGE_MS       20000
-#define RESTART_SHARE_PCT 70 /* of the nodes that are down when the weather stops */
+#define PAUSE_MS          2000
+#define PAUSE_REST_US     1000000 /* two pauses without a moment between them are a longer one */
+#define PAUSES_QUIET_MS   200     /* virtual time between operations in a weather of pauses */
+#define RESTART_SHARE_PCT 70      /* of the nodes that are down when the weather stops */
 
 static const struct {
     const char *name;
@@ -136,6 +140,18 @@ static void strike(struct weather *weather)
     }
 }
 
+/* Each node stands still for 2 s as often as makes 1 % of its time. */
+static void pause_some(struct weather *weather)
+{
+    for (uint32_t i = 0; i < weather->count; i++) {
+        const struct world_node *node = &weather->world->nodes[i];
+        bool rested = weather->world->now_us > node->paused_until_us + PAUSE_REST_US;
+        if (dice(weather, PAUSE_MS * 100 / STEP_MS) == 0 && rested) {
+            world_pause(weather->world, i, PAUSE_MS);
+        }
+    }
+}
+
 static void work(struct weather *weather)
 {
     struct world *world = weather->world;
@@ -162,6 +178,7 @@ static struct world *make_world(const struct weather_options *options, struct we
     weather->faults = options->faults;
     made.node_count = weather->count;
     made.loss = options->loss >= 0 ? options->loss : (double)dice(weather, 100) / 1000;
+    made.is_strict = options->pauses;
     made.duplicate = (options->faults & WEATHER_DUPLICATE) != 0 ? 0.05 : 0;
     made.jitter_us = 200 + dice(weather, 4000);
     made.delay_us = 100 + dice(weather, 2000);
@@ -220,10 +237,14 @@ void weather_run(const struct weather_options *options, uint64_t seed,
     }
     verdict->nodes = weather.count;
     world_start_all(weather.world);
-    world_run(weather.world, 500);
+    world_run(weather.world, options->pauses ? CALM_START_MS : 500);
     for (uint32_t ms = 0; ms < options->seconds * 1000; ms += STEP_MS) {
-        work(&weather);
-        if (dice(&weather, 25) == 0) {
+        if (!options->pauses || ms % PAUSES_QUIET_MS == 0) {
+            work(&weather);
+        }
+        if (options->pauses) {
+            pause_some(&weather);
+        } else if (dice(&weather, 25) == 0) {
             strike(&weather);
         }
         world_run(weather.world, STEP_MS);

@@ -24,6 +24,8 @@ struct weather_options {
     uint32_t seconds;    /* of weather, virtual */
     double loss;         /* negative: 0 to 10 %, from the seed */
     uint32_t faults;     /* enum weather_fault, or-ed */
+    bool pauses; /* instead of faults: at any moment 1 % of the nodes stand still for 2 s, and no
+                    death is excused */
     FILE *trace;
 };
 

@@ -281,7 +281,7 @@ static void member_changed(void *owner, const struct gv_member *member)
     if (member->status == GV_MEMBER_DEAD && subject->engine != NULL &&
         subject->boot_id == member->boot_id && is_calm(world, subject) && is_calm(world, node)) {
         world->false_deaths += 1;
-        if (world->options.loss <= 0) {
+        if (world->options.loss <= 0 || world->options.is_strict) {
             world_blame(world, "%s declared %s dead without cause", node->name, member->name);
         }
     }
@@ -478,7 +478,9 @@ void world_pause(struct world *world, uint32_t i, uint64_t ms)
 {
     struct world_node *node = &world->nodes[i];
     node->paused_until_us = world->now_us + ms * 1000;
-    node->disturbed_at_us = node->paused_until_us;
+    if (!world->options.is_strict) {
+        node->disturbed_at_us = node->paused_until_us;
+    }
     world_note(world, "%s stands still for %u ms", node->name, (unsigned)ms);
 }
 

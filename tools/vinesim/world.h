@@ -31,6 +31,7 @@ struct world_options {
     double duplicate;       /* of datagrams */
     uint32_t delay_us;      /* least one-way delay [200] */
     uint32_t jitter_us;     /* mean of the exponential part on top [800] */
+    bool is_strict;         /* neither loss nor a pause of its excuses a node's death */
     uint32_t worker_blocks; /* capacity of a worker in a trie [1,000,000] */
     FILE *trace;            /* every line goes here too; NULL: only the last lines are kept */
     struct gv_gossip_options engine; /* limits to override; identity is filled in */

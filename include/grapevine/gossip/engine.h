@@ -191,7 +191,8 @@ struct gv_gossip_options {
     /* intervals and limits, 0 means the default in brackets */
     uint32_t probe_interval_ms;  /* [250] */
     uint32_t probe_timeout_ms;   /* least probe timeout [50] */
-    uint32_t suspicion_ms;       /* [750], grows with log10 of the member count */
+    uint32_t suspicion_ms;       /* [750] after a reset session; grows with log10 of the members */
+    uint32_t silence_ms;         /* [2200] without a word otherwise; grows likewise */
     uint32_t batch_interval_ms;  /* [5] */
     uint32_t batch_bytes;        /* [16 KiB] */
     uint32_t digest_interval_ms; /* [1000] */
