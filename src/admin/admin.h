@@ -77,6 +77,11 @@ void gv_show_trees(const struct gv_admin_parts *, const struct gv_request *, str
 void gv_show_digest(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 /* explain.c */
 void gv_show_explain(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+/* keys.c */
+void gv_keys_show(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+void gv_keys_install(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+void gv_keys_use(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+void gv_keys_retire(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 /* metrics.c */
 void gv_show_metrics(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 /* act.c */

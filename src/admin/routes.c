@@ -33,6 +33,10 @@ static const struct route routes[] = {
     {GV_METHOD_GET, "/grapevine/v1/workers", false, gv_show_fleet},
     {GV_METHOD_GET, "/grapevine/v1/trees", false, gv_show_trees},
     {GV_METHOD_GET, "/grapevine/v1/digest", false, gv_show_digest},
+    {GV_METHOD_GET, "/grapevine/v1/keys", false, gv_keys_show},
+    {GV_METHOD_POST, "/grapevine/v1/keys/install", false, gv_keys_install},
+    {GV_METHOD_POST, "/grapevine/v1/keys/use", false, gv_keys_use},
+    {GV_METHOD_POST, "/grapevine/v1/keys/retire", false, gv_keys_retire},
     {GV_METHOD_POST, "/grapevine/v1/explain", false, gv_show_explain},
 };
 

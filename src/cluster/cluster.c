@@ -189,6 +189,7 @@ static void on_view_time(void *owner)
     if (cluster->links != NULL) {
         gv_links_expire(cluster->links);
     }
+    gv_keys_follow(cluster);
     gv_shell_wishes(cluster);
     gv_shell_settle(cluster);
     look_at_clocks(cluster);
@@ -423,6 +424,9 @@ enum gv_err gv_cluster_open(struct gv_loop *loop, const struct gv_cluster_option
     gv_random_bytes(&made->boot_id, sizeof made->boot_id);
     enum gv_err err = gv_view_open(made);
     if (err == GV_OK) {
+        err = gv_keys_open(made);
+    }
+    if (err == GV_OK) {
         err = open_parts(made);
     }
     if (err != GV_OK) {
@@ -463,5 +467,6 @@ void gv_cluster_close(struct gv_cluster *cluster)
     gv_publish_free(cluster);
     gv_absorb_free(cluster);
     gv_view_free(cluster);
+    gv_keys_close(cluster);
     gv_mem_free(GV_MEM_GOSSIP, cluster);
 }

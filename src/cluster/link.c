@@ -476,7 +476,7 @@ static enum gv_err begin(struct link *link)
     if (err == GV_OK) {
         struct gv_session_options options = {.role = link->outgoing ? GV_SESSION_INITIATOR
                                                                     : GV_SESSION_ACCEPTOR,
-                                             .ring = cluster->options.keyring,
+                                             .ring = gv_keys_live(cluster),
                                              .identity = cluster->identity,
                                              .hello = gv_slice_of(hello, len),
                                              .max_message_bytes = GV_GOSSIP_FRAME_MAX};
@@ -647,6 +647,30 @@ bool gv_links_report(struct gv_links *links)
     return told;
 }
 
+/* The first session that runs under a key that is gone, or NULL. */
+static struct link *find_stale(struct gv_links *links)
+{
+    const struct gv_keyring *ring = gv_keys_live(links->cluster);
+    GV_LIST_EACH(&links->all, at, following)
+    {
+        struct link *link = GV_CONTAINER(at, struct link, in_all);
+        if (link->state == LINK_OPEN && !gv_keyring_has(ring, gv_session_key(link->session))) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+void gv_links_rekey(struct gv_links *links)
+{
+    struct link *link;
+    while ((link = find_stale(links)) != NULL) { /* ending one may change the list */
+        gv_log(GV_LOG_INFO, "session.ended", GV_STR("peer", link->hello.node),
+               GV_STR("why", "its key was retired"));
+        end(link);
+    }
+}
+
 void gv_links_expire(struct gv_links *links)
 {
     uint64_t now = now_ms();
@@ -699,7 +723,7 @@ uint32_t gv_links_describe(const struct gv_links *links, struct gv_cluster_sessi
             *session = (struct gv_cluster_session){
                 .addr = link->addr,
                 .outgoing = link->outgoing,
-                .encrypted = links->cluster->options.keyring != NULL,
+                .encrypted = gv_keys_live(links->cluster) != NULL,
                 .queued_bytes = link->out.len + gv_stream_queued_bytes(link->stream),
                 .age_ms = now - link->since_ms};
             gv_slice_copy_text(gv_slice_text(link->hello.node), session->peer,

@@ -131,8 +131,8 @@ enum gv_err gv_packets_open(struct gv_cluster *cluster, struct gv_addr addr,
     gv_buf_init(&made->sealed, GV_MEM_GOSSIP, GV_PACKET_MAX_BYTES);
     gv_buf_init(&made->plain, GV_MEM_GOSSIP, GV_PACKET_MAX_BYTES);
     enum gv_err err =
-        gv_packet_box_init(&made->box, cluster->options.keyring,
-                           cluster->options.config->cluster_id, cluster->node, cluster->boot_id);
+        gv_packet_box_init(&made->box, gv_keys_live(cluster), cluster->options.config->cluster_id,
+                           cluster->node, cluster->boot_id);
     if (err == GV_OK) {
         err = gv_datagram_open(cluster->loop, &addr, on_datagram, made, &made->datagram);
     }

@@ -8,6 +8,7 @@
  * again absorb.c   from the engine to fleet, forest and load table: the store link.c     TCP
  * sessions and UDP packets seeds.c    where to look for others state.c    what survives a restart
  *     view.c     what may be seen from outside, and its lock
+ *     keys.c     the key ring and its changes
  *     gauge.c    metrics
  *
  * Private to cluster/. Everything on the mesh thread, except where it says any thread.
@@ -47,6 +48,8 @@
 struct gv_links;
 struct gv_packets;
 struct gv_identity;
+struct gv_keyring;
+struct gv_keys;
 struct gv_seeds;
 struct gv_state;
 
@@ -120,6 +123,7 @@ struct gv_cluster {
     struct gv_timer *leave_timer; /* NULL unless leaving */
     struct gv_links *links;       /* owned, see link.c; NULL without a mesh */
     struct gv_packets *packets;   /* owned, see packets.c; NULL without a mesh */
+    struct gv_keys *keys;         /* owned, see keys.c */
     struct gv_identity *identity; /* owned; NULL without a mesh */
     struct gv_seeds *seeds;       /* owned, see seeds.c */
     struct gv_state *state;       /* owned, see state.c */
@@ -190,6 +194,8 @@ void gv_links_carry(struct gv_links *links, const struct gv_effect *effect);
 bool gv_links_report(struct gv_links *links);
 /** Close sessions that take too long to prove themselves. */
 void gv_links_expire(struct gv_links *links);
+/** Close the sessions whose key left the ring; the engine opens others. */
+void gv_links_rekey(struct gv_links *links);
 /** Bytes that the kernel has not taken yet, over all sessions. */
 size_t gv_links_queued(const struct gv_links *links);
 /** Describe up to `room` sessions; returns how many there are. */
@@ -208,6 +214,15 @@ void gv_packets_carry(struct gv_packets *packets, const struct gv_effect *effect
 /** This boot of this node has proven itself to us, or to a member that told us of it. */
 void gv_packets_believe(struct gv_packets *packets, const char *node, uint64_t boot_id);
 void gv_packets_close(struct gv_packets *packets); /* NULL is fine */
+
+/* ---- keys.c ------------------------------------------------------------------------------------
+ */
+GV_MUST_USE enum gv_err gv_keys_open(struct gv_cluster *cluster);
+/** The ring that sessions and packets use now; NULL without keys. Borrowed until closed. */
+const struct gv_keyring *gv_keys_live(const struct gv_cluster *cluster);
+/** Use what any thread has changed meanwhile. */
+void gv_keys_follow(struct gv_cluster *cluster);
+void gv_keys_close(struct gv_cluster *cluster);
 
 /* ---- seeds.c -----------------------------------------------------------------------------------
  */

@@ -62,8 +62,7 @@ static enum gv_err open_keyring(struct gv_node *node)
                    GV_UINT("line", fault.line), GV_STR("why", fault.text), GV_ERR(err));
             return err;
         }
-        err = gv_keyring_derive(node->keyring, gv_keyring_id(node->keyring, 0), GV_KEY_FINGERPRINT,
-                                gv_slice_of(NULL, 0), key);
+        err = gv_keyring_fingerprint(node->keyring, key);
     }
     if (err == GV_OK) {
         gv_fingerprint_secret_init(&node->secret, key);

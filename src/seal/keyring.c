@@ -73,6 +73,21 @@ void gv_keyring_free(struct gv_keyring *ring)
     sodium_free(ring); /* wipes */
 }
 
+struct gv_keyring *gv_keyring_clone(const struct gv_keyring *ring)
+{
+    struct gv_keyring *copy = gv_keyring_new();
+    if (copy != NULL) {
+        *copy = *ring;
+    }
+    return copy;
+}
+
+void gv_keyring_assign(struct gv_keyring *ring, const struct gv_keyring *from)
+{
+    check(from);
+    *ring = *from; /* unused places are zeros in both */
+}
+
 void gv_keyring_wipe(struct gv_buf *buf)
 {
     if (buf->data != NULL) {
@@ -142,6 +157,10 @@ enum gv_err gv_keyring_remove(struct gv_keyring *ring, struct gv_key_id id)
     if (index == ring->active) {
         return GV_EREFUSED;
     }
+    if (index == 0 && !ring->has_fingerprint) {
+        GV_ASSERT(gv_keyring_fingerprint(ring, ring->fingerprint) == GV_OK);
+        ring->has_fingerprint = true;
+    }
     size_t behind = ring->count - index - 1;
     memmove(&ring->keys[index], &ring->keys[index + 1], behind * sizeof ring->keys[0]);
     ring->count -= 1;
@@ -181,6 +200,7 @@ enum gv_err gv_keyring_derive(const struct gv_keyring *ring, struct gv_key_id id
                               uint8_t key[GV_KEY_BYTES])
 {
     static const char *const labels[] = {[GV_KEY_FINGERPRINT] = "grapevine fingerprint 1",
+                                         [GV_KEY_TRANSFER] = "grapevine transfer 1",
                                          [GV_KEY_SESSION] = "grapevine session 1",
                                          [GV_KEY_PACKET] = "grapevine packet 1"};
     GV_ASSERT((size_t)purpose < sizeof labels / sizeof labels[0]);
@@ -198,4 +218,26 @@ enum gv_err gv_keyring_derive(const struct gv_keyring *ring, struct gv_key_id id
     GV_ASSERT(crypto_generichash(key, GV_KEY_BYTES, message, label_len + context.len, from->secret,
                                  GV_KEY_BYTES) == 0);
     return GV_OK;
+}
+
+enum gv_err gv_keyring_fingerprint(const struct gv_keyring *ring, uint8_t seed[GV_KEY_BYTES])
+{
+    if (ring->has_fingerprint) {
+        memcpy(seed, ring->fingerprint, GV_KEY_BYTES);
+        return GV_OK;
+    }
+    return ring->count == 0 ? GV_ENOTFOUND
+                            : gv_keyring_derive(ring, ring->keys[0].id, GV_KEY_FINGERPRINT,
+                                                gv_slice_of(NULL, 0), seed);
+}
+
+struct gv_key_id gv_keyring_fingerprint_id(const struct gv_keyring *ring)
+{
+    uint8_t seed[GV_KEY_BYTES];
+    if (ring == NULL || gv_keyring_fingerprint(ring, seed) != GV_OK) {
+        return (struct gv_key_id){{0}};
+    }
+    struct gv_key_id id = gv_key_id_of(seed);
+    sodium_memzero(seed, sizeof seed);
+    return id;
 }

@@ -86,6 +86,23 @@ static enum gv_err read_key(struct gv_keyring *ring, struct gv_slice rest, bool 
     return err;
 }
 
+/* The `fingerprint` line: what the first key, long removed, was needed for. */
+static enum gv_err read_fingerprint(struct gv_keyring *ring, struct gv_slice rest,
+                                    struct gv_keyring_fault *fault)
+{
+    struct gv_slice text = next_word(&rest);
+    size_t len = 0;
+    if (ring->has_fingerprint || next_word(&rest).len > 0 ||
+        sodium_base642bin(ring->fingerprint, GV_KEY_BYTES, (const char *)text.data, text.len, NULL,
+                          &len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+        len != GV_KEY_BYTES) {
+        return blame(fault, "fingerprint must be one line with the base64 of exactly 32 bytes",
+                     GV_EINVAL);
+    }
+    ring->has_fingerprint = true;
+    return GV_OK;
+}
+
 static enum gv_err read_lines(struct gv_keyring *ring, struct gv_slice text,
                               struct gv_keyring_fault *fault)
 {
@@ -95,6 +112,13 @@ static enum gv_err read_lines(struct gv_keyring *ring, struct gv_slice text,
         struct gv_slice line = next_line(&text);
         struct gv_slice word = next_word(&line);
         if (word.len == 0) {
+            continue;
+        }
+        if (gv_slice_is(word, "fingerprint")) {
+            enum gv_err err = read_fingerprint(ring, line, fault);
+            if (err != GV_OK) {
+                return err;
+            }
             continue;
         }
         if (!gv_slice_is(word, "key")) {
@@ -171,7 +195,7 @@ enum gv_err gv_keyring_format(const struct gv_keyring *ring, struct gv_buf *out)
                                "# key ID BASE64 [active]\n";
     /* One allocation, so that growing leaves no copy of a key behind in the heap. */
     uint8_t *where;
-    enum gv_err err = gv_buf_reserve(out, sizeof head + ring->count * 80, &where);
+    enum gv_err err = gv_buf_reserve(out, sizeof head + (ring->count + 1) * 80, &where);
     if (err != GV_OK) {
         return err;
     }
@@ -187,6 +211,13 @@ enum gv_err gv_keyring_format(const struct gv_keyring *ring, struct gv_buf *out)
         err = gv_buf_append_text(out, line);
         sodium_memzero(secret, sizeof secret);
         sodium_memzero(line, sizeof line);
+    }
+    if (ring->has_fingerprint && err == GV_OK) {
+        char seed[KEY_TEXT_BYTES];
+        sodium_bin2base64(seed, sizeof seed, ring->fingerprint, GV_KEY_BYTES,
+                          sodium_base64_VARIANT_ORIGINAL);
+        err = gv_buf_append_format(out, "fingerprint %s\n", seed);
+        sodium_memzero(seed, sizeof seed);
     }
     return err;
 }

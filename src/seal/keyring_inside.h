@@ -15,7 +15,9 @@ struct gv_key {
 struct gv_keyring {
     struct gv_key keys[GV_KEYRING_KEYS_MAX];
     size_t count;
-    size_t active; /* index; meaningful when count > 0 */
+    size_t active;        /* index; meaningful when count > 0 */
+    bool has_fingerprint; /* the first key was removed; this is what was derived from it */
+    uint8_t fingerprint[GV_KEY_BYTES];
 };
 
 /** The id that belongs to a secret. */

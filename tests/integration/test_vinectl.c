@@ -216,9 +216,87 @@ static void keys_are_made_with_mode_0600_and_never_overwritten(void)
     CU_ASSERT_TRUE(said("never overwritten"));
 }
 
+/* The id of the first key of a ring file. */
+static void read_id(const char *path, char id[64])
+{
+    FILE *file = fopen(path, "re");
+    char line[256];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    while (fgets(line, sizeof line, file) != NULL && sscanf(line, "key %63s", id) != 1) {
+    }
+    fclose(file);
+}
+
+struct members {
+    uint16_t port;
+    const char *key_file;
+};
+
+static bool are_three_with_the_same_keys(void *owner)
+{
+    const struct members *members = owner;
+    return run(members->port, ARGS("--api-key-file", members->key_file, "keys", "list")) == 0 &&
+           strstr(last, "3 nodes have the same keys") != NULL;
+}
+
+/* generate, install, use, retire: each on all three nodes, or on none. */
+static void keys_are_rotated_on_all_nodes_step_by_step(void)
+{
+    struct gv_world world = {.node_count = 0};
+    char rings[3][200];
+    char fresh[200];
+    char key_file[200];
+    char id[64] = "";
+    char old[64] = "";
+    snprintf(key_file, sizeof key_file, "%s/rotate.key", gv_test_folder());
+    snprintf(fresh, sizeof fresh, "%s/fresh.keys", gv_test_folder());
+    FILE *file = fopen(key_file, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs("sesame\n", file);
+    fclose(file);
+    snprintf(rings[0], sizeof rings[0], "%s/node0.keys", gv_test_folder());
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "generate", rings[0])), 0);
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "generate", fresh)), 0);
+    for (int i = 0; i < 3; i++) {
+        if (i > 0) {
+            char command[512];
+            snprintf(rings[i], sizeof rings[i], "%s/node%d.keys", gv_test_folder(), i);
+            snprintf(command, sizeof command, "cp -p %s %s", rings[0], rings[i]);
+            CU_ASSERT_EQUAL_FATAL(system(command), 0);
+        }
+        gv_world_add_node(&world, ARGS("--api-key", "sesame", "--mesh-keyring", rings[i]));
+    }
+    uint16_t port = world.nodes[1].port;
+    struct members members = {port, key_file};
+    CU_ASSERT_TRUE_FATAL(gv_test_await(are_three_with_the_same_keys, &members, 0));
+    read_id(fresh, id);
+    read_id(rings[0], old);
+
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "use", id)), 1);
+    CU_ASSERT_TRUE(said("does not have the key"));
+    CU_ASSERT_EQUAL(run(port, ARGS("keys", "list")), 5);
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "--mesh-keyring", rings[0], "keys",
+                                   "install", fresh)),
+                    0);
+    CU_ASSERT_TRUE(said("done on all 3 nodes"));
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "retire", old)), 1);
+    CU_ASSERT_TRUE(said("still uses"));
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "use", id)), 0);
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "retire", old)), 0);
+    CU_ASSERT_TRUE(said("done on all 3 nodes"));
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "list")), 0);
+    CU_ASSERT_TRUE(said("healthy: 3 nodes have the same keys"));
+    char kept[64] = "";
+    read_id(rings[2], kept);
+    CU_ASSERT_STRING_EQUAL(kept, id);
+    CU_ASSERT_TRUE(gv_test_await(are_three_with_the_same_keys, &members, 0));
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_ends_with_a_verdict),
          GV_CASE(every_node_is_asked_for_its_opinion_of_every_other),
          GV_CASE(waiting_goes_on_while_nobody_answers),
          GV_CASE(a_mistake_in_the_call_names_itself_and_exits_with_2),
          GV_CASE(a_silent_node_exits_with_3), GV_CASE(a_cluster_with_a_key_asks_for_it),
-         GV_CASE(keys_are_made_with_mode_0600_and_never_overwritten))
+         GV_CASE(keys_are_made_with_mode_0600_and_never_overwritten),
+         GV_CASE(keys_are_rotated_on_all_nodes_step_by_step))

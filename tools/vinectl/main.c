@@ -37,7 +37,8 @@ static const struct command commands[] = {
     {"explain", "FILE|-", "where a request (JSON body) would go on every node, and why",
      explain_command},
     {"diff", "[--deep]", "do all nodes agree? compares the state digests", diff_command},
-    {"keys", "generate [FILE]", "make a new key ring for --mesh-keyring", keys_command},
+    {"keys", "generate|list|install|use|retire", "make the mesh's keys, and rotate them",
+     keys_command},
 };
 
 static void help(FILE *out)
@@ -72,6 +73,7 @@ static void help(FILE *out)
           "state;\n"
           "                         'ready': no node is dead or in doubt, all take requests\n"
           "  --nodes N              wait: and there are at least so many [1]\n"
+          "  --mesh-keyring FILE    keys install: the ring that the nodes have now\n"
           "  --request-path PATH    explain: what the request would be sent to "
           "[/v1/chat/completions]\n"
           "  -h, --help             this text\n"
@@ -149,6 +151,7 @@ struct values {
     const char *path;
     const char *until;
     const char *nodes;
+    const char *keyring;
 };
 
 /* If args[*at] is a flag with a value, take both. -1: its value is missing. */
@@ -206,6 +209,7 @@ static enum outcome apply(const struct values *values, struct context *context)
     context->json = strcmp(values->output, "json") == 0;
     context->endpoint = values->endpoint;
     context->path = values->path;
+    context->keyring = values->keyring;
     if (values->key_file != NULL && values->key_file[0] != '\0') {
         context->api_key = read_key(values->key_file);
         if (context->api_key == NULL) {
@@ -238,11 +242,15 @@ int main(int argc, char **argv)
                             .output = "table",
                             .nodes = "1",
                             .path = "/v1/chat/completions"};
-    const struct flag flags[] = {
-        {"--endpoint", &values.endpoint}, {"--api-key-file", &values.key_file},
-        {"--timeout", &values.timeout},   {"--output", &values.output},
-        {"-o", &values.output},           {"--request-path", &values.path},
-        {"--for", &values.until},         {"--nodes", &values.nodes}};
+    const struct flag flags[] = {{"--endpoint", &values.endpoint},
+                                 {"--api-key-file", &values.key_file},
+                                 {"--timeout", &values.timeout},
+                                 {"--output", &values.output},
+                                 {"-o", &values.output},
+                                 {"--request-path", &values.path},
+                                 {"--mesh-keyring", &values.keyring},
+                                 {"--for", &values.until},
+                                 {"--nodes", &values.nodes}};
     struct context context = {.headers = true, .args = argv};
     const char *command = NULL;
     gv_log_set_level(GV_LOG_ERROR);

@@ -27,6 +27,7 @@ struct context {
     bool wide;            /* -o wide: more columns, where there are any */
     bool deep;            /* --deep */
     bool headers;         /* tables begin with a line of names */
+    const char *keyring;  /* --mesh-keyring of keys install; NULL: none */
     const char *path;     /* --endpoint-path of explain: "/v1/chat/completions" */
     const char *until;    /* --for of wait: "converged" or "ready" */
     uint64_t node_count;  /* --nodes of wait: at least so many */

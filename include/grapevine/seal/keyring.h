@@ -13,6 +13,7 @@
  *     # made by vinectl keys generate
  *     key 1f0c...(16 hex digits) 3q2+7w...(base64 of 32 bytes) active
  *     key 93ab... ...
+ *     fingerprint 8sZk...(base64 of 32 bytes; only when the first key was removed)
  *
  * The memory is locked and wiped where the system allows. One thread, or unchanged and many.
  */
@@ -27,7 +28,9 @@
 #define GV_KEY_ID_BYTES       8
 #define GV_KEY_ID_TEXT_BYTES  17 /* 16 hex digits and a NUL */
 #define GV_KEYRING_KEYS_MAX   16
-#define GV_KEYRING_FILE_BYTES (16 * 1024) /* a longer file is refused */
+#define GV_KEY_SEALED_BYTES   88 /* a key on its way: ids 16, nonce 24, key 32, tag 16 */
+#define GV_KEY_SEALED_TEXT    (2 * GV_KEY_SEALED_BYTES + 1) /* in hex, with its NUL */
+#define GV_KEYRING_FILE_BYTES (16 * 1024)                   /* a longer file is refused */
 
 /** All zeros stands for "no key": a keyless node. */
 struct gv_key_id {
@@ -37,6 +40,7 @@ struct gv_key_id {
 /** What a derived key is for; keys for different purposes tell nothing about each other. */
 enum gv_key_purpose {
     GV_KEY_FINGERPRINT = 0, /* the seed of prompt fingerprints */
+    GV_KEY_TRANSFER,        /* keys that are installed; context: the new key's id */
     GV_KEY_SESSION,         /* sessions between nodes (session.h) */
     GV_KEY_PACKET           /* datagrams (packet.h); context: the sender's boot id */
 };
@@ -85,6 +89,38 @@ GV_MUST_USE enum gv_err gv_keyring_load(const char *path, struct gv_keyring **ri
 GV_MUST_USE enum gv_err gv_keyring_parse(struct gv_slice text, struct gv_keyring **ring,
                                          struct gv_keyring_fault *fault);
 
+/** A copy, owned by the caller; NULL out of memory. */
+GV_MUST_USE struct gv_keyring *gv_keyring_clone(const struct gv_keyring *ring);
+
+/** Make `ring` hold what `from` holds; what it held is wiped. */
+void gv_keyring_assign(struct gv_keyring *ring, const struct gv_keyring *from);
+
+/**
+ * The seed of prompt fingerprints: derived from the first key there ever was, and kept when that
+ * key is removed, so that no rotation makes cached prompts unknown. Errors: GV_ENOTFOUND empty.
+ */
+GV_MUST_USE enum gv_err gv_keyring_fingerprint(const struct gv_keyring *ring,
+                                               uint8_t seed[GV_KEY_BYTES]);
+
+/** An id of that seed, by which two rings can be compared; zeros for NULL or an empty ring. */
+struct gv_key_id gv_keyring_fingerprint_id(const struct gv_keyring *ring);
+
+/**
+ * Seal the key `id` of `from` for nodes that hold the active key of `under`; `sealed` is hex text.
+ * Errors: GV_ENOTFOUND no such key, or `under` is empty.
+ */
+GV_MUST_USE enum gv_err gv_keyring_seal_key(const struct gv_keyring *from, struct gv_key_id id,
+                                            const struct gv_keyring *under,
+                                            char sealed[GV_KEY_SEALED_TEXT]);
+
+/**
+ * Open a sealed key and add it, not active. `*id` is filled in unless GV_EINVAL.
+ * Errors: GV_EINVAL it is no sealed key; GV_ENOTFOUND sealed under a key that is not in the ring;
+ *         GV_EAUTH damaged or forged; GV_EEXISTS; GV_EFULL.
+ */
+GV_MUST_USE enum gv_err gv_keyring_open_key(struct gv_keyring *ring, struct gv_slice sealed,
+                                            struct gv_key_id *id);
+
 /** Append the text of a file: secret bytes; reset `out` with gv_keyring_wipe(). Errors: as buf. */
 GV_MUST_USE enum gv_err gv_keyring_format(const struct gv_keyring *ring, struct gv_buf *out);
 
@@ -118,9 +154,6 @@ struct gv_key_id gv_keyring_active(const struct gv_keyring *ring);
 /**
  * Derive 32 bytes from a key. `context` (at most 64 bytes, may be empty) makes several keys for one
  * purpose. Equal on all nodes that hold the key. Errors: GV_ENOTFOUND no such key.
- *
- * For GV_KEY_FINGERPRINT, ask with the id of the first key of the ring, not of the active one:
- * making another key active must not make every cached prompt unknown.
  */
 GV_MUST_USE enum gv_err gv_keyring_derive(const struct gv_keyring *ring, struct gv_key_id id,
                                           enum gv_key_purpose purpose, struct gv_slice context,

@@ -226,6 +226,97 @@ static void a_ring_that_cannot_be_written_leaves_nothing_behind(void)
     gv_keyring_free(ring);
 }
 
+/* ---- rotation ----------------------------------------------------------------------------------
+ */
+
+static struct gv_keyring *one_key(struct gv_key_id *id)
+{
+    struct gv_keyring *ring = gv_keyring_new();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(ring);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_generate(ring, id), GV_OK);
+    return ring;
+}
+
+static void fingerprints_outlive_the_key_they_came_from(void)
+{
+    struct gv_key_id first;
+    struct gv_key_id second;
+    uint8_t before[GV_KEY_BYTES];
+    uint8_t after[GV_KEY_BYTES];
+    struct gv_keyring *ring = one_key(&first);
+    struct gv_keyring *read = NULL;
+    struct gv_keyring_fault fault;
+    struct gv_buf text;
+    gv_buf_init(&text, GV_MEM_GENERAL, GV_KEYRING_FILE_BYTES);
+    CU_ASSERT_EQUAL(gv_keyring_fingerprint(ring, before), GV_OK);
+    struct gv_key_id fingerprint = gv_keyring_fingerprint_id(ring);
+    CU_ASSERT_EQUAL(gv_keyring_generate(ring, &second), GV_OK);
+    CU_ASSERT_EQUAL(gv_keyring_use(ring, second), GV_OK);
+    CU_ASSERT_EQUAL(gv_keyring_remove(ring, first), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_format(ring, &text), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_parse(gv_buf_slice(&text), &read, &fault), GV_OK);
+    CU_ASSERT_EQUAL(gv_keyring_fingerprint(read, after), GV_OK);
+    CU_ASSERT_EQUAL(memcmp(before, after, sizeof before), 0);
+    CU_ASSERT_TRUE(gv_key_id_equal(gv_keyring_fingerprint_id(read), fingerprint));
+    CU_ASSERT_EQUAL(gv_keyring_count(read), 1);
+    gv_keyring_wipe(&text);
+    gv_keyring_free(read);
+    gv_keyring_free(ring);
+}
+
+static void a_fingerprint_line_is_the_base64_of_32_bytes_and_comes_once(void)
+{
+    static const char key[] = "key 9ea90a6f9b50c44e AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= "
+                              "active\n";
+    static const char *const wrong[] = {"fingerprint\n", "fingerprint AAEC\n",
+                                        "fingerprint AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= "
+                                        "more\n"};
+    static const char line[] = "fingerprint AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    char text[512];
+    for (size_t i = 0; i < 5; i++) {
+        struct gv_keyring *ring = NULL;
+        struct gv_keyring_fault fault;
+        bool is_good = i == 4;
+        (void)snprintf(text, sizeof text, "%s%s%s", key, i < 3 ? wrong[i] : line,
+                       i == 3 ? line : "");
+        CU_ASSERT_EQUAL(gv_keyring_parse(gv_slice_text(text), &ring, &fault),
+                        is_good ? GV_OK : GV_EINVAL);
+        CU_ASSERT_EQUAL(fault.line, is_good ? 0 : i == 3 ? 3 : 2);
+        gv_keyring_free(ring);
+    }
+}
+
+static void a_sealed_key_is_opened_only_with_the_key_it_was_sealed_under(void)
+{
+    struct gv_key_id old_id;
+    struct gv_key_id new_id;
+    struct gv_key_id other_id;
+    struct gv_key_id id;
+    struct gv_keyring *present = one_key(&old_id);
+    struct gv_keyring *fresh = one_key(&new_id);
+    struct gv_keyring *other = one_key(&other_id);
+    char sealed[GV_KEY_SEALED_TEXT];
+    CU_ASSERT_EQUAL(gv_keyring_seal_key(fresh, old_id, present, sealed), GV_ENOTFOUND);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_seal_key(fresh, new_id, present, sealed), GV_OK);
+    CU_ASSERT_EQUAL(strlen(sealed), GV_KEY_SEALED_TEXT - 1);
+    CU_ASSERT_EQUAL(gv_keyring_open_key(other, gv_slice_text(sealed), &id), GV_ENOTFOUND);
+    CU_ASSERT_EQUAL(gv_keyring_open_key(present, gv_slice_of(sealed, 175), &id), GV_EINVAL);
+    for (size_t i = 16; i < GV_KEY_SEALED_TEXT - 1; i += 5) { /* every part but `under` */
+        char damaged[GV_KEY_SEALED_TEXT];
+        memcpy(damaged, sealed, sizeof damaged);
+        damaged[i] = damaged[i] == '0' ? '1' : '0';
+        CU_ASSERT_EQUAL(gv_keyring_open_key(present, gv_slice_text(damaged), &id), GV_EAUTH);
+    }
+    CU_ASSERT_EQUAL(gv_keyring_count(present), 1);
+    CU_ASSERT_EQUAL(gv_keyring_open_key(present, gv_slice_text(sealed), &id), GV_OK);
+    CU_ASSERT_TRUE(gv_key_id_equal(id, new_id) && gv_keyring_has(present, new_id));
+    CU_ASSERT_TRUE(gv_key_id_equal(gv_keyring_active(present), old_id));
+    CU_ASSERT_EQUAL(gv_keyring_open_key(present, gv_slice_text(sealed), &id), GV_EEXISTS);
+    gv_keyring_free(present);
+    gv_keyring_free(fresh);
+    gv_keyring_free(other);
+}
+
 GV_SUITE("seal/keyring", GV_CASE(the_text_of_a_ring_is_read_with_comments_and_blanks),
          GV_CASE(a_wrong_line_is_named_with_its_number),
          GV_CASE(a_text_cut_anywhere_before_its_end_is_refused),
@@ -235,4 +326,7 @@ GV_SUITE("seal/keyring", GV_CASE(the_text_of_a_ring_is_read_with_comments_and_bl
          GV_CASE(derived_keys_differ_by_key_purpose_and_context),
          GV_CASE(a_ring_is_saved_privately_and_read_back_the_same),
          GV_CASE(a_file_that_others_may_touch_is_refused_with_the_way_out),
-         GV_CASE(a_ring_that_cannot_be_written_leaves_nothing_behind))
+         GV_CASE(a_ring_that_cannot_be_written_leaves_nothing_behind),
+         GV_CASE(fingerprints_outlive_the_key_they_came_from),
+         GV_CASE(a_fingerprint_line_is_the_base64_of_32_bytes_and_comes_once),
+         GV_CASE(a_sealed_key_is_opened_only_with_the_key_it_was_sealed_under))
