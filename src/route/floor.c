@@ -44,6 +44,32 @@ uint32_t gv_floors_of(const struct gv_floors *floors, uint32_t worker)
     return row != NULL ? floor_of(row) : 0;
 }
 
+uint32_t gv_floors_settled(const struct gv_floors *floors, uint32_t worker, uint32_t since_s)
+{
+    const struct gv_floor *row = gv_floors_find(floors, worker);
+    if (row == NULL) {
+        return 0;
+    }
+    if (row->raised_at_s <= since_s) {
+        return floor_of(row);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        if (row->marks[i].at_s <= since_s) {
+            return row->marks[i].stamp;
+        }
+    }
+    return 0;
+}
+
+/* The floor is about to rise: note until when the one that was there held. */
+static void mark(struct gv_floor *row, uint32_t now_s)
+{
+    if (now_s < row->marks[0].at_s || now_s - row->marks[0].at_s >= GV_FLOOR_MARK_S) {
+        row->marks[1] = row->marks[0];
+        row->marks[0] = (struct gv_floor_mark){.stamp = floor_of(row), .at_s = now_s};
+    }
+}
+
 static enum gv_err widen(struct gv_floors *floors, uint32_t worker)
 {
     uint32_t room = floors->room == 0 ? ROWS_FIRST : floors->room;
@@ -231,6 +257,9 @@ enum gv_err gv_floors_raise(struct gv_floors *floors, uint32_t worker, uint32_t 
         return GV_OK;
     }
     bool rises = stamp > floor_of(row);
+    if (rises) {
+        mark(row, now_s);
+    }
     *floor = stamp;
     if (rises) {
         row->raised_at_s = now_s;

@@ -584,9 +584,7 @@ static uint32_t bury(struct gv_trie *trie, struct gv_run *run, uint32_t dead_sin
     uint32_t kept = 0;
     uint32_t upto = 0;
     for (uint32_t i = 0; i < run->span_count; i++) {
-        const struct gv_floor *row = gv_floors_find(&trie->floors, spans[i].worker);
-        if (row != NULL && spans[i].stamp <= gv_floors_of(&trie->floors, spans[i].worker) &&
-            row->raised_at_s <= dead_since_s) {
+        if (spans[i].stamp <= gv_floors_settled(&trie->floors, spans[i].worker, dead_since_s)) {
             continue;
         }
         upto = spans[i].upto > upto ? spans[i].upto : upto;

@@ -18,16 +18,26 @@
 
 #define GV_FLOOR_SLOTS 128 /* of a histogram */
 
+#define GV_FLOOR_MARK_S 5 /* at least so long between two marks */
+
 struct gv_mem_budget;
 
+/* A floor that was in force at a moment: what it made dead has been dead since then. */
+struct gv_floor_mark {
+    uint32_t stamp;
+    uint32_t at_s; /* stamp of the wall clock */
+};
+
 struct gv_floor {
-    uint32_t own;         /* highest floor for this key */
-    uint32_t all;         /* highest floor for "*" */
-    uint32_t raised_at_s; /* stamp of the wall clock when it last rose */
-    uint32_t base;        /* first slot's number: stamps (base << shift) and up */
-    uint32_t shift;       /* a slot covers 2^shift seconds */
-    uint64_t live;        /* blocks held live: the sum of the slots */
-    uint32_t *slots;      /* owned; NULL while nothing was ever held */
+    uint32_t own;                  /* highest floor for this key */
+    uint32_t all;                  /* highest floor for "*" */
+    uint32_t raised_at_s;          /* stamp of the wall clock when it last rose */
+    struct gv_floor_mark marks[2]; /* the newer first, GV_FLOOR_MARK_S apart: a floor that rises
+                                      every second leaves something that is long dead, too */
+    uint32_t base;                 /* first slot's number: stamps (base << shift) and up */
+    uint32_t shift;                /* a slot covers 2^shift seconds */
+    uint64_t live;                 /* blocks held live: the sum of the slots */
+    uint32_t *slots;               /* owned; NULL while nothing was ever held */
 };
 
 struct gv_floors {
@@ -45,6 +55,9 @@ const struct gv_floor *gv_floors_find(const struct gv_floors *floors, uint32_t w
 
 /** The stamp that an entry of `worker` must exceed to be live. */
 uint32_t gv_floors_of(const struct gv_floors *floors, uint32_t worker);
+
+/** The highest floor known to have been in force at `since_s`: what is below may be buried. */
+uint32_t gv_floors_settled(const struct gv_floors *floors, uint32_t worker, uint32_t since_s);
 
 /** Make sure that there is a row with a histogram. Errors: GV_EFULL no budget, or no memory. */
 GV_MUST_USE enum gv_err gv_floors_open(struct gv_floors *floors, uint32_t worker);

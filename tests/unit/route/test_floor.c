@@ -108,6 +108,57 @@ static void a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_
     gv_forest_free(forest);
 }
 
+static uint64_t blocks_of(struct gv_forest *forest)
+{
+    struct gv_forest_stats stats;
+    gv_forest_stats(forest, &stats);
+    return stats.blocks;
+}
+
+/* Both sides of the grace: kept 4 s after the floor, gone after 5. */
+static void what_is_dead_is_buried_after_a_grace(void)
+{
+    struct gv_forest *forest = forest_new();
+    struct gv_operation op = {.kind = GV_OPERATION_REMOVE, .key = KEY, .worker = 1, .stamp = 1100};
+    fill(forest, 4, 100);
+    uint64_t before = blocks_of(forest);
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1200)), GV_OK);
+    gv_forest_sweep(forest, WALL(1204), NULL, 0);
+    CU_ASSERT_EQUAL(blocks_of(forest), before);
+    gv_forest_sweep(forest, WALL(1205), NULL, 0);
+    CU_ASSERT_EQUAL(blocks_of(forest), 0);
+    gv_forest_free(forest);
+}
+
+/* Under a steady load the capacity's floor rises every second. The dead must not wait for the day
+ * on which it rests: blocks of 10 s are too young to be evicted, those of 10 more wait for burial.
+ */
+static void a_floor_that_rises_every_second_lets_the_dead_be_buried_all_the_same(void)
+{
+    struct gv_forest *forest = forest_new();
+    struct gv_operation made[4];
+    gv_forest_set_capacity(forest, 1, 40);
+    for (uint64_t second = 0; second < 120; second++) {
+        for (uint64_t i = 0; i < 4; i++) {
+            uint64_t first = (second * 4 + i) * 5 + 1;
+            uint64_t chain[5] = {first, first + 1, first + 2, first + 3, first + 4};
+            struct gv_operation op = {.kind = GV_OPERATION_INSERT,
+                                      .key = KEY,
+                                      .worker = 1,
+                                      .stamp = 1000 + (uint32_t)second,
+                                      .count = 5,
+                                      .fingerprints = chain};
+            CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000 + second)), GV_OK);
+        }
+        gv_forest_sweep(forest, WALL(1000 + second), made, 4);
+        CU_ASSERT_TRUE(blocks_of(forest) <= 20 * 22);
+    }
+    CU_ASSERT_TRUE(blocks_of(forest) >= 20 * 10);
+    gv_forest_free(forest);
+}
+
 GV_SUITE("route/floor", GV_CASE(a_floor_anywhere_leaves_exactly_what_is_newer),
          GV_CASE(a_proposed_floor_keeps_at_most_the_share_and_not_much_less),
+         GV_CASE(what_is_dead_is_buried_after_a_grace),
+         GV_CASE(a_floor_that_rises_every_second_lets_the_dead_be_buried_all_the_same),
          GV_CASE(a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_it))
