@@ -60,13 +60,17 @@ static bool metrics_say(struct gv_world_node *node, const char *text)
     return said;
 }
 
-/* One leg fails in each of these ways; the other is ended at once, and the failed one is named. */
+/*
+ * One leg fails in each of these ways; the other is ended at once, and the failure is counted. The
+ * closed connection comes first, while none is pooled: on one used before, it would count as one
+ * that had died in the pool, and be replaced.
+ */
 static void fail_leg(struct gv_world_worker *failing, struct gv_world_worker *other)
 {
     static const char *const faults[] = {
-        "{\"kind\":\"error\",\"status\":500}",
         "{\"kind\":\"close_before_head\"}",
         "{\"kind\":\"bad_http\"}",
+        "{\"kind\":\"error\",\"status\":500}",
     };
     struct gv_world_node *node = start(1, 1, one_attempt);
     for (int i = 0; i < 3; i++) {
