@@ -655,8 +655,13 @@ static bool next_floor(struct tree *tree, struct gv_forest_cursor *cursor,
     return found;
 }
 
-bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, uint32_t since_stamp,
-                    uint64_t *scratch, uint32_t scratch_count, struct gv_operation *operation)
+static bool is_of(const struct tree *tree, const struct gv_forest_part *part)
+{
+    return part == NULL || part->key[0] == '\0' || strcmp(part->key, gv_trie_key(tree->trie)) == 0;
+}
+
+static bool walk_on(struct gv_forest *forest, struct gv_forest_cursor *cursor,
+                    const struct gv_trie_walk *walk, struct gv_operation *operation)
 {
     GV_ASSERT(cursor->phase <= 3);
     if (cursor->phase == 0) {
@@ -668,19 +673,61 @@ bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, u
     for (; cursor->phase <= 2; *cursor = (struct gv_forest_cursor){.phase = cursor->phase + 1}) {
         for (; cursor->key < trees_now(forest); cursor->key++, cursor->at = 0) {
             struct tree *tree = forest->trees[cursor->key];
-            bool found;
+            bool found = false;
+            if (!is_of(tree, walk->part)) {
+                continue;
+            }
             if (cursor->phase == 1) {
                 found = next_floor(tree, cursor, operation);
             } else {
                 gv_rwlock_read(&tree->lock);
-                found = gv_trie_next(tree->trie, &cursor->at, since_stamp, scratch, scratch_count,
-                                     operation);
+                found = gv_trie_next(tree->trie, walk, &cursor->at, operation);
                 gv_rwlock_unlock(&tree->lock);
             }
             if (found) {
                 return true;
             }
         }
+    }
+    return false;
+}
+
+bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, uint32_t since_stamp,
+                    uint64_t *scratch, uint32_t scratch_count, struct gv_operation *operation)
+{
+    struct gv_trie_walk walk = {
+        .since_stamp = since_stamp, .scratch = scratch, .scratch_count = scratch_count};
+    return walk_on(forest, cursor, &walk, operation);
+}
+
+bool gv_forest_next_part(struct gv_forest *forest, struct gv_forest_cursor *cursor,
+                         const struct gv_forest_part *part, uint32_t since_stamp, uint64_t *scratch,
+                         uint32_t scratch_count, struct gv_operation *operation)
+{
+    struct gv_trie_walk walk = {.part = part,
+                                .since_stamp = since_stamp,
+                                .scratch = scratch,
+                                .scratch_count = scratch_count};
+    return walk_on(forest, cursor, &walk, operation);
+}
+
+bool gv_forest_sums(struct gv_forest *forest, const char *key, const uint64_t *url_hash,
+                    uint32_t url_hash_count, uint64_t sums[GV_FOREST_BUCKETS])
+{
+    memset(sums, 0, GV_FOREST_BUCKETS * sizeof *sums);
+    for (uint32_t i = 0; i < trees_now(forest); i++) {
+        struct tree *tree = forest->trees[i];
+        uint32_t run = 0;
+        bool more = true;
+        if (strcmp(gv_trie_key(tree->trie), key) != 0) {
+            continue;
+        }
+        while (more) {
+            gv_rwlock_read(&tree->lock);
+            more = gv_trie_sums(tree->trie, &run, RUNS_PER_LOCK, url_hash, url_hash_count, sums);
+            gv_rwlock_unlock(&tree->lock);
+        }
+        return true;
     }
     return false;
 }

@@ -4,9 +4,11 @@
 #ifndef GV_ROUTE_TRIE_IN_H
 #define GV_ROUTE_TRIE_IN_H
 
+#include "grapevine/route/forest.h"
 #include "grapevine/route/trie.h"
 #include "route/cells.h"
 #include "route/index.h"
+#include <xxhash.h>
 
 #define GV_RUN_MAX      16384u /* blocks in one run; a longer path goes on in a child run */
 #define GV_RUNS_IN_PAGE 512u
@@ -72,6 +74,19 @@ static inline const struct gv_span *gv_run_spans(const struct gv_run *run)
 {
     return run->span_room == 0 ? &run->spans.one : run->spans.many;
 }
+
+/* What an entry adds to digests: the same on every node. */
+static inline XXH128_hash_t gv_trie_entry_hash(const struct gv_trie *trie, uint64_t fingerprint,
+                                               uint64_t url_hash, uint32_t stamp)
+{
+    const uint64_t entry[4] = {trie->key_hash, fingerprint, url_hash, stamp};
+    return XXH3_128bits(entry, sizeof entry);
+}
+
+/* trie_part.c: the next blocks of `run` at or after *from and below *upto that belong to `part` and
+ * lie side by side; false: none. */
+bool gv_trie_piece(const struct gv_trie *trie, const struct gv_run *run,
+                   const struct gv_forest_part *part, uint32_t *from, uint32_t *upto);
 
 /* Where `fingerprint` stands at `depth`; run is GV_INDEX_NONE when it is not known. */
 struct gv_place gv_trie_find(const struct gv_trie *trie, uint64_t fingerprint, uint32_t depth);

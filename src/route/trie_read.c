@@ -157,12 +157,10 @@ static uint64_t pack(uint32_t run, uint32_t worker, uint32_t offset)
            offset;
 }
 
-/* The piece of `run` from `from` up to `upto` that `span` covers, as an operation. */
+/* The blocks of `run` from `from` on, at most `count`, that `span` covers, as an operation. */
 static uint32_t tell(const struct gv_run *run, const struct gv_span *span, uint32_t from,
-                     uint64_t *scratch, uint32_t scratch_count, struct gv_operation *operation)
+                     uint32_t count, uint64_t *scratch, struct gv_operation *operation)
 {
-    uint32_t count = span->upto - from;
-    count = count < scratch_count ? count : scratch_count;
     bool is_placeholder = from == 0 && run->is_orphan; /* nothing to insert it under */
     if (is_placeholder) {
         count = 1;
@@ -178,8 +176,8 @@ static uint32_t tell(const struct gv_run *run, const struct gv_span *span, uint3
     return from + count;
 }
 
-static bool next_in_run(const struct gv_trie *trie, uint32_t number, uint64_t *at,
-                        uint32_t since_stamp, uint64_t *scratch, uint32_t scratch_count,
+static bool next_in_run(const struct gv_trie *trie, uint32_t number,
+                        const struct gv_trie_walk *walk, uint64_t *at,
                         struct gv_operation *operation)
 {
     const struct gv_run *run = gv_trie_run(trie, number);
@@ -192,31 +190,35 @@ static bool next_in_run(const struct gv_trie *trie, uint32_t number, uint64_t *a
         if (span->worker < told_worker || (span->worker == told_worker && span->upto <= told)) {
             continue;
         }
-        if (span->stamp <= gv_floors_of(&trie->floors, span->worker) || span->stamp < since_stamp) {
+        if (span->stamp <= gv_floors_of(&trie->floors, span->worker) ||
+            span->stamp < walk->since_stamp) {
             continue;
         }
         if (span->worker == told_worker && told > from) {
             from = told;
         }
-        uint32_t upto = tell(run, span, from, scratch, scratch_count, operation);
-        *at = pack(number, span->worker, upto);
+        uint32_t upto = span->upto;
+        if (walk->part != NULL && !gv_trie_piece(trie, run, walk->part, &from, &upto)) {
+            continue;
+        }
+        uint32_t count = upto - from < walk->scratch_count ? upto - from : walk->scratch_count;
+        *at = pack(number, span->worker, tell(run, span, from, count, walk->scratch, operation));
         return true;
     }
     return false;
 }
 
-bool gv_trie_next(const struct gv_trie *trie, uint64_t *at, uint32_t since_stamp, uint64_t *scratch,
-                  uint32_t scratch_count, struct gv_operation *operation)
+bool gv_trie_next(const struct gv_trie *trie, const struct gv_trie_walk *walk, uint64_t *at,
+                  struct gv_operation *operation)
 {
-    GV_ASSERT(scratch_count >= 1);
+    GV_ASSERT(walk->scratch_count >= 1);
     uint32_t room = gv_trie_run_room(trie);
     for (;;) {
         uint64_t number = *at >> (AT_OFFSET_BITS + AT_WORKER_BITS);
         if (number >= room) {
             return false;
         }
-        if (next_in_run(trie, (uint32_t)number, at, since_stamp, scratch, scratch_count,
-                        operation)) {
+        if (next_in_run(trie, (uint32_t)number, walk, at, operation)) {
             memcpy(operation->key, trie->key, sizeof operation->key);
             operation->reason = GV_FLOOR_REMOVED;
             return true;
@@ -240,9 +242,8 @@ bool gv_trie_digest(const struct gv_trie *trie, uint32_t *run, uint32_t max_runs
                 continue; /* dead, or of a worker that came after the caller asked for names */
             }
             for (uint32_t j = from; j < span->upto; j++) {
-                const uint64_t entry[4] = {trie->key_hash, at->blocks[j], url_hash[span->worker],
-                                           span->stamp};
-                XXH128_hash_t hash = XXH3_128bits(entry, sizeof entry);
+                XXH128_hash_t hash =
+                    gv_trie_entry_hash(trie, at->blocks[j], url_hash[span->worker], span->stamp);
                 sum[0] += hash.low64;
                 sum[1] += hash.high64;
             }

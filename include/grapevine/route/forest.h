@@ -103,6 +103,28 @@ struct gv_forest_cursor {
 bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, uint32_t since_stamp,
                     uint64_t *scratch, uint32_t scratch_count, struct gv_operation *operation);
 
+/*
+ * A share of what is live: of one key or of all, some of 256 buckets. To which bucket a block
+ * belongs depends on the prompt alone, so buckets are the same on every node.
+ */
+#define GV_FOREST_BUCKETS 256
+struct gv_forest_part {
+    char key[GV_KEY_MAX]; /* "" all keys */
+    uint64_t buckets[GV_FOREST_BUCKETS / 64];
+};
+
+/** As gv_forest_next(), only what belongs to `part`; but all floors of its keys and of "*". */
+bool gv_forest_next_part(struct gv_forest *forest, struct gv_forest_cursor *cursor,
+                         const struct gv_forest_part *part, uint32_t since_stamp, uint64_t *scratch,
+                         uint32_t scratch_count, struct gv_operation *operation);
+
+/**
+ * The live entries of one key as one sum of mixed hashes per bucket (as gv_forest_digest(), 64 bits
+ * of it). false: there is no such key; the sums are zero.
+ */
+bool gv_forest_sums(struct gv_forest *forest, const char *key, const uint64_t *url_hash,
+                    uint32_t url_hash_count, uint64_t sums[GV_FOREST_BUCKETS]);
+
 /**
  * What is live, as a 128-bit sum that does not depend on order nor on worker indexes: mixed hashes
  * of (key, fingerprint, worker URL, stamp). Equal sets, equal digests. `url_hash[i]` is a hash of

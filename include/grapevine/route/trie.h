@@ -24,6 +24,7 @@
 
 struct gv_trie;
 struct gv_mem_budget;
+struct gv_forest_part;
 
 /** Errors: GV_EFULL the budget, GV_ENOMEM. */
 GV_MUST_USE enum gv_err gv_trie_new(const char *key, struct gv_mem_budget *budget,
@@ -63,9 +64,20 @@ uint64_t gv_trie_blocks(const struct gv_trie *trie); /* fingerprints, dead ones 
 uint64_t gv_trie_bytes(const struct gv_trie *trie);
 uint64_t gv_trie_runs(const struct gv_trie *trie);
 
-/** The next live piece at or after `*at` (0 starts) as an operation; see gv_forest_next(). */
-bool gv_trie_next(const struct gv_trie *trie, uint64_t *at, uint32_t since_stamp, uint64_t *scratch,
-                  uint32_t scratch_count, struct gv_operation *operation);
+/* What to walk over, and with what; see gv_forest_next(). */
+struct gv_trie_walk {
+    const struct gv_forest_part *part; /* borrowed; NULL: all of it */
+    uint32_t since_stamp;
+    uint64_t *scratch; /* borrowed; room for scratch_count, at least 1 */
+    uint32_t scratch_count;
+};
+/** The next live piece at or after `*at` (0 starts) as an operation. */
+bool gv_trie_next(const struct gv_trie *trie, const struct gv_trie_walk *walk, uint64_t *at,
+                  struct gv_operation *operation);
+
+/** As gv_trie_digest(), into one sum per bucket (256; see gv_forest_sums()). */
+bool gv_trie_sums(const struct gv_trie *trie, uint32_t *number, uint32_t max_runs,
+                  const uint64_t *url_hash, uint32_t url_hash_count, uint64_t *sums);
 
 /** Add the live entries of up to `max_runs` runs from `*run` on; false at the end. */
 bool gv_trie_digest(const struct gv_trie *trie, uint32_t *run, uint32_t max_runs,
