@@ -1,8 +1,8 @@
 /*
  * admin.h - what the files of this folder share: a request, its answer, and the table of paths.
  *
- * A handler reads the request and the parts and fills the answer, at once. Everything on the
- * service thread.
+ * A handler reads the request and the parts and fills the answer, at once; or it starts a round of
+ * questions to workers (round.h), whose end fills it. Everything on the service thread.
  */
 #ifndef GV_ADMIN_ADMIN_H
 #define GV_ADMIN_ADMIN_H
@@ -24,15 +24,23 @@ struct gv_request {
 
 struct gv_answer {
     uint16_t status;
-    const char *content_type; /* static; NULL without body */
+    const char *content_type; /* static, or own_type; NULL without body */
+    char own_type[128];       /* a worker's */
     char location[80];        /* Location header; "" without */
     struct gv_buf body;       /* owned */
     enum gv_problem problem;  /* unless NONE the body is made from it and `detail` */
     char detail[320];
 };
 
+struct gv_round;
+
 typedef void (*gv_handler_fn)(const struct gv_admin_parts *parts, const struct gv_request *request,
                               struct gv_answer *answer);
+
+/** NULL: answered already. */
+typedef struct gv_round *(*gv_starter_fn)(const struct gv_admin_parts *parts,
+                                          const struct gv_request *request,
+                                          struct gv_answer *answer);
 
 void gv_answer_init(struct gv_answer *answer);
 void gv_answer_deinit(struct gv_answer *answer);
@@ -48,9 +56,13 @@ void gv_answer_problem(struct gv_answer *answer, enum gv_problem problem, const 
 void gv_answer_error(struct gv_answer *answer, uint16_t status, const char *code,
                      const char *format, ...) GV_PRINTF(4, 5);
 
-/** Find the handler of method and path, check the key, let it answer. */
-void gv_routes_answer(const struct gv_admin_parts *parts, const struct gv_request *request,
-                      struct gv_answer *answer);
+/** Find the handler of method and path, check the key, let it answer. Returns NULL when `answer` is
+ * complete, else the round whose end brings another one. */
+struct gv_round *gv_routes_answer(const struct gv_admin_parts *parts,
+                                  const struct gv_request *request, struct gv_answer *answer);
+
+/** /health, /liveness, /readiness: what the probe port answers. */
+bool gv_routes_is_probe(const char *path);
 
 /** The value of `name` in a query string, percent-decoded into `value`; false when absent or too
  * long. */
@@ -62,13 +74,23 @@ const char *gv_request_id(const struct gv_request *request);
 
 /* show.c */
 void gv_show_models(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
-void gv_show_model_info(const struct gv_admin_parts *, const struct gv_request *,
-                        struct gv_answer *);
-void gv_show_server_info(const struct gv_admin_parts *, const struct gv_request *,
-                         struct gv_answer *);
+/** As far as it is known without asking. */
+void gv_show_model_info(const struct gv_worker *worker, struct gv_answer *answer);
+void gv_show_server_info(const struct gv_worker *worker, struct gv_answer *answer);
 void gv_show_alive(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 void gv_show_readiness(const struct gv_admin_parts *, const struct gv_request *,
                        struct gv_answer *);
+/* relay.c */
+struct gv_round *gv_relay_model_info(const struct gv_admin_parts *, const struct gv_request *,
+                                     struct gv_answer *);
+struct gv_round *gv_relay_server_info(const struct gv_admin_parts *, const struct gv_request *,
+                                      struct gv_answer *);
+struct gv_round *gv_relay_health_generate(const struct gv_admin_parts *, const struct gv_request *,
+                                          struct gv_answer *);
+struct gv_round *gv_relay_flush(const struct gv_admin_parts *, const struct gv_request *,
+                                struct gv_answer *);
+struct gv_round *gv_relay_loads(const struct gv_admin_parts *, const struct gv_request *,
+                                struct gv_answer *);
 /* cluster.c */
 void gv_show_status(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 void gv_show_nodes(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);

@@ -1,7 +1,11 @@
 /*
  * connection.c - parser events in, answers out, for each client of the admin port.
+ *
+ * One request at a time: while workers are asked for its answer, or while the client does not take
+ * the answers it has, what comes is kept in `ahead` and the rest is left in the kernel.
  */
 #include "admin/connection.h"
+#include "admin/round.h"
 
 #include "grapevine/http/parser.h"
 #include "grapevine/http/writer.h"
@@ -10,7 +14,8 @@
 
 #define TARGET_MAX 8192u
 #define LINGER_MS  1000u
-#define QUEUE_HIGH (64u * 1024 * 1024)
+#define QUEUE_HIGH (1024u * 1024)      /* of answers that the client does not take */
+#define AHEAD_MAX  (16u * 1024 * 1024) /* one read, and the rest of one that was kept */
 
 struct connection {
     struct gv_connections *set; /* borrowed */
@@ -18,10 +23,13 @@ struct connection {
     struct gv_stream *stream;   /* owned until on_closed */
     struct gv_parser *parser;   /* owned */
     struct gv_buf body;         /* owned */
-    uint64_t active_at_ms;
+    struct gv_buf ahead;        /* owned: bytes of requests to come */
+    struct gv_round *round;     /* borrowed; NULL without: what the answer waits for */
+    uint64_t active_at_ms;      /* a request began or was answered */
     enum gv_method method;
     bool keep_alive;
     bool ending;
+    bool in_turn;
     char path[TARGET_MAX];
     char query[TARGET_MAX];
     char authorization[512];
@@ -46,6 +54,17 @@ static void send_head(struct connection *connection, const struct gv_answer *ans
     }
 }
 
+/* A HEAD request gets the head of the answer alone. */
+static struct gv_slice head_alone(struct gv_slice answer)
+{
+    for (size_t i = 0; i + 4 <= answer.len; i++) {
+        if (memcmp(answer.data + i, "\r\n\r\n", 4) == 0) {
+            return gv_slice_of(answer.data, i + 4);
+        }
+    }
+    return answer;
+}
+
 static void send_answer(struct connection *connection, struct gv_answer *answer)
 {
     struct gv_buf head;
@@ -59,15 +78,22 @@ static void send_answer(struct connection *connection, struct gv_answer *answer)
     } else {
         send_head(connection, answer, &head);
     }
-    struct gv_slice body =
-        connection->method == GV_METHOD_HEAD ? gv_slice_of(NULL, 0) : gv_buf_slice(&answer->body);
-    enum gv_err err = gv_stream_send2(connection->stream, gv_buf_slice(&head), body);
+    struct gv_slice first = gv_buf_slice(&head);
+    struct gv_slice body = gv_buf_slice(&answer->body);
+    if (connection->method == GV_METHOD_HEAD) {
+        first = head_alone(first);
+        body.len = 0;
+    }
+    connection->active_at_ms = gv_loop_now_ms(connection->set->loop);
+    enum gv_err err = gv_stream_send2(connection->stream, first, body);
     if ((err == GV_OK || err == GV_EFULL) && !connection->keep_alive) {
         connection->ending = true;
         gv_stream_finish(connection->stream, LINGER_MS);
     }
     gv_buf_deinit(&head);
 }
+
+static void read_on(struct connection *connection);
 
 static enum gv_err on_head(void *owner, const struct gv_head *head)
 {
@@ -98,6 +124,15 @@ static enum gv_err on_body(void *owner, struct gv_slice bytes)
     return gv_buf_append(&connection->body, bytes);
 }
 
+/* The round has ended. */
+static void on_round(void *owner, struct gv_answer *answer)
+{
+    struct connection *connection = owner;
+    connection->round = NULL;
+    send_answer(connection, answer);
+    read_on(connection);
+}
+
 static enum gv_err on_message_end(void *owner)
 {
     struct connection *connection = owner;
@@ -108,8 +143,17 @@ static enum gv_err on_message_end(void *owner)
                                        .body = gv_buf_slice(&connection->body)};
     struct gv_answer answer;
     gv_answer_init(&answer);
-    gv_routes_answer(connection->set->parts, &request, &answer);
-    send_answer(connection, &answer);
+    if (connection->set->probes_only && !gv_routes_is_probe(connection->path)) {
+        gv_answer_problem(&answer, GV_PROBLEM_NO_ROUTE, "this port answers probes only");
+    } else {
+        connection->round = gv_routes_answer(connection->set->parts, &request, &answer);
+    }
+    if (connection->round == NULL) {
+        send_answer(connection, &answer);
+    } else {
+        connection->round->on_done = on_round;
+        connection->round->owner = connection;
+    }
     gv_answer_deinit(&answer);
     gv_buf_reset(&connection->body);
     return GV_OK;
@@ -131,19 +175,70 @@ static void refuse(struct connection *connection, enum gv_err err)
     gv_answer_deinit(&answer);
 }
 
+static bool may_go_on(const struct connection *connection)
+{
+    return !connection->ending && connection->round == NULL &&
+           gv_stream_queued_bytes(connection->stream) <= QUEUE_HIGH;
+}
+
+/* Feed the parser as far as it may go; how much of `bytes` was used. */
+static size_t feed(struct connection *connection, struct gv_slice bytes)
+{
+    size_t at = 0;
+    connection->in_turn = true;
+    while (at < bytes.len && may_go_on(connection)) {
+        size_t used = 0;
+        if (gv_parser_is_idle(connection->parser)) {
+            connection->active_at_ms = gv_loop_now_ms(connection->set->loop);
+        }
+        enum gv_err err =
+            gv_parser_feed(connection->parser, gv_slice_of(bytes.data + at, bytes.len - at), &used);
+        at += used;
+        if (err != GV_OK) {
+            refuse(connection, err);
+            connection->ending = true;
+        }
+    }
+    connection->in_turn = false;
+    return at;
+}
+
+/* What waits may go on: then what comes, too. */
+static void read_on(struct connection *connection)
+{
+    if (connection->in_turn) {
+        return;
+    }
+    if (connection->ahead.len > 0) {
+        size_t used = feed(connection, gv_buf_slice(&connection->ahead));
+        gv_buf_consume(&connection->ahead, used);
+    }
+    if (connection->ahead.len == 0 && may_go_on(connection)) {
+        gv_buf_reset(&connection->ahead);
+        gv_stream_resume(connection->stream);
+    }
+}
+
 static void on_data(void *owner, struct gv_slice bytes)
 {
     struct connection *connection = owner;
-    connection->active_at_ms = gv_loop_now_ms(connection->set->loop);
-    while (bytes.len > 0 && !connection->ending) {
-        size_t used = 0;
-        enum gv_err err = gv_parser_feed(connection->parser, bytes, &used);
-        if (err != GV_OK) {
-            refuse(connection, err);
+    if (connection->ending) {
+        return;
+    }
+    size_t used = connection->ahead.len == 0 ? feed(connection, bytes) : 0;
+    if (used < bytes.len && !connection->ending) {
+        bytes = gv_slice_of(bytes.data + used, bytes.len - used);
+        if (gv_buf_append(&connection->ahead, bytes) != GV_OK) {
+            gv_stream_close(connection->stream);
             return;
         }
-        bytes = gv_slice_of(bytes.data + used, bytes.len - used);
+        gv_stream_pause(connection->stream);
     }
+}
+
+static void on_drain(void *owner)
+{
+    read_on(owner);
 }
 
 static void on_end(void *owner)
@@ -157,8 +252,12 @@ static void on_closed(void *owner, enum gv_err why)
     struct connection *connection = owner;
     (void)why;
     struct gv_connections *set = connection->set;
+    if (connection->round != NULL) {
+        gv_round_forget(connection->round);
+    }
     gv_list_remove(&connection->in_list);
     set->count -= 1;
+    gv_buf_deinit(&connection->ahead);
     gv_parser_free(connection->parser);
     gv_buf_deinit(&connection->body);
     gv_mem_free(GV_MEM_NET, connection);
@@ -166,7 +265,7 @@ static void on_closed(void *owner, enum gv_err why)
 }
 
 static const struct gv_stream_events stream_events = {
-    .on_data = on_data, .on_end = on_end, .on_closed = on_closed};
+    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};
 
 static const struct gv_parser_limits parser_limits = {
     .head_bytes = 64 * 1024,
@@ -190,6 +289,7 @@ void gv_connection_open(struct gv_connections *set, struct gv_stream *stream)
     connection->stream = stream;
     connection->active_at_ms = gv_loop_now_ms(set->loop);
     gv_buf_init(&connection->body, GV_MEM_BUFFER, GV_ADMIN_BODY_MAX);
+    gv_buf_init(&connection->ahead, GV_MEM_BUFFER, AHEAD_MAX);
     gv_list_init(&connection->in_list);
     gv_list_add(&set->list, &connection->in_list);
     set->count += 1;

@@ -17,6 +17,7 @@ struct gv_connections {
     const struct gv_admin_parts *parts; /* borrowed */
     struct gv_list list;                /* of what is open */
     uint32_t count;                     /* in `list` */
+    bool probes_only;                   /* nothing but /health, /liveness, /readiness */
     void (*on_closed)(void *owner);     /* one of them has closed */
     void *owner;
 };

@@ -12,32 +12,45 @@ struct route {
     const char *path; /* a trailing "/{id}" stands for one more segment */
     bool open;        /* needs no key */
     gv_handler_fn handle;
+    gv_starter_fn start; /* in place of handle: workers are asked */
 };
 
+#define KNOWN(name, path, open, handle)                                                            \
+    {                                                                                              \
+        GV_METHOD_##name, path, open, handle, NULL                                                 \
+    }
+#define ASKED(name, path, open, start)                                                             \
+    {                                                                                              \
+        GV_METHOD_##name, path, open, NULL, start                                                  \
+    }
+
 static const struct route routes[] = {
-    {GV_METHOD_GET, "/metrics", true, gv_show_metrics},
-    {GV_METHOD_GET, "/health", true, gv_show_alive},
-    {GV_METHOD_GET, "/liveness", true, gv_show_alive},
-    {GV_METHOD_GET, "/readiness", true, gv_show_readiness},
-    {GV_METHOD_GET, "/v1/models", true, gv_show_models},
-    {GV_METHOD_GET, "/get_model_info", true, gv_show_model_info},
-    {GV_METHOD_GET, "/get_server_info", true, gv_show_server_info},
-    {GV_METHOD_GET, "/workers", false, gv_workers_list},
-    {GV_METHOD_POST, "/workers", false, gv_workers_add},
-    {GV_METHOD_GET, "/workers/{id}", false, gv_workers_get},
-    {GV_METHOD_PUT, "/workers/{id}", false, gv_workers_replace},
-    {GV_METHOD_PATCH, "/workers/{id}", false, gv_workers_change},
-    {GV_METHOD_DELETE, "/workers/{id}", false, gv_workers_remove},
-    {GV_METHOD_GET, "/grapevine/v1/status", false, gv_show_status},
-    {GV_METHOD_GET, "/grapevine/v1/nodes", false, gv_show_nodes},
-    {GV_METHOD_GET, "/grapevine/v1/workers", false, gv_show_fleet},
-    {GV_METHOD_GET, "/grapevine/v1/trees", false, gv_show_trees},
-    {GV_METHOD_GET, "/grapevine/v1/digest", false, gv_show_digest},
-    {GV_METHOD_GET, "/grapevine/v1/keys", false, gv_keys_show},
-    {GV_METHOD_POST, "/grapevine/v1/keys/install", false, gv_keys_install},
-    {GV_METHOD_POST, "/grapevine/v1/keys/use", false, gv_keys_use},
-    {GV_METHOD_POST, "/grapevine/v1/keys/retire", false, gv_keys_retire},
-    {GV_METHOD_POST, "/grapevine/v1/explain", false, gv_show_explain},
+    KNOWN(GET, "/metrics", true, gv_show_metrics),
+    KNOWN(GET, "/health", true, gv_show_alive),
+    KNOWN(GET, "/liveness", true, gv_show_alive),
+    KNOWN(GET, "/readiness", true, gv_show_readiness),
+    KNOWN(GET, "/v1/models", true, gv_show_models),
+    ASKED(GET, "/get_model_info", true, gv_relay_model_info),
+    ASKED(GET, "/get_server_info", true, gv_relay_server_info),
+    ASKED(GET, "/health_generate", true, gv_relay_health_generate),
+    ASKED(POST, "/flush_cache", false, gv_relay_flush),
+    ASKED(GET, "/get_loads", false, gv_relay_loads),
+    KNOWN(GET, "/workers", false, gv_workers_list),
+    KNOWN(POST, "/workers", false, gv_workers_add),
+    KNOWN(GET, "/workers/{id}", false, gv_workers_get),
+    KNOWN(PUT, "/workers/{id}", false, gv_workers_replace),
+    KNOWN(PATCH, "/workers/{id}", false, gv_workers_change),
+    KNOWN(DELETE, "/workers/{id}", false, gv_workers_remove),
+    KNOWN(GET, "/grapevine/v1/status", false, gv_show_status),
+    KNOWN(GET, "/grapevine/v1/nodes", false, gv_show_nodes),
+    KNOWN(GET, "/grapevine/v1/workers", false, gv_show_fleet),
+    KNOWN(GET, "/grapevine/v1/trees", false, gv_show_trees),
+    KNOWN(GET, "/grapevine/v1/digest", false, gv_show_digest),
+    KNOWN(GET, "/grapevine/v1/keys", false, gv_keys_show),
+    KNOWN(POST, "/grapevine/v1/keys/install", false, gv_keys_install),
+    KNOWN(POST, "/grapevine/v1/keys/use", false, gv_keys_use),
+    KNOWN(POST, "/grapevine/v1/keys/retire", false, gv_keys_retire),
+    KNOWN(POST, "/grapevine/v1/explain", false, gv_show_explain),
 };
 
 static bool matches(const struct route *route, const char *path)
@@ -65,8 +78,8 @@ static bool may(const struct gv_admin_parts *parts, const struct gv_request *req
     return gv_token_is_any(given, (const char *const *)keys->items, keys->count);
 }
 
-void gv_routes_answer(const struct gv_admin_parts *parts, const struct gv_request *request,
-                      struct gv_answer *answer)
+struct gv_round *gv_routes_answer(const struct gv_admin_parts *parts,
+                                  const struct gv_request *request, struct gv_answer *answer)
 {
     bool known = false;
     enum gv_method method = request->method == GV_METHOD_HEAD ? GV_METHOD_GET : request->method;
@@ -81,13 +94,23 @@ void gv_routes_answer(const struct gv_admin_parts *parts, const struct gv_reques
         if (!routes[i].open && !may(parts, request)) {
             gv_answer_problem(answer, GV_PROBLEM_UNAUTHORIZED,
                               "%s needs 'Authorization: Bearer KEY'", request->path);
-            return;
+            return NULL;
+        }
+        if (routes[i].start != NULL) {
+            return routes[i].start(parts, request, answer);
         }
         routes[i].handle(parts, request, answer);
-        return;
+        return NULL;
     }
     gv_answer_problem(answer, known ? GV_PROBLEM_BAD_METHOD : GV_PROBLEM_NO_ROUTE, "%.200s",
                       request->path);
+    return NULL;
+}
+
+bool gv_routes_is_probe(const char *path)
+{
+    return strcmp(path, "/health") == 0 || strcmp(path, "/liveness") == 0 ||
+           strcmp(path, "/readiness") == 0;
 }
 
 static int hex(char c)

@@ -93,57 +93,21 @@ void gv_show_models(const struct gv_admin_parts *parts, const struct gv_request 
     gv_answer_json(answer, 200, json_pack("{s:s, s:o}", "object", "list", "data", models));
 }
 
-/* The first ready worker of the pool that stands for the model, or NULL. */
-static const struct gv_worker *representative(const struct gv_admin_parts *parts,
-                                              const struct gv_fleet_view *view)
+void gv_show_model_info(const struct gv_worker *worker, struct gv_answer *answer)
 {
-    enum gv_pool pool =
-        parts->shared->config->pd_disaggregation ? GV_POOL_PREFILL : GV_POOL_REGULAR;
-    for (uint32_t i = 0; i < view->count; i++) {
-        if (view->workers[i].pool == pool && view->workers[i].state == GV_WORKER_READY) {
-            return &view->workers[i];
-        }
-    }
-    return NULL;
+    const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
+    gv_answer_json(answer, 200,
+                   json_pack("{s:s, s:s, s:b}", "model_path", model, "served_model_name", model,
+                             "is_generation", 1));
 }
 
-void gv_show_model_info(const struct gv_admin_parts *parts, const struct gv_request *request,
-                        struct gv_answer *answer)
+void gv_show_server_info(const struct gv_worker *worker, struct gv_answer *answer)
 {
-    (void)request;
-    struct gv_fleet *fleet = parts->shared->fleet;
-    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
-    const struct gv_worker *worker = representative(parts, view);
-    if (worker == NULL) {
-        gv_answer_problem(answer, GV_PROBLEM_NO_AVAILABLE, "no worker is ready, %u are known",
-                          view->count);
-    } else {
-        const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
-        gv_answer_json(answer, 200,
-                       json_pack("{s:s, s:s, s:b}", "model_path", model, "served_model_name", model,
-                                 "is_generation", 1));
-    }
-    gv_fleet_release(fleet, view);
-}
-
-void gv_show_server_info(const struct gv_admin_parts *parts, const struct gv_request *request,
-                         struct gv_answer *answer)
-{
-    (void)request;
-    struct gv_fleet *fleet = parts->shared->fleet;
-    const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
-    const struct gv_worker *worker = representative(parts, view);
-    if (worker == NULL) {
-        gv_answer_problem(answer, GV_PROBLEM_NO_AVAILABLE, "no worker is ready, %u are known",
-                          view->count);
-    } else {
-        const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
-        static const char *const modes[GV_POOL_COUNT] = {"null", "prefill", "decode"};
-        gv_answer_json(answer, 200,
-                       json_pack("{s:s, s:s, s:s, s:s, s:I}", "served_model_name", model,
-                                 "model_path", model, "runtime", worker->runtime,
-                                 "disaggregation_mode", modes[worker->pool], "max_total_num_tokens",
-                                 (json_int_t)worker->capacity_tokens));
-    }
-    gv_fleet_release(fleet, view);
+    const char *model = worker->model_count > 0 ? worker->models[0] : GV_MODEL_UNKNOWN;
+    static const char *const modes[GV_POOL_COUNT] = {"null", "prefill", "decode"};
+    gv_answer_json(answer, 200,
+                   json_pack("{s:s, s:s, s:s, s:s, s:I}", "served_model_name", model, "model_path",
+                             model, "runtime", worker->runtime, "disaggregation_mode",
+                             modes[worker->pool], "max_total_num_tokens",
+                             (json_int_t)worker->capacity_tokens));
 }

@@ -153,6 +153,12 @@ static void check_ports(struct gv_loading *loading)
     if (config->port != 0 && config->port == config->prometheus_port) {
         gv_config_complain(loading, "--port and --prometheus-port are both %u", config->port);
     }
+    uint16_t probes = config->health_check_port;
+    if (probes != 0 && (probes == config->port || probes == config->prometheus_port ||
+                        (config->enable_mesh != 0 && probes == config->mesh_port))) {
+        gv_config_complain(loading, "--health-check-port %u is another port of this node, too",
+                           probes);
+    }
     if (config->enable_mesh != 0 && config->mesh_port != 0 &&
         (config->mesh_port == config->port || config->mesh_port == config->prometheus_port)) {
         gv_config_complain(loading, "--mesh-port %u is also --%s", config->mesh_port,

@@ -58,7 +58,6 @@ static const struct gv_compat table[] = {
     ERROR("client-key-path", no_tls),
     ERROR("ca-cert-path", no_tls),
     ERROR("model-alias", "give the worker the other name, or rewrite it in front of grapevine"),
-    ERROR("health-check-port", "probe /readiness on --port or on --prometheus-port"),
     ERROR_SWITCH("disable-health-check", "make --health-failure-threshold large instead"),
     ERROR_SWITCH("remove-unhealthy-workers",
                  "unready workers get no requests; remove them by DELETE /workers/{id}"),

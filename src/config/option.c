@@ -206,6 +206,9 @@ static const struct gv_option table[] = {
         "Address of the admin port."),
     ROW("prometheus-port", PORT, WATCHING, prometheus_port, "29000", 0, 65535,
         "Admin port: GET /metrics and the admin API; 0 lets the kernel choose."),
+    ROW("health-check-port", PORT, WATCHING, health_check_port, "0", 0, 65535,
+        "Port on --host for /health, /liveness and /readiness alone, answered also while clients "
+        "use all that --port has; 0 means none."),
     ROW("log-level", LEVEL, WATCHING, log_level, "info", 0, 0,
         "Least important lines to log: debug, info, warn or error."),
     ROW("log-json", SWITCH, WATCHING, log_json, "false", 0, 1, "Log JSON lines instead of text."),

@@ -325,7 +325,15 @@ static enum gv_err open_service(struct gv_node *node)
     if (err != GV_OK) {
         return err;
     }
+    struct gv_addr probe_addr = {.family = 0};
+    if (node->config->health_check_port != 0) {
+        err = read_host("host", node->config->host, node->config->health_check_port, &probe_addr);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
     struct gv_admin_parts parts = {.shared = &node->shared,
+                                   .probe_addr = probe_addr,
                                    .cluster = node->cluster,
                                    .probe = node->probe,
                                    .proxies = node->proxies,

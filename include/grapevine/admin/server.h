@@ -5,11 +5,15 @@
  * the port of its own (--prometheus-port), which stays responsive when the data path is saturated.
  * Paths:
  *
- *     GET  /metrics /health /liveness /readiness       the admin port (the data port answers probes
- * itself) GET  /v1/models /get_model_info /get_server_info GET POST /workers, GET PUT PATCH DELETE
- * /workers/{id} GET  /grapevine/v1/status nodes workers trees digest, POST /grapevine/v1/explain
+ *     GET  /metrics /health /liveness /readiness (the data port answers these three itself)
+ *     GET  /v1/models /get_model_info /get_server_info /health_generate /get_loads
+ *     POST /flush_cache
+ *     GET POST /workers, GET PUT PATCH DELETE /workers/{id}
+ *     GET  /grapevine/v1/status nodes workers trees digest, POST /grapevine/v1/explain
  *
- * With API keys configured, /workers and /grapevine ask for one; the others are open.
+ * A third port (--health-check-port) answers the three probes and nothing else.
+ * With API keys configured, /workers, /flush_cache, /get_loads and /grapevine ask for one; the
+ * others are open.
  * Opened on the service loop's thread or before it runs; everything else on that thread, except
  * gv_admin_call().
  */
@@ -26,6 +30,7 @@
 #define GV_ADMIN_IDLE_MS         60000 /* a silent client of the admin port is closed */
 
 struct gv_admin;
+struct gv_rounds;
 
 /* What admin looks at; everything borrowed, and must outlive it. */
 struct gv_admin_parts {
@@ -35,6 +40,8 @@ struct gv_admin_parts {
     struct gv_proxy *const *proxies; /* shared->loop_count of them, for metrics */
     const char *http_url;            /* where the data port answers */
     uint64_t started_wall_ms;
+    struct gv_addr probe_addr; /* of a port for probes alone; family 0: none */
+    struct gv_rounds *rounds;  /* admin's own; leave NULL */
 };
 
 /** Listen on `addr`. Errors: as gv_listener_open(); GV_ENOMEM. */

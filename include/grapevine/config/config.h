@@ -108,8 +108,9 @@ struct gv_config {
     uint32_t enable_mesh;          /* 1 when seeds, keyring or --enable-mesh were given */
     char *advertise_url;           /* where this node's API answers; "" : from host and port */
     /* watching */
-    char *prometheus_host;    /* "0.0.0.0" */
-    uint16_t prometheus_port; /* 29000; 0: the kernel chooses */
+    char *prometheus_host;      /* "0.0.0.0" */
+    uint16_t health_check_port; /* of the probes' own port; 0: none */
+    uint16_t prometheus_port;   /* 29000; 0: the kernel chooses */
     enum gv_log_level log_level;
     uint32_t log_json;
     uint32_t decision_headers; /* say in response headers which worker and why */
