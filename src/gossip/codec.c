@@ -32,14 +32,58 @@ static ProtobufCMessage *unpack(struct gv_arena *arena, const ProtobufCMessageDe
 /* ---- checks ------------------------------------------------------------------------------------
  */
 
+/* How many bytes follow the first of a UTF-8 character; -1: it cannot be a first byte. */
+static int following(uint8_t first)
+{
+    if (first < 0x80) {
+        return 0;
+    }
+    if (first >= 0xc2 && first <= 0xdf) {
+        return 1;
+    }
+    if (first >= 0xe0 && first <= 0xef) {
+        return 2;
+    }
+    return first >= 0xf0 && first <= 0xf4 ? 3 : -1;
+}
+
+/* UTF-8 without control characters: it may be shown, logged, sent as JSON, written into a file of
+ * lines. Ends at the NUL, which is no following byte. */
+static bool is_clean(const char *text)
+{
+    const uint8_t *at = (const uint8_t *)text;
+    while (*at != 0) {
+        int more = following(*at);
+        uint8_t second = at[1];
+        bool is_odd = (*at == 0xe0 && second < 0xa0) || (*at == 0xed && second > 0x9f) ||
+                      (*at == 0xf0 && second < 0x90) || (*at == 0xf4 && second > 0x8f) ||
+                      (*at == 0xc2 && second < 0xa0);
+        if (more < 0 || *at < 0x20 || *at == 0x7f || is_odd) {
+            return false;
+        }
+        for (at++; more > 0; more--, at++) {
+            if ((*at & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool text_fits(const char *text, size_t max)
 {
     return strnlen(text, max + 1) <= max;
 }
 
+/* What a node says of itself; what it heard from workers and clients is only measured. */
+static bool label_fits(const char *text, size_t max)
+{
+    return text_fits(text, max) && is_clean(text);
+}
+
 static bool name_fits(const char *name)
 {
-    return name[0] != '\0' && text_fits(name, GV_NODE_NAME_MAX - 1);
+    return name[0] != '\0' && strchr(name, ' ') == NULL && label_fits(name, GV_NODE_NAME_MAX - 1);
 }
 
 static bool addr_fits(const Mesh__Address *addr)
@@ -58,8 +102,8 @@ static bool proof_fits(const ProtobufCBinaryData *identity, const ProtobufCBinar
 static bool member_fits(const Mesh__Member *member)
 {
     return name_fits(member->node) && proof_fits(&member->identity, &member->signature) &&
-           addr_fits(member->gossip) && text_fits(member->http_url, 127) &&
-           text_fits(member->version, 23) && text_fits(member->accuser, GV_NODE_NAME_MAX - 1) &&
+           addr_fits(member->gossip) && label_fits(member->http_url, 127) &&
+           label_fits(member->version, 23) && label_fits(member->accuser, GV_NODE_NAME_MAX - 1) &&
            (int)member->status >= 0 && member->status <= MESH__STATUS__LEFT;
 }
 
@@ -438,8 +482,8 @@ enum gv_err gv_gossip_hello_encode(const struct gv_gossip_hello *hello, uint8_t 
 static bool hello_fits(const Mesh__Hello *hello)
 {
     return name_fits(hello->node) && proof_fits(&hello->identity, &hello->signature) &&
-           text_fits(hello->cluster_id, GV_CLUSTER_ID_MAX - 1) && addr_fits(hello->gossip) &&
-           text_fits(hello->http_url, 127) && text_fits(hello->version, 23);
+           label_fits(hello->cluster_id, GV_CLUSTER_ID_MAX - 1) && addr_fits(hello->gossip) &&
+           label_fits(hello->http_url, 127) && label_fits(hello->version, 23);
 }
 
 enum gv_err gv_gossip_hello_decode(struct gv_slice bytes, struct gv_gossip_hello *hello)

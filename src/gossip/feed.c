@@ -158,16 +158,21 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
     gossip->store.apply(gossip->store.owner, operation);
 }
 
-static bool is_from_origin(const struct gv_channel *session, const struct gv_origin *origin)
+/* A log comes from its own node, and from nobody else: another could end it, or skip in it. */
+static bool is_from_origin(const struct gv_channel *session, const Mesh__Batch *batch)
 {
-    return session->boot_id == origin->boot_id &&
-           strcmp(session->peer->member.name, origin->name) == 0;
+    return session->boot_id == batch->boot_id &&
+           strcmp(session->peer->member.name, batch->origin) == 0;
 }
 
 void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Batch *batch)
 {
     gossip->counters.batches_received += 1;
+    if (!is_from_origin(session, batch)) {
+        gv_proof_refuse(gossip, batch->origin, NULL);
+        return;
+    }
     struct gv_origin *origin = gv_vector_open(&gossip->vector, batch->origin, batch->boot_id);
     if (origin == NULL || origin == gossip->own) {
         gossip->counters.operations_duplicate += batch->n_operations;
@@ -183,7 +188,7 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
     }
     uint64_t first, last;
     bool will_close = !gossip->synced || gossip->taking.session != 0; /* by the snapshot */
-    if (!will_close && gv_origin_gap(origin, &first, &last) && is_from_origin(session, origin)) {
+    if (!will_close && gv_origin_gap(origin, &first, &last)) {
         gv_feed_ask(gossip, session, first, last);
     }
 }

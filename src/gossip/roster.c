@@ -41,6 +41,25 @@ uint32_t gv_roster_place(const struct gv_gossip *gossip, const char *name)
     return place(gossip, name, &found);
 }
 
+/* Full: whoever has been gone longest is forgotten before its time. Not who speaks right now. */
+static bool make_room(struct gv_gossip *gossip)
+{
+    struct gv_peer *oldest = NULL;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[i];
+        bool is_gone = peer->member.status >= GV_MEMBER_DEAD && peer != gossip->self &&
+                       peer->member.last_contact_ms != gossip->now.now_ms &&
+                       !gv_channel_any(gossip, peer);
+        if (is_gone && (oldest == NULL || peer->status_at_ms < oldest->status_at_ms)) {
+            oldest = peer;
+        }
+    }
+    if (oldest != NULL) {
+        gv_roster_remove(gossip, oldest);
+    }
+    return oldest != NULL;
+}
+
 struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
 {
     bool found;
@@ -49,7 +68,10 @@ struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
         return gossip->peers[at];
     }
     if (gossip->peer_count >= gossip->options.member_max) {
-        return NULL;
+        if (!make_room(gossip)) {
+            return NULL;
+        }
+        at = place(gossip, name, &found);
     }
     if (gossip->peer_count == gossip->peer_room) {
         uint32_t room = gossip->peer_room == 0 ? 16 : gossip->peer_room * 2;

@@ -18,6 +18,7 @@ static struct gv_gossip *here;
 static struct gv_gossip *x;
 static struct gv_gossip *rogue;
 static struct gv_now now;
+static uint32_t member_max; /* of engines made from now on; 0: the default */
 
 static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
 {
@@ -65,6 +66,7 @@ static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_ident
         .block_bytes = 64,
         .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = port},
         .seed = 1,
+        .member_max = member_max,
         .signer = {.owner = key, .sign = sign, .verify = verify}};
     struct gv_gossip *made = NULL;
     (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
@@ -320,6 +322,89 @@ static void a_name_is_free_when_the_holder_was_dead_for_a_second(void)
     end();
 }
 
+/* A batch for the log of another would end or skip what that node really says. */
+static void a_log_comes_only_from_its_own_node(void)
+{
+    uint8_t bytes[1024];
+    uint64_t print = 5;
+    char key[] = "regular::m";
+    char url[] = "http://w";
+    char *keys_of[] = {key};
+    char *urls[] = {url};
+    char name[] = "x";
+    Mesh__TreeOp operation = MESH__TREE_OP__INIT;
+    Mesh__TreeOp *operations[] = {&operation};
+    Mesh__Batch batch = MESH__BATCH__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    operation.fingerprints = &print;
+    operation.n_fingerprints = 1;
+    batch.origin = name;
+    batch.boot_id = 2;
+    batch.first = 1;
+    batch.keys = keys_of;
+    batch.n_keys = 1;
+    batch.workers = urls;
+    batch.n_workers = 1;
+    batch.operations = operations;
+    batch.n_operations = 1;
+    message.body_case = MESH__MESSAGE__BODY_BATCH;
+    message.batch = &batch;
+    size_t len = mesh__message__pack(&message, bytes);
+    CU_ASSERT_EQUAL(gv_gossip_message(here, 2, gv_slice_of(bytes, len), now), GV_OK);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->operations_applied, 0);
+    CU_ASSERT_EQUAL(seen("x").applied, 0);
+    CU_ASSERT_EQUAL(forged(), 1);
+    CU_ASSERT_EQUAL(gv_gossip_message(here, 1, gv_slice_of(bytes, len), now), GV_OK);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->operations_applied, 1);
+    end();
+}
+
+static void texts_that_could_break_a_log_or_a_file_are_refused(void)
+{
+    static const char *const names[] = {
+        "a b",      "a\nb",         "a\tb",     "a\x7f",    "a\xff",
+        "\xc0\xaf", "\xed\xa0\x80", "\xc2\x85", "\xe2\x82", "\xf4\x90\x80\x80"};
+    static const char *const good[] = {"a", "host-1.example:30000", "k\xc3\xb6ln", "\xe2\x82\xac"};
+    uint8_t bytes[1024];
+    size_t len;
+    struct gv_gossip_hello read;
+    begin();
+    for (size_t i = 0; i < sizeof names / sizeof names[0] + sizeof good / sizeof good[0]; i++) {
+        bool is_good = i >= sizeof names / sizeof names[0];
+        const char *name = is_good ? good[i - sizeof names / sizeof names[0]] : names[i];
+        struct gv_gossip_hello hello;
+        gv_gossip_hello(x, &hello);
+        (void)gv_slice_copy_text(gv_slice_text(name), hello.node, sizeof hello.node);
+        CU_ASSERT_EQUAL_FATAL(gv_gossip_hello_encode(&hello, bytes, sizeof bytes, &len), GV_OK);
+        CU_ASSERT_EQUAL(gv_gossip_hello_decode(gv_slice_of(bytes, len), &read),
+                        is_good ? GV_OK : GV_EPROTO);
+    }
+    end();
+}
+
+/* Forged names, or a cluster of crashing nodes, must not keep newcomers out for a day. */
+static void when_the_roster_is_full_who_is_gone_makes_room(void)
+{
+    struct lie lie;
+    member_max = 3;
+    begin();
+    member_max = 0;
+    struct gv_gossip *y = engine("y", 2004, keys[1], 4);
+    CU_ASSERT_FALSE(meets(y, 3, NULL)); /* all three live */
+    gv_gossip_closed(here, 1, NULL, false, now);
+    (void)closes(here, 0);
+    prepare(&lie, "x");
+    lie.member.status = MESH__STATUS__DEAD;
+    now.now_ms += 10;
+    tell(&lie);
+    CU_ASSERT_TRUE(meets(y, 4, NULL));
+    CU_ASSERT_EQUAL(seen("y").status, GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_STATUS_COUNT);
+    gv_gossip_free(y);
+    end();
+}
+
 GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(nobody_moves_another_node),
          GV_CASE(others_may_doubt_but_not_raise_the_incarnation),
@@ -328,4 +413,7 @@ GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(a_name_stays_with_its_key_while_the_holder_lives),
          GV_CASE(whoever_answers_at_the_holders_address_gets_the_name),
          GV_CASE(a_name_is_free_when_the_holder_has_left),
-         GV_CASE(a_name_is_free_when_the_holder_was_dead_for_a_second))
+         GV_CASE(a_name_is_free_when_the_holder_was_dead_for_a_second),
+         GV_CASE(a_log_comes_only_from_its_own_node),
+         GV_CASE(texts_that_could_break_a_log_or_a_file_are_refused),
+         GV_CASE(when_the_roster_is_full_who_is_gone_makes_room))
