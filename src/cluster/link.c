@@ -220,6 +220,27 @@ static void on_closed(void *owner, enum gv_err why)
     release(links);
 }
 
+/* Whoever is not proven chooses its name and port as it likes: it must not fill the log. */
+static bool may_log(const struct link *link, const char *event)
+{
+    struct gv_cluster *cluster = link->links->cluster;
+    char text[GV_ADDR_TEXT_BYTES];
+    struct gv_addr host = link->addr;
+    host.port = 0;
+    const char *who = link->hello.node[0] != '\0' ? link->hello.node : gv_addr_format(&host, text);
+    if (link->state == LINK_OPEN) {
+        return gv_shell_may_log(cluster, event, who);
+    }
+    if (now_ms() - cluster->strangers_since_ms >= GV_SHELL_LOG_QUIET_MS) {
+        cluster->strangers_since_ms = now_ms();
+        cluster->stranger_lines = 0;
+    }
+    bool may =
+        cluster->stranger_lines < GV_SHELL_LOG_STRANGERS && gv_shell_may_log(cluster, event, who);
+    cluster->stranger_lines += may ? 1 : 0;
+    return may;
+}
+
 /* ---- judging -----------------------------------------------------------------------------------
  */
 
@@ -315,7 +336,7 @@ static void refuse(struct link *link, const struct judgement *judgement)
     char addr[GV_ADDR_TEXT_BYTES];
     count_refusal(&cluster->counters, judgement->refusal);
     const char *peer = peer_name(link, addr);
-    if (gv_shell_may_log(cluster, judgement->what, peer)) {
+    if (may_log(link, judgement->what)) {
         char where[GV_ADDR_TEXT_BYTES];
         gv_log(GV_LOG_ERROR, "mesh.refused", GV_STR("peer", peer),
                GV_STR("addr", gv_addr_format(&link->addr, where)), GV_STR("what", judgement->what),
@@ -345,7 +366,7 @@ static void give_up(struct link *link, const char *why, struct gv_slice said)
     } else {
         cluster->counters.refused_handshake += 1;
     }
-    if (gv_shell_may_log(cluster, why, peer)) {
+    if (may_log(link, why)) {
         gv_log(GV_LOG_WARN, "session.broken", GV_STR("peer", peer), GV_STR("why", why),
                GV_BYTES("said", said), GV_FLAG("was_open", was_open));
     }
@@ -530,13 +551,31 @@ static struct link *link_new(struct gv_links *links, const struct gv_addr *addr,
     return link;
 }
 
+/* All places of strangers are taken: the one that has taken longest gives way. An honest handshake
+ * takes a moment, so that it gets through while others hold connections open. */
+static void drop_a_stranger(struct gv_links *links)
+{
+    GV_LIST_EACH(&links->all, at, following)
+    {
+        struct link *link = GV_CONTAINER(at, struct link, in_all);
+        if (link->state == LINK_PROVING && !link->outgoing) {
+            links->cluster->counters.refused_handshake += 1;
+            (void)leave_state(link);
+            gv_stream_close(link->stream);
+            return;
+        }
+    }
+}
+
 static void on_accept(void *owner, struct gv_stream *stream)
 {
     struct gv_links *links = owner;
     struct gv_addr peer = gv_stream_peer(stream);
-    struct link *link = links->closing || links->strangers >= LINK_STRANGERS_MAX
-                            ? NULL
-                            : link_new(links, &peer, false);
+    bool is_open = !links->closing && !links->cluster->leaving;
+    if (is_open && links->strangers >= LINK_STRANGERS_MAX) {
+        drop_a_stranger(links);
+    }
+    struct link *link = is_open ? link_new(links, &peer, false) : NULL;
     if (link == NULL) {
         gv_stream_close(stream);
         return;

@@ -42,6 +42,7 @@
 #define GV_SHELL_RESTATE_RUNS  64 /* operations told again in one slice */
 #define GV_SHELL_LOG_SLOTS     64 /* (event, peer) pairs remembered for quiet logs */
 #define GV_SHELL_LOG_QUIET_MS  60000
+#define GV_SHELL_LOG_STRANGERS 60  /* lines in as long, about peers that are not proven */
 #define GV_SHELL_LEAVE_MS      500 /* the longest goodbye */
 #define GV_SHELL_LEAVE_STEP_MS 5   /* how often it is asked whether everything is sent */
 
@@ -132,6 +133,8 @@ struct gv_cluster {
     struct gv_publish publish;
     struct gv_cluster_counters counters;
     struct gv_shell_quiet quiet[GV_SHELL_LOG_SLOTS];
+    uint64_t strangers_since_ms; /* of the lines counted next */
+    uint32_t stranger_lines;
     struct gv_addr bound;
     struct gv_addr advertised;
     uint64_t boot_id;

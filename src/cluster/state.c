@@ -208,6 +208,12 @@ static void keep(struct gv_cluster *cluster, uint64_t now_ms)
 uint64_t gv_state_incarnation(struct gv_cluster *cluster, uint64_t wall_ms)
 {
     struct gv_state *state = cluster->state;
+    /* Kept while the clock ran far ahead: nobody would let us in with it. */
+    if (state->incarnation >= wall_ms + GV_INCARNATION_AHEAD_MAX_MS) {
+        gv_log(GV_LOG_WARN, "state.ahead", GV_UINT("incarnation", state->incarnation),
+               GV_UINT("wall_ms", wall_ms), GV_STR("instead", "the clock of now"));
+        state->incarnation = 0;
+    }
     if (state->incarnation + 1 > wall_ms && state->incarnation < UINT64_MAX) {
         state->incarnation += 1;
     } else {

@@ -34,7 +34,4 @@
 #define GV_SESSIONS_PER_MEMBER_MAX 4
 #define GV_DIALS_MAX               4096
 
-/* A peer's incarnation may be this far ahead of our wall clock, not further. */
-#define GV_INCARNATION_AHEAD_MAX_MS (UINT64_C(24) * 3600 * 1000)
-
 #endif

@@ -26,6 +26,9 @@
 #define GV_GOSSIP_IDENTITY_BYTES  32 /* a node's public key */
 #define GV_GOSSIP_SIGNATURE_BYTES 64
 
+/* A peer's incarnation may be this far ahead of our wall clock, not further. */
+#define GV_INCARNATION_AHEAD_MAX_MS (UINT64_C(24) * 3600 * 1000)
+
 struct gv_gossip;
 
 /* ---- what is gossiped ------------------------------------------------------------------------ */
