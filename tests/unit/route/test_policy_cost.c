@@ -1,0 +1,180 @@
+/* test_policy_cost.c - prefix_cost. A block is 256 bytes, prefill is taken as 32 bytes a ms: a
+ * block that is not held scores 4 x 8 ms, one that waits 8 ms, a request in flight 1 ms. */
+#include "unit/route/stage.h"
+
+#define BLOCK 256
+
+static const uint64_t path[20] = {21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
+                                  31, 32, 33, 34, 35, 36, 37, 38, 39, 40};
+
+static void wait_at(struct stage *stage, uint32_t worker, uint64_t blocks)
+{
+    gv_load_set_remote(stage->load, worker, 0, blocks * BLOCK);
+}
+
+static void unique(struct gv_prng *prng, uint64_t *chain, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        chain[i] = i < from ? 900 + i : gv_prng_next(prng) | 1;
+    }
+}
+
+/* 20 blocks not held weigh 80 that wait; 5 % of that and of the prompt is what is near. */
+static void a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more(void)
+{
+    struct stage stage = stage_of("prefix_cost", 2);
+    record(&stage, "regular::m", path, 20, 1);
+    struct gv_decision decision = decide(&stage, "regular::m", path, 20);
+    CU_ASSERT_EQUAL(decision.worker, 1);
+    CU_ASSERT_EQUAL(decision.rule, GV_RULE_COST);
+    CU_ASSERT_EQUAL(decision.depth, 20);
+    wait_at(&stage, 1, 74);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
+    wait_at(&stage, 1, 86);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 0);
+    wait_at(&stage, 0, 12);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
+    stage_end(&stage);
+}
+
+static void of_equal_holders_the_one_with_less_waiting_is_chosen(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        record(&stage, "regular::m", path, 20, i);
+        wait_at(&stage, i, 30 - 5 * i);
+    }
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 3);
+    gv_load_take(stage.load, 3, 100 * BLOCK); /* our own count as theirs */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 2);
+    gv_load_first_byte(stage.load, 3, 100 * BLOCK); /* worked off */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 3);
+    stage_end(&stage);
+}
+
+/* cache_threshold is 0.3: 6 of 20 blocks are not followed, 7 are. */
+static void a_match_up_to_the_threshold_counts_as_none(void)
+{
+    struct stage stage = stage_of("prefix_cost", 8);
+    struct gv_candidate candidates[8];
+    struct gv_decision decision = {.candidates = candidates, .candidate_room = 8};
+    struct gv_policy_request request = {.key = "regular::m",
+                                        .chain = path,
+                                        .count = 20,
+                                        .prompt_bytes = 20 * BLOCK,
+                                        .eligible = stage.eligible,
+                                        .eligible_count = 8};
+    record(&stage, "regular::m", path, 6, 2);
+    gv_policy_decide(stage.policy, &request, &decision);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 20 * 32, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[3].score, 20 * 32, 1e-9);
+    record(&stage, "regular::m", path, 7, 2);
+    gv_policy_decide(stage.policy, &request, &decision);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 13 * 32, 1e-9);
+    CU_ASSERT_EQUAL(decision.worker, 2);
+    stage_end(&stage);
+}
+
+/* Longest match alone would send everything where the first prompt went. */
+static void prompts_that_share_their_first_blocks_are_spread(void)
+{
+    for (uint32_t common = 1; common <= 6; common += 5) {
+        struct stage stage = stage_of("prefix_cost", 4);
+        uint32_t given[FLEET] = {0};
+        for (int i = 0; i < 1000; i++) { /* one at a time: nothing ever waits */
+            uint64_t chain[20];
+            unique(&stage.prng, chain, common, 20);
+            uint32_t worker = decide(&stage, "regular::m", chain, 20).worker;
+            record(&stage, "regular::m", chain, 20, worker);
+            given[worker] += 1;
+        }
+        for (int i = 0; i < 4; i++) {
+            CU_ASSERT_TRUE(given[i] > 180 && given[i] < 320);
+        }
+        stage_end(&stage);
+    }
+}
+
+/* Half of each prompt is the same document. It waits at its one holder until a second copy pays. */
+static void a_hot_prefix_gets_as_many_holders_as_it_needs(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    uint32_t given[FLEET] = {0};
+    for (int i = 0; i < 200; i++) { /* all sent before any is worked off */
+        uint64_t chain[20];
+        unique(&stage.prng, chain, 10, 20);
+        struct gv_decision decision = decide(&stage, "regular::m", chain, 20);
+        record(&stage, "regular::m", chain, 20, decision.worker);
+        gv_load_take(stage.load, decision.worker, (uint64_t)(20 - decision.depth) * BLOCK);
+        given[decision.worker] += 1;
+    }
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(given[i] > 35 && given[i] < 65);
+    }
+    stage_end(&stage);
+}
+
+/* Nothing of it is computed anywhere but at its holder, where no byte ever waits. */
+static void a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    record(&stage, "regular::m", path, 20, 1);
+    for (uint32_t i = 0; i < 65; i++) {
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
+        take(&stage, 1, 1);
+    }
+    struct gv_decision decision = decide(&stage, "regular::m", path, 20);
+    CU_ASSERT_NOT_EQUAL(decision.worker, 1); /* 65 apart */
+    CU_ASSERT_EQUAL(decision.rule, GV_RULE_BALANCE);
+    stage_end(&stage);
+}
+
+static void for_decode_only_what_is_under_way_counts(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    struct gv_policy_request request = {.key = "decode::m",
+                                        .pool = GV_POOL_DECODE,
+                                        .chain = path,
+                                        .count = 20,
+                                        .prompt_bytes = 20 * BLOCK};
+    record(&stage, "decode::m", path, 20, 1);
+    take(&stage, 0, 3);
+    take(&stage, 1, 5);
+    take(&stage, 2, 1);
+    take(&stage, 3, 3);
+    CU_ASSERT_EQUAL(decide_on(&stage, request).worker, 2);
+    stage_end(&stage);
+}
+
+/* Equal tries and loads, different random bits: always the same worker. */
+static void two_nodes_decide_alike(void)
+{
+    struct stage here = stage_of("prefix_cost", 8);
+    struct stage there = stage_of("prefix_cost", 8);
+    gv_prng_init(&there.prng, 4711);
+    struct gv_prng prompts;
+    gv_prng_init(&prompts, 1);
+    for (int i = 0; i < 1000; i++) {
+        uint64_t chain[20];
+        unique(&prompts, chain, (uint32_t)gv_prng_below(&prompts, 15), 20);
+        struct gv_decision decision = decide(&here, "regular::m", chain, 20);
+        CU_ASSERT_EQUAL(decide(&there, "regular::m", chain, 20).worker, decision.worker);
+        record(&here, "regular::m", chain, 20, decision.worker);
+        record(&there, "regular::m", chain, 20, decision.worker);
+        uint64_t waits = gv_prng_below(&prompts, 50) * BLOCK;
+        uint32_t worker = (uint32_t)gv_prng_below(&prompts, 8);
+        gv_load_set_remote(here.load, worker, 2, waits);
+        gv_load_set_remote(there.load, worker, 2, waits);
+    }
+    stage_end(&there);
+    stage_end(&here);
+}
+
+GV_SUITE("route/policy cost",
+         GV_CASE(a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more),
+         GV_CASE(of_equal_holders_the_one_with_less_waiting_is_chosen),
+         GV_CASE(a_match_up_to_the_threshold_counts_as_none),
+         GV_CASE(prompts_that_share_their_first_blocks_are_spread),
+         GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
+         GV_CASE(a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds),
+         GV_CASE(for_decode_only_what_is_under_way_counts), GV_CASE(two_nodes_decide_alike))
