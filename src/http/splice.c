@@ -384,3 +384,50 @@ enum gv_err gv_splice(struct gv_slice body, const struct gv_splice_field *fields
     }
     return err;
 }
+
+bool gv_splice_find(struct gv_slice object, const char *name, struct gv_slice *value)
+{
+    struct walk walk = {.at = object.data, .end = object.data + object.len};
+    skip_blanks(&walk);
+    if (object.len == 0 || !take(&walk, '{')) {
+        return false;
+    }
+    skip_blanks(&walk);
+    bool found = false;
+    bool more = walk.at < walk.end && *walk.at != '}';
+    while (more) {
+        struct gv_slice at;
+        if (!skip_name(&walk, &at)) {
+            return false;
+        }
+        skip_blanks(&walk);
+        const uint8_t *from = walk.at;
+        if (!skip_value(&walk)) {
+            return false;
+        }
+        if (spells(at, name)) {
+            *value = gv_slice_of(from, (size_t)(walk.at - from));
+            found = true;
+        }
+        skip_blanks(&walk);
+        more = take(&walk, ',');
+    }
+    return found && take(&walk, '}');
+}
+
+bool gv_splice_next(struct gv_slice *array, struct gv_slice *element)
+{
+    struct walk walk = {.at = array->data, .end = array->data + array->len};
+    skip_blanks(&walk);
+    if (array->len == 0 || !(take(&walk, '[') || take(&walk, ','))) {
+        return false;
+    }
+    skip_blanks(&walk);
+    const uint8_t *from = walk.at;
+    if (walk.at == walk.end || *walk.at == ']' || !skip_value(&walk)) {
+        return false;
+    }
+    *element = gv_slice_of(from, (size_t)(walk.at - from));
+    *array = gv_slice_of(walk.at, (size_t)(walk.end - walk.at));
+    return true;
+}

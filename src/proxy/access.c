@@ -57,11 +57,13 @@ static const struct gv_metric_family predicted_family = {
     .name = "gv_cached_tokens_predicted_total",
     .help = "Cached prompt tokens as the trie predicted, of answers whose engine reports them.",
     .type = GV_METRIC_COUNTER,
+    .labels = {"worker"},
 };
 static const struct gv_metric_family reported_family = {
     .name = "gv_cached_tokens_reported_total",
     .help = "Cached prompt tokens as the engines reported.",
     .type = GV_METRIC_COUNTER,
+    .labels = {"worker"},
 };
 static const struct gv_metric_family gauge_families[GV_ACCESS_GAUGES] = {
     {.name = "gv_client_connections",
@@ -174,10 +176,11 @@ void gv_access_decision(struct gv_access *access, enum gv_pool pool,
     gv_metric_add(cell(&access->matched[pool], &matched_family, name, NULL), decision->depth);
 }
 
-void gv_access_cached(struct gv_access *access, uint64_t predicted, uint64_t reported)
+void gv_access_cached(const char *worker, uint64_t predicted, uint64_t reported)
 {
-    gv_metric_add(cell(&access->predicted_tokens, &predicted_family, NULL, NULL), predicted);
-    gv_metric_add(cell(&access->reported_tokens, &reported_family, NULL, NULL), reported);
+    const char *values[1] = {worker};
+    gv_metric_add(gv_metric_get(&predicted_family, values), predicted);
+    gv_metric_add(gv_metric_get(&reported_family, values), reported);
 }
 
 void gv_access_gauges(const char *loop, struct gv_metric *gauges[GV_ACCESS_GAUGES])

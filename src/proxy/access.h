@@ -23,8 +23,6 @@ struct gv_access {
     struct gv_metric *decisions[GV_POOL_COUNT][GV_RULE_COUNT];
     struct gv_metric *blocks[GV_POOL_COUNT];
     struct gv_metric *matched[GV_POOL_COUNT];
-    struct gv_metric *predicted_tokens;
-    struct gv_metric *reported_tokens;
 };
 
 /* One exchange that has ended. */
@@ -63,8 +61,8 @@ void gv_access_retry(struct gv_access *access, enum gv_cause cause);
 void gv_access_decision(struct gv_access *access, enum gv_pool pool,
                         const struct gv_decision *decision);
 
-/** Cached prompt tokens, as the trie predicted and as the engine reported. */
-void gv_access_cached(struct gv_access *access, uint64_t predicted, uint64_t reported);
+/** Cached prompt tokens of `worker`, as the trie predicted and as the engine reported. */
+void gv_access_cached(const char *worker, uint64_t predicted, uint64_t reported);
 
 /** Gauges of one loop: [0] connections, [1] exchanges, [2] requests, [3] idle upstreams. */
 #define GV_ACCESS_GAUGES 4

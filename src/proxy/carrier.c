@@ -16,11 +16,11 @@
 #include "grapevine/proxy/admission.h"
 #include "legs.h"
 #include "pair.h"
-#include <ctype.h>
 #include <stdio.h>
 
-#define GV_BYTES_PER_TOKEN   4 /* of a prompt, roughly */
-#define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
+#define GV_BYTES_PER_TOKEN     4 /* of a prompt, roughly */
+#define GV_RETRY_AFTER_MAX_S   UINT64_C(86400)
+#define GV_CARRIER_PIECE_BYTES (256u * 1024) /* of a merged answer, sent at a time */
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -192,35 +192,6 @@ static void relay_kept(struct gv_carrier *carrier)
     relay(carrier, &kept->answer, gv_buf_slice(&kept->body));
 }
 
-/* What the engine says it had cached, if it says so within one read; a hint for a metric. */
-static void look_for_cached(struct gv_carrier *carrier, struct gv_slice bytes)
-{
-    static const char name[] = "\"cached_tokens\":";
-    const uint8_t *at = bytes.data;
-    const uint8_t *end = bytes.data + bytes.len;
-    while (at != NULL && (size_t)(end - at) > sizeof name) {
-        at = memchr(at, '"', (size_t)(end - at) - (sizeof name - 1));
-        if (at == NULL) {
-            return;
-        }
-        if (memcmp(at, name, sizeof name - 1) != 0) {
-            at += 1;
-            continue;
-        }
-        uint64_t value = 0;
-        for (at += sizeof name - 1; at < end && *at == ' '; at++) {
-        }
-        bool digit = at < end && isdigit(*at);
-        for (; at < end && isdigit(*at) && value < UINT32_MAX; at++) {
-            value = value * 10 + (uint64_t)(*at - '0');
-        }
-        if (digit) {
-            carrier->cached_tokens = value;
-            carrier->has_cached = true;
-        }
-    }
-}
-
 /* ---- the end ---- */
 
 static void note(struct gv_carrier *carrier)
@@ -257,14 +228,15 @@ static void note(struct gv_carrier *carrier)
         .request_id = client->request_id,
     };
     gv_access_note(&proxy->access, &record);
-    if (carrier->has_cached) {
+    if (carrier->cached.found) {
         const struct gv_leg *computing = last != 0 ? prefill : leg;
         uint64_t depth_bytes =
             (uint64_t)computing->decision.depth * proxy->shared->config->block_bytes;
         if (depth_bytes > carrier->plan.text_bytes) {
             depth_bytes = carrier->plan.text_bytes; /* the last block is partial */
         }
-        gv_access_cached(&proxy->access, depth_bytes / GV_BYTES_PER_TOKEN, carrier->cached_tokens);
+        gv_access_cached(computing->target->url, depth_bytes / GV_BYTES_PER_TOKEN,
+                         carrier->cached.tokens);
     }
 }
 
@@ -293,6 +265,8 @@ static void destroy(struct gv_carrier *carrier)
     gv_buf_deinit(&carrier->body);
     gv_buf_deinit(&carrier->pair_body);
     drop_kept(&carrier->kept);
+    drop_kept(&carrier->merged);
+    gv_merge_deinit(&carrier->merge);
     carrier->proxy->exchange_count -= 1;
     leave(carrier->proxy);
     gv_mem_free(GV_MEM_EXCHANGE, carrier);
@@ -321,6 +295,10 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
 /* What a pick leads to: the next event, or none when all legs are on their way. */
 static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *next)
 {
+    gv_merge_reset(&carrier->merge);
+    carrier->is_merging = false;
+    carrier->prefill_done = false;
+    carrier->decode_done = false;
     enum gv_problem problem = gv_legs_choose(carrier);
     if (problem != GV_PROBLEM_NONE) {
         *next = (struct gv_exchange_event){.kind = GV_EXCHANGE_UNPICKED, .problem = problem};
@@ -413,7 +391,11 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     }
     if (effects->relay) {
         carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
-        relay(carrier, &carrier->legs[effects->relay_leg].answer, first);
+        relay(carrier,
+              carrier->is_merging && effects->relay_leg == GV_LEG_DECODE
+                  ? &carrier->merged.answer
+                  : &carrier->legs[effects->relay_leg].answer,
+              first);
     }
     if (effects->ended) {
         apply_end(carrier, effects);
@@ -451,6 +433,89 @@ static uint64_t retry_after_ms(const struct gv_head *head)
     return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;
 }
 
+/* ---- a pair's log-probabilities ---- */
+
+static bool wants_merge(const struct gv_carrier *carrier)
+{
+    return carrier->plan.leg_count == 2 && carrier->plan.logprobs;
+}
+
+/* Decode's head: from here on its answer passes through the merge, if that can be. */
+static void begin_merge(struct gv_carrier *carrier, const struct gv_head *head)
+{
+    if (gv_head_find(head, "content-encoding").data != NULL ||
+        keep_head(&carrier->merged, head) != GV_OK) {
+        return;
+    }
+    struct gv_slice type = gv_head_find(head, "content-type");
+    carrier->is_merging = true;
+    carrier->merge.stream = gv_slice_starts_with(type, "text/event-stream");
+    carrier->merged.answer.has_content_length = false; /* known at the end, or never */
+}
+
+/* Pass on what came out of the merge; false: the carrier is gone. */
+static bool pass_merged(struct gv_carrier *carrier, struct gv_slice bytes)
+{
+    struct gv_client *client = carrier->client;
+    while (bytes.len > 0 && client->carrier == carrier) {
+        size_t len = bytes.len < GV_CARRIER_PIECE_BYTES ? bytes.len : GV_CARRIER_PIECE_BYTES;
+        struct gv_slice piece = gv_slice_of(bytes.data, len);
+        if (carrier->relay.started) {
+            after_send(carrier, gv_relay_body(&carrier->relay, piece, &carrier->proxy->scratch));
+        } else {
+            run_with(carrier,
+                     (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = GV_LEG_DECODE},
+                     piece);
+        }
+        bytes = gv_slice_of(bytes.data + len, bytes.len - len);
+    }
+    return client->carrier == carrier;
+}
+
+/* Bytes of decode's answer, or none; `last`: it is complete. The carrier may be gone. */
+static void merge_on(struct gv_carrier *carrier, struct gv_slice bytes, bool last)
+{
+    struct gv_buf out;
+    gv_buf_init(&out, GV_MEM_BUFFER, SIZE_MAX / 2);
+    enum gv_err err = gv_merge_feed(&carrier->merge, bytes, &out);
+    if (err == GV_OK && last) {
+        err = gv_merge_end(&carrier->merge, &out);
+    }
+    if (last && !carrier->merge.stream && !carrier->relay.started) {
+        carrier->merged.answer.has_content_length = true;
+        carrier->merged.answer.content_length = out.len;
+    }
+    if (err != GV_OK) {
+        gv_client_close(carrier->client); /* no memory; on_closed brings GONE */
+    } else if (pass_merged(carrier, gv_buf_slice(&out)) && last) {
+        run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = GV_LEG_DECODE});
+    }
+    gv_buf_deinit(&out);
+}
+
+static void merge_body(struct gv_carrier *carrier, struct gv_slice bytes)
+{
+    if (carrier->prefill_done) {
+        merge_on(carrier, bytes, false);
+        return;
+    }
+    gv_upstream_pause(&carrier->legs[GV_LEG_DECODE].upstream);
+    if (gv_merge_hold(&carrier->merge, bytes) != GV_OK) {
+        gv_client_close(carrier->client);
+    }
+}
+
+/* Prefill has said everything: decode's answer may go on. The carrier may be gone. */
+static void merge_prefill_end(struct gv_carrier *carrier)
+{
+    gv_merge_prefill_end(&carrier->merge);
+    carrier->prefill_done = true;
+    if (carrier->is_merging) {
+        gv_upstream_resume(&carrier->legs[GV_LEG_DECODE].upstream, now_ms(carrier));
+        merge_on(carrier, (struct gv_slice){.data = NULL, .len = 0}, carrier->decode_done);
+    }
+}
+
 static void on_head(void *owner, uint32_t i, const struct gv_head *head)
 {
     struct gv_carrier *carrier = owner;
@@ -466,6 +531,9 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
     if (gv_exchange_is_retryable(head->status)) {
         weigh(carrier, i, &event);
     }
+    if (wants_merge(carrier) && i == GV_LEG_DECODE && head->status / 100 == 2) {
+        begin_merge(carrier, head);
+    }
     run(carrier, event);
 }
 
@@ -479,10 +547,15 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
         return;
     }
     if (i != carrier->exchange.answer_leg) {
-        return; /* what prefill says beyond its status is nobody's */
+        if (wants_merge(carrier)) {
+            gv_merge_prefill(&carrier->merge, bytes);
+        }
+        return; /* else what prefill says beyond its status is nobody's */
     }
-    look_for_cached(carrier, bytes);
-    if (carrier->relay.started) {
+    gv_cached_feed(&carrier->cached, bytes);
+    if (carrier->is_merging && i == GV_LEG_DECODE) {
+        merge_body(carrier, bytes);
+    } else if (carrier->relay.started) {
         after_send(carrier, gv_relay_body(&carrier->relay, bytes, &carrier->proxy->scratch));
     } else {
         run_with(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = i}, bytes);
@@ -492,6 +565,7 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
 static void on_end(void *owner, uint32_t i)
 {
     struct gv_carrier *carrier = owner;
+    struct gv_client *client = carrier->client;
     struct gv_leg *leg = &carrier->legs[i];
     gv_leg_first_byte(carrier, leg);
     gv_leg_release(carrier, leg);
@@ -499,8 +573,19 @@ static void on_end(void *owner, uint32_t i)
     if (carrier->exchange.keeping) {
         event.kind = carrier->kept.headers != NULL ? GV_EXCHANGE_END : GV_EXCHANGE_TOO_MUCH;
         weigh(carrier, i, &event);
+    } else if (carrier->is_merging && i == GV_LEG_DECODE) {
+        carrier->decode_done = true;
+        if (carrier->prefill_done) {
+            merge_on(carrier, (struct gv_slice){.data = NULL, .len = 0}, true);
+        }
+        return;
     }
+    bool of_prefill = wants_merge(carrier) && i != carrier->exchange.answer_leg &&
+                      event.kind == GV_EXCHANGE_END && !carrier->exchange.keeping;
     run(carrier, event);
+    if (of_prefill && client->carrier == carrier) {
+        merge_prefill_end(carrier);
+    }
 }
 
 static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
@@ -532,6 +617,9 @@ static struct gv_carrier *make(struct gv_client *client)
     carrier->body = client->body; /* moved */
     gv_buf_init(&client->body, GV_MEM_BUFFER, config->max_payload_bytes);
     gv_buf_init(&carrier->pair_body, GV_MEM_BUFFER, SIZE_MAX / 2);
+    gv_merge_init(&carrier->merge);
+    gv_buf_init(&carrier->merged.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
+    gv_buf_init(&carrier->merged.body, GV_MEM_EXCHANGE, 0);
     gv_buf_init(&carrier->kept.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
     gv_buf_init(&carrier->kept.body, GV_MEM_EXCHANGE, GV_CARRIER_KEPT_BYTES_MAX);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {

@@ -126,6 +126,7 @@ enum gv_err gv_plan_init(struct gv_plan *plan, const struct gv_proxy_shared *sha
     plan->model = prompt.model;
     plan->stream = prompt.stream;
     plan->records = prompt.records;
+    plan->logprobs = prompt.logprobs;
     plan->batch_size = prompt.batch_size;
     plan->text_bytes = prompt.canonical.len;
     plan->leg_count = wants_pair(shared, view, prompt.model) ? 2 : 1;

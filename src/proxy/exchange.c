@@ -118,7 +118,7 @@ static void give_up(struct gv_exchange *exchange, enum gv_problem problem,
 static enum gv_problem problem_of(const struct gv_exchange *exchange, uint32_t leg,
                                   enum gv_cause cause)
 {
-    if (exchange->leg_count == 2 && leg == GV_LEG_PREFILL) {
+    if (exchange->leg_count == 2 && leg == GV_LEG_PREFILL && cause != GV_CAUSE_TIMEOUT) {
         return GV_PROBLEM_PREFILL_FAILED;
     }
     switch (cause) {

@@ -334,21 +334,30 @@ enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
     return GV_PROBLEM_NONE;
 }
 
+static struct gv_upstream_limits limits_of(const struct gv_carrier *carrier, uint32_t i)
+{
+    const struct gv_config *config = carrier->proxy->shared->config;
+    uint64_t own_ms = 0;
+    if (carrier->plan.leg_count == 2) {
+        own_ms = i == GV_LEG_PREFILL ? config->prefill_first_byte_ms : config->decode_first_byte_ms;
+    }
+    return (struct gv_upstream_limits){
+        .connect_ms = config->connect_timeout_ms,
+        .first_byte_ms = own_ms > 0 ? own_ms : config->first_byte_timeout_ms,
+        .idle_ms = config->stream_idle_timeout_ms,
+    };
+}
+
 /* Send what was chosen. false: leg `*broken` could not even begin. */
 bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *events,
                    uint32_t *broken)
 {
-    const struct gv_config *config = carrier->proxy->shared->config;
-    struct gv_upstream_limits limits = {
-        .connect_ms = config->connect_timeout_ms,
-        .first_byte_ms = config->first_byte_timeout_ms,
-        .idle_ms = config->stream_idle_timeout_ms,
-    };
     struct gv_slice body =
         gv_buf_slice(carrier->plan.leg_count == 2 ? &carrier->pair_body : &carrier->body);
     for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
         struct gv_leg *leg = &carrier->legs[i];
         struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
+        struct gv_upstream_limits limits = limits_of(carrier, i);
         enum gv_err err =
             gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i);
         if (err != GV_OK) {

@@ -6,6 +6,8 @@
 #ifndef GV_PROXY_LEGS_H
 #define GV_PROXY_LEGS_H
 
+#include "cached.h"
+#include "merge.h"
 #include "parts.h"
 #include "relay.h"
 #include "upstream.h"
@@ -46,14 +48,18 @@ struct gv_carrier {
     struct gv_leg legs[GV_EXCHANGE_LEGS_MAX];
     struct gv_relay relay;
     struct gv_kept kept;
+    struct gv_merge merge;
+    struct gv_kept merged;  /* the head of the answer that is merged */
+    bool is_merging;        /* decode's answer passes through `merge` */
+    bool prefill_done;      /* its answer is complete, and was understood as far as it can be */
+    bool decode_done;       /* its answer is complete, and waits for prefill's */
     struct gv_timer *timer; /* owned; NULL until a backoff is needed */
     uint32_t failed[GV_CARRIER_FAILED_MAX];
     uint32_t failed_count;
     uint64_t first_byte_us;    /* since the request's last byte; 0: none yet */
     uint64_t stalled_since_ms; /* the client takes nothing; 0: it does */
-    uint64_t cached_tokens;    /* as the engine reported */
-    bool has_cached;
-    bool passed_kept; /* the client got the kept answer */
+    struct gv_cached cached;   /* as the engine reported */
+    bool passed_kept;          /* the client got the kept answer */
     bool planned;
     enum gv_problem problem; /* the answer was ours */
     const char *outcome;

@@ -280,16 +280,20 @@ static void a_conversation_stays_with_its_worker_turn_after_turn(void)
     gv_world_end(&world);
 }
 
+/* The sum over all cells of a metric that has labels. */
 static double metric(struct gv_world_node *node, const char *name)
 {
     struct gv_reply reply;
     char line[96];
+    double sum = 0;
     gv_talk_ask(node->metrics_port, "GET", "/metrics", NULL, NULL, &reply);
-    snprintf(line, sizeof line, "\n%s ", name);
-    const char *at = strstr(reply.body, line);
-    double value = at == NULL ? -1 : strtod(at + strlen(line), NULL);
+    snprintf(line, sizeof line, "\n%s{", name);
+    for (const char *at = reply.body; (at = strstr(at, line)) != NULL;) {
+        at = strstr(at, "} ") + 2;
+        sum += strtod(at, NULL);
+    }
     gv_reply_deinit(&reply);
-    return value;
+    return sum;
 }
 
 /* sglang#21199: cache-aware routing was slower than round robin, and nobody could see whether its

@@ -84,6 +84,8 @@ struct gv_config {
     struct gv_config_prefill *prefills; /* owned */
     size_t prefill_count;
     struct gv_config_list decode_urls;
+    uint64_t prefill_first_byte_ms; /* 0: first_byte_timeout_ms */
+    uint64_t decode_first_byte_ms;  /* 0: first_byte_timeout_ms */
     /* probes */
     uint64_t health_interval_ms;       /* 60 s when ready; 1 s while not ready */
     uint64_t health_timeout_ms;        /* 5 s */

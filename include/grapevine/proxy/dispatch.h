@@ -27,6 +27,7 @@ struct gv_plan {
     struct gv_slice model; /* borrowed from the body; empty when it names none */
     bool stream;
     bool records;        /* the engine will keep KV for it */
+    bool logprobs;       /* a pair's input log-probabilities are to be put together */
     uint32_t batch_size; /* 0: a single prompt */
     uint64_t text_bytes; /* of the canonical prompt */
     uint32_t leg_count;  /* 1; 2: prefill and decode */
