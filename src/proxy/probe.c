@@ -249,6 +249,15 @@ static void look_for_models(struct ward *ward, const struct gv_worker *worker)
            GV_STR("first", metadata->models[0]), GV_UINT("count", metadata->model_count));
 }
 
+/* It must get no requests as it is; somebody has to change it, or what we were told of it. */
+static void refuse(struct ward *ward, const char *reason)
+{
+    ward->described = false;
+    ward->good_count = 0;
+    set_state(ward, GV_WORKER_REFUSED, reason);
+    rest(ward, fast_ms(ward));
+}
+
 /* All questions were asked. */
 static void described(struct ward *ward)
 {
@@ -261,10 +270,7 @@ static void described(struct ward *ward)
         char reason[160];
         snprintf(reason, sizeof reason, "registered as %s, but its metadata say %s",
                  gv_pool_name(worker->pool), gv_pool_name(ward->metadata.role));
-        ward->described = false;
-        ward->good_count = 0;
-        set_state(ward, GV_WORKER_REFUSED, reason);
-        rest_ready(ward);
+        refuse(ward, reason);
         return;
     }
     look_for_restart(ward);
@@ -288,13 +294,12 @@ static void on_health(struct ward *ward, enum gv_cause cause, uint16_t status)
         ward->good_count += 1;
         if (!ward->described) {
             memset(&ward->metadata, 0, sizeof ward->metadata);
-            ask(ward, STEP_MODELS);
         } else {
             ward->metadata.marker[0] = '\0';
             ward->metadata.has_role = false;
             ward->metadata.model_count = 0;
-            ask(ward, STEP_MODELS);
         }
+        ask(ward, STEP_MODELS);
         return;
     }
     if (cause == GV_CAUSE_CONNECT) {
@@ -308,6 +313,15 @@ static void on_health(struct ward *ward, enum gv_cause cause, uint16_t status)
         snprintf(trouble, sizeof trouble, "health probe: %s", gv_cause_name(cause));
     }
     judge_bad(ward, trouble);
+}
+
+/* The key we show is not the worker's: every request would get the same answer. Without a key of
+ * ours the clients may have theirs, so nothing is proved. */
+static bool is_key_wrong(struct ward *ward, enum gv_cause cause, uint16_t status)
+{
+    const struct gv_worker *worker = look_at(ward);
+    return cause == GV_CAUSE_NONE && (status == 401 || status == 403) && worker != NULL &&
+           worker->api_key[0] != '\0';
 }
 
 static void on_answer(void *owner, enum gv_cause cause, uint16_t status, struct gv_slice body)
@@ -324,6 +338,10 @@ static void on_answer(void *owner, enum gv_cause cause, uint16_t status, struct 
         on_health(ward, cause, status);
         return;
     case STEP_MODELS:
+        if (is_key_wrong(ward, cause, status)) {
+            refuse(ward, "the worker does not take the API key that it was registered with");
+            return;
+        }
         ward->listed = good && gv_metadata_read_models(metadata, body) && metadata->model_count > 0;
         ward->lists = ward->lists || ward->listed;
         ask(ward, STEP_SERVER_INFO);

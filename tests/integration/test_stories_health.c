@@ -204,6 +204,38 @@ static void questions_about_the_model_are_not_answered_by_a_dead_worker(void)
     gv_world_end(&world);
 }
 
+/* vllm-project/production-stack#865, sglang#3031: with a wrong key a worker looked healthy, and
+ * every request to it was a 401. */
+static void a_worker_that_does_not_take_our_key_gets_no_requests_until_it_does(void)
+{
+    static const char *const other[] = {"--worker-api-key", "another", NULL};
+    static const char *const right[] = {"--worker-api-key", "right", NULL};
+    static const char *const flags[] = {"--worker-api-key", "right", NULL};
+    world.worker_flags = other;
+    struct gv_world_worker *worker = gv_world_add_worker(&world, "regular");
+    world.worker_flags = right;
+    gv_world_add_worker(&world, "regular");
+    struct gv_world_node *node = gv_world_add_node(&world, flags);
+    CU_ASSERT_TRUE(await_answer(node->port, "/grapevine/v1/workers", 200,
+                                "does not take the API key that it was registered with"));
+    CU_ASSERT_TRUE(await_answer(node->port, "/readiness", 200, "\"healthy_workers\":1,"));
+    for (int i = 0; i < 30; i++) {
+        CU_ASSERT_EQUAL(chat(node, i, NULL), 200);
+    }
+    CU_ASSERT_EQUAL(gv_world_stat(worker, "requests"), 0);
+
+    char id[64];
+    char path[96];
+    struct gv_reply reply;
+    gv_world_worker_id(node, worker->url, id);
+    snprintf(path, sizeof path, "/workers/%s", id);
+    gv_talk_ask(node->port, "PATCH", path, NULL, "{\"api_key\":\"another\"}", &reply);
+    CU_ASSERT_EQUAL(reply.status, 202);
+    gv_reply_deinit(&reply);
+    CU_ASSERT_TRUE(gv_world_await_ready(&world));
+    gv_world_end(&world);
+}
+
 /* llm-d/llm-d-router#2188: pods that were about to end still got new requests. */
 static void a_draining_worker_gets_nothing_new_and_finishes_what_it_has(void)
 {
@@ -311,6 +343,7 @@ GV_SUITE("integration/stories_health", GV_CASE(a_router_without_workers_is_loudl
          GV_CASE(a_worker_that_failed_and_comes_back_is_used_again_with_an_empty_cache),
          GV_CASE(a_worker_known_by_hearsay_is_not_chosen_before_a_probe_of_ones_own),
          GV_CASE(questions_about_the_model_are_not_answered_by_a_dead_worker),
+         GV_CASE(a_worker_that_does_not_take_our_key_gets_no_requests_until_it_does),
          GV_CASE(a_draining_worker_gets_nothing_new_and_finishes_what_it_has),
          GV_CASE(on_sigterm_readiness_falls_first_while_requests_are_still_served),
          GV_CASE(on_sigterm_a_stream_under_way_is_finished),

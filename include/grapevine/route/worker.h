@@ -31,7 +31,7 @@ enum gv_worker_state {
     GV_WORKER_READY,       /* the only state that gets requests */
     GV_WORKER_NOT_READY,   /* probes fail */
     GV_WORKER_DRAINING,    /* to be removed when its requests have ended */
-    GV_WORKER_REFUSED,     /* its metadata contradict its registration */
+    GV_WORKER_REFUSED,     /* its metadata or its key contradict its registration */
     GV_WORKER_STATE_COUNT
 };
 
