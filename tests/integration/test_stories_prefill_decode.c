@@ -315,6 +315,61 @@ static void dead_pooled_connections_of_both_legs_are_replaced_silently(void)
     gv_world_end(&world);
 }
 
+/* sglang#15473: whatever happens to either leg, no load stays counted that nobody carries. */
+static void after_a_storm_over_pairs_no_load_is_left_behind(void)
+{
+    enum {
+        BATCHES = 6,
+        CLIENTS = 30
+    };
+    static const char *const flags[] = {"--first-byte-timeout-secs",
+                                        "0.5",
+                                        "--stream-idle-timeout-secs",
+                                        "0.5",
+                                        "--retry-initial-backoff-ms",
+                                        "5",
+                                        "--cb-timeout-duration-secs",
+                                        "0.2",
+                                        NULL};
+    static const char *const faults[] = {
+        "{\"kind\":\"error\",\"status\":500}",
+        "{\"kind\":\"close_before_head\"}",
+        "{\"kind\":\"hang_before_head\"}",
+        "{\"kind\":\"close_mid_stream\",\"after_bytes\":100}",
+        "{\"kind\":\"bad_http\"}",
+        "{\"kind\":\"hang_mid_stream\",\"after_bytes\":100}",
+    };
+    struct gv_world_node *node = start(2, 2, flags);
+    int answered = 0;
+    for (size_t batch = 0; batch < BATCHES; batch++) {
+        int fds[CLIENTS];
+        for (size_t i = 0; i < 4; i++) {
+            gv_world_order(&world.workers[i], "reset");
+            gv_world_fault(&world.workers[i], faults[(batch + i) % 6]);
+            gv_world_fault(&world.workers[i], faults[(batch + 2 * i + 3) % 6]);
+        }
+        for (int i = 0; i < CLIENTS; i++) {
+            char prompt[600];
+            gv_world_prompt(prompt, sizeof prompt, (int)batch * CLIENTS + i);
+            fds[i] = gv_world_send_chat(node, prompt, i % 2 == 0);
+        }
+        for (int i = 0; i < CLIENTS; i++) {
+            if (i % 3 == 1) {
+                gv_talk_reset(fds[i]);
+                continue;
+            }
+            struct gv_reply reply;
+            gv_talk_read(fds[i], &reply);
+            answered += reply.status == 200 && reply.whole;
+            gv_reply_deinit(&reply);
+            close(fds[i]);
+        }
+    }
+    CU_ASSERT_TRUE(answered > BATCHES * CLIENTS / 4);
+    CU_ASSERT_TRUE(gv_world_await_idle(&world));
+    gv_world_end(&world);
+}
+
 static bool has_prefill_ready(void *owner)
 {
     return gv_world_number(owner, "/grapevine/v1/status", "\"prefill\"", "ready") == 1;
@@ -357,4 +412,5 @@ GV_SUITE("integration/stories_prefill_decode",
          GV_CASE(at_a_low_rate_all_prefill_workers_are_used),
          GV_CASE(slow_prefills_are_counted_while_nothing_has_answered),
          GV_CASE(dead_pooled_connections_of_both_legs_are_replaced_silently),
+         GV_CASE(after_a_storm_over_pairs_no_load_is_left_behind),
          GV_CASE(without_a_decode_worker_the_error_names_pool_and_states))
