@@ -7,27 +7,39 @@
 #include "route/cells.h"
 #include <string.h>
 
-#define ROOM_MIN  64u
-#define TOMBSTONE (UINT32_MAX & ~UINT32_C(0xFF)) /* a run number that no run has */
-/* Fullest: 7 of 8 slots. A probe then passes about 30 slots, two cache lines, comparing tags. */
-#define FULL(room) ((room) / 8 * 7)
+#define BUCKETS_MIN 4u
+#define EMPTY       0u
+#define TOMBSTONE   1u
+/* Fullest: 29 of 32 slots. Even then three buckets of four have room for what belongs there. */
+#define FULL(buckets) ((buckets)*GV_INDEX_SLOTS / 32 * 29)
 
-__extension__ typedef unsigned __int128 wide;
-
-static uint64_t home_of(const struct gv_index_table *table, uint64_t fingerprint)
+static size_t table_bytes(uint64_t bucket_count)
 {
-    uint64_t mixed = fingerprint * UINT64_C(0x9E3779B97F4A7C15);
-    return (uint64_t)(((wide)mixed * table->room) >> 64);
+    return (size_t)(bucket_count + 1) * sizeof(struct gv_index_bucket); /* one to align with */
 }
 
-static uint32_t tag_of(uint64_t fingerprint)
+static uint32_t tag_at(const struct gv_index_bucket *bucket, uint32_t slot)
 {
-    return (uint32_t)(fingerprint & 0xFF);
+    return bucket->tags[slot / 8] >> (slot % 8 * 8) & 0xFF;
 }
 
-static uint64_t after(const struct gv_index_table *table, uint64_t at)
+static void set_tag(struct gv_index_bucket *bucket, uint32_t slot, uint64_t tag)
 {
-    return at + 1 < table->room ? at + 1 : 0;
+    uint32_t shift = slot % 8 * 8;
+    uint64_t *word = &bucket->tags[slot / 8];
+    *word = (*word & ~(UINT64_C(0xFF) << shift)) | tag << shift;
+}
+
+/* The first slot with `tag`, or GV_INDEX_SLOTS. */
+static uint32_t slot_with(const struct gv_index_bucket *bucket, uint64_t tag)
+{
+    for (uint32_t half = 0; half < GV_INDEX_SLOTS / 8; half++) {
+        uint64_t hits = gv_index_equal(bucket->tags[half], tag);
+        if (hits != 0) {
+            return half * 8 + (uint32_t)__builtin_ctzll(hits) / 8;
+        }
+    }
+    return GV_INDEX_SLOTS;
 }
 
 void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget)
@@ -37,7 +49,7 @@ void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget)
 
 static void drop(struct gv_index *index, struct gv_index_table *table)
 {
-    gv_mem_budget_free(index->budget, table->slots, table->room * sizeof *table->slots);
+    gv_mem_budget_free(index->budget, table->memory, table_bytes(table->bucket_count));
     *table = (struct gv_index_table){0};
 }
 
@@ -47,62 +59,41 @@ void gv_index_deinit(struct gv_index *index)
     drop(index, &index->tables[1]);
 }
 
-struct gv_index_probe gv_index_find(uint64_t fingerprint)
-{
-    return (struct gv_index_probe){.fingerprint = fingerprint};
-}
-
-uint32_t gv_index_next(const struct gv_index *index, struct gv_index_probe *probe)
-{
-    uint32_t tag = tag_of(probe->fingerprint);
-    for (; probe->table < 2; probe->table++, probe->started = false) {
-        const struct gv_index_table *table = &index->tables[probe->table];
-        if (table->room == 0) {
-            continue;
-        }
-        probe->at = probe->started ? after(table, probe->at) : home_of(table, probe->fingerprint);
-        probe->started = true;
-        for (uint32_t slot; (slot = table->slots[probe->at]) != 0;
-             probe->at = after(table, probe->at)) {
-            if ((slot & 0xFF) == tag && (slot & ~UINT32_C(0xFF)) != TOMBSTONE) {
-                return (slot >> 8) - 1;
-            }
-        }
-    }
-    return GV_INDEX_NONE;
-}
-
-void gv_index_prefetch(const struct gv_index *index, uint64_t fingerprint)
-{
-    const struct gv_index_table *table = &index->tables[0];
-    if (table->room != 0) {
-        __builtin_prefetch(&table->slots[home_of(table, fingerprint)], 1);
-    }
-}
-
 static void place(struct gv_index_table *table, uint64_t fingerprint, uint32_t run)
 {
     GV_ASSERT(run < GV_INDEX_RUNS_MAX);
-    uint64_t at = home_of(table, fingerprint);
-    while (table->slots[at] != 0 && (table->slots[at] & ~UINT32_C(0xFF)) != TOMBSTONE) {
-        at = after(table, at);
+    struct gv_index_bucket *bucket = &table->buckets[gv_index_home(table, fingerprint)];
+    uint32_t slot;
+    for (;;) {
+        slot = slot_with(bucket, EMPTY);
+        if (slot < GV_INDEX_SLOTS) {
+            table->used += 1;
+            GV_ASSERT(table->used < table->bucket_count * GV_INDEX_SLOTS); /* where a probe ends */
+            break;
+        }
+        slot = slot_with(bucket, TOMBSTONE);
+        if (slot < GV_INDEX_SLOTS) {
+            break;
+        }
+        uint64_t at = gv_index_after(table, (uint64_t)(bucket - table->buckets));
+        bucket = &table->buckets[at];
     }
-    if (table->slots[at] == 0) {
-        table->used += 1;
-        GV_ASSERT(table->used < table->room); /* a probe ends at an empty slot */
-    }
-    table->slots[at] = (run + 1) << 8 | tag_of(fingerprint);
+    set_tag(bucket, slot, gv_index_tag(fingerprint));
+    bucket->run_low[slot] = (uint16_t)run;
+    bucket->run_high[slot] = (uint8_t)(run >> 16);
 }
 
-/* Begin to move into a table of `room` slots. */
-static enum gv_err rebuild(struct gv_index *index, uint64_t room)
+/* Begin to move into a table of `bucket_count`. */
+static enum gv_err rebuild(struct gv_index *index, uint64_t bucket_count)
 {
-    GV_ASSERT(index->tables[1].slots == NULL);
-    struct gv_index_table made = {.room = room};
-    made.slots = gv_mem_budget_new(index->budget, room * sizeof *made.slots);
-    if (made.slots == NULL) {
+    GV_ASSERT(index->tables[1].buckets == NULL);
+    struct gv_index_table made = {.bucket_count = bucket_count};
+    made.memory = gv_mem_budget_new(index->budget, table_bytes(bucket_count));
+    if (made.memory == NULL) {
         return GV_EFULL;
     }
+    const uintptr_t line = sizeof(struct gv_index_bucket);
+    made.buckets = (struct gv_index_bucket *)(((uintptr_t)made.memory + line - 1) & ~(line - 1));
     index->tables[1] = index->tables[0];
     index->tables[0] = made;
     index->waiting = index->count;
@@ -110,25 +101,25 @@ static enum gv_err rebuild(struct gv_index *index, uint64_t room)
     return GV_OK;
 }
 
-/* Slots so that `count` fill 60 %: with growth at 87 % the mean is near 73 %, and each fingerprint
- * is moved two or three times in its life. */
-static uint64_t room_for(uint64_t count)
+/* Buckets so that `count` fill 60 %: with growth at 90 % the mean is near 74 %, and each
+ * fingerprint is moved two or three times in its life. */
+static uint64_t buckets_for(uint64_t count)
 {
-    uint64_t room = (count + count * 2 / 3 + 7) & ~UINT64_C(7);
-    return room > ROOM_MIN ? room : ROOM_MIN;
+    uint64_t buckets = (count + count * 2 / 3 + GV_INDEX_SLOTS - 1) / GV_INDEX_SLOTS;
+    return buckets > BUCKETS_MIN ? buckets : BUCKETS_MIN;
 }
 
 enum gv_err gv_index_reserve(struct gv_index *index, uint64_t more)
 {
     const struct gv_index_table *current = &index->tables[0];
     uint64_t need = current->used + index->waiting + more;
-    if (need <= FULL(current->room)) {
+    if (need <= FULL(current->bucket_count)) {
         return GV_OK;
     }
     if (gv_index_is_moving(index)) {
         return GV_EAGAIN; /* finish moving first */
     }
-    return rebuild(index, room_for(index->count + more));
+    return rebuild(index, buckets_for(index->count + more));
 }
 
 void gv_index_add(struct gv_index *index, uint64_t fingerprint, uint32_t run)
@@ -137,18 +128,37 @@ void gv_index_add(struct gv_index *index, uint64_t fingerprint, uint32_t run)
     index->count += 1;
 }
 
+/* The slot with both, or GV_INDEX_SLOTS. */
+static uint32_t slot_of(const struct gv_index_bucket *bucket, uint64_t tag, uint32_t run)
+{
+    uint32_t slot = 0;
+    while (slot < GV_INDEX_SLOTS &&
+           (tag_at(bucket, slot) != tag ||
+            (bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16) != run)) {
+        slot++;
+    }
+    return slot;
+}
+
 void gv_index_remove(struct gv_index *index, uint64_t fingerprint, uint32_t run, bool is_waiting)
 {
     struct gv_index_table *table = &index->tables[is_waiting ? 1 : 0];
-    uint32_t wanted = (run + 1) << 8 | tag_of(fingerprint);
-    uint64_t at = home_of(table, fingerprint);
+    uint64_t at = gv_index_home(table, fingerprint);
+    struct gv_index_bucket *bucket;
+    uint32_t slot;
     /* Two blocks of one run may share a slot's whole value; either slot then serves for the other,
-     * since no empty slot lies between them. */
-    while (table->slots[at] != wanted) {
-        GV_ASSERT(table->slots[at] != 0);
-        at = after(table, at);
+     * since no bucket with an empty slot lies between them. */
+    for (;; at = gv_index_after(table, at)) {
+        bucket = &table->buckets[at];
+        slot = slot_of(bucket, gv_index_tag(fingerprint), run);
+        if (slot < GV_INDEX_SLOTS) {
+            break;
+        }
+        GV_ASSERT(slot_with(bucket, EMPTY) == GV_INDEX_SLOTS);
     }
-    table->slots[at] = TOMBSTONE;
+    bool was_full = slot_with(bucket, EMPTY) == GV_INDEX_SLOTS;
+    set_tag(bucket, slot, was_full ? TOMBSTONE : EMPTY);
+    table->used -= was_full ? 0 : 1;
     GV_ASSERT(index->count > 0);
     index->count -= 1;
     if (is_waiting) {
@@ -159,7 +169,7 @@ void gv_index_remove(struct gv_index *index, uint64_t fingerprint, uint32_t run,
 
 bool gv_index_is_moving(const struct gv_index *index)
 {
-    return index->tables[1].slots != NULL;
+    return index->tables[1].buckets != NULL;
 }
 
 void gv_index_move(struct gv_index *index, uint64_t fingerprint, uint32_t run)
@@ -179,7 +189,7 @@ void gv_index_empty(struct gv_index *index)
 {
     GV_ASSERT(!gv_index_is_moving(index));
     struct gv_index_table *current = &index->tables[0];
-    memset(current->slots, 0, current->room * sizeof *current->slots);
+    memset(current->buckets, 0, current->bucket_count * sizeof *current->buckets);
     current->used = 0;
     index->waiting = index->count;
 }
@@ -187,12 +197,13 @@ void gv_index_empty(struct gv_index *index)
 void gv_index_fit(struct gv_index *index)
 {
     const struct gv_index_table *current = &index->tables[0];
-    if (gv_index_is_moving(index) || current->room <= ROOM_MIN) {
+    if (gv_index_is_moving(index) || current->bucket_count <= BUCKETS_MIN) {
         return;
     }
-    uint64_t fitting = room_for(index->count);
+    uint64_t fitting = buckets_for(index->count);
     uint64_t tombstones = current->used - index->count;
-    if (fitting < current->room / 2 || tombstones > current->room / 4) {
+    if (fitting < current->bucket_count / 2 ||
+        tombstones > current->bucket_count * GV_INDEX_SLOTS / 4) {
         if (rebuild(index, fitting) != GV_OK) {
             return; /* no room for two tables now: the next slice tries again */
         }
@@ -201,5 +212,10 @@ void gv_index_fit(struct gv_index *index)
 
 uint64_t gv_index_bytes(const struct gv_index *index)
 {
-    return (index->tables[0].room + index->tables[1].room) * sizeof(uint32_t);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct gv_index_table *table = &index->tables[i];
+        bytes += table->buckets != NULL ? table_bytes(table->bucket_count) : 0;
+    }
+    return bytes;
 }

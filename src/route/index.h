@@ -2,17 +2,20 @@
  * index.h - from a fingerprint to the run that holds it: open addressing, four bytes a block.
  *
  * A slot holds a run's number (24 bits) and 8 bits of the fingerprint, so that a wrong candidate is
- * looked at once in 256. Where in the run the fingerprint stands follows from its depth, which
- * every caller knows; hence a run may move and grow without a word to the index. Growing, shrinking
- * and clearing out of tombstones are one thing: a second table is filled run by run, a few with
- * each write, so that no writer ever stalls behind a rebuild. Private to route; the trie's lock
- * guards it.
+ * looked at once in 254. Sixteen slots are a bucket, one line of the cache, whose tags are compared
+ * all at once; what does not fit goes to the next one, so that a question reads one line, seldom
+ * two, however full the table is. Where in the run the fingerprint stands follows from its depth,
+ * which every caller knows; hence a run may move and grow without a word to the index. Growing,
+ * shrinking and clearing out of tombstones are one thing: a second table is filled run by run, a
+ * few with each write, so that no writer ever stalls behind a rebuild. Private to route; the trie's
+ * lock guards it.
  */
 #ifndef GV_ROUTE_INDEX_H
 #define GV_ROUTE_INDEX_H
 
 #include "grapevine/base/err.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct gv_mem_budget;
@@ -20,17 +23,29 @@ struct gv_mem_budget;
 #define GV_INDEX_RUNS_MAX ((1u << 24) - 2) /* numbers that a slot can hold */
 #define GV_INDEX_NONE     UINT32_MAX
 
+#define GV_INDEX_SLOTS 16u /* in a bucket */
+
+/* A bucket that has an empty slot was never full, so nothing was ever put beyond it. */
+struct gv_index_bucket {
+    uint64_t tags[GV_INDEX_SLOTS / 8]; /* a byte a slot; 0 is empty, 1 a tombstone */
+    uint16_t run_low[GV_INDEX_SLOTS];
+    uint8_t run_high[GV_INDEX_SLOTS];
+};
+_Static_assert(sizeof(struct gv_index_bucket) == 64, "a bucket is a line of the cache");
+
 struct gv_index_table {
-    uint32_t *slots; /* owned; run + 1 in the upper 24 bits, tag in the lower 8; 0 is empty */
-    uint64_t room;
+    struct gv_index_bucket *buckets; /* within `memory`, aligned; NULL: no table */
+    void *memory;                    /* owned */
+    uint64_t bucket_count;
     uint64_t used; /* slots that are not empty, tombstones among them */
 };
 
 /* Walk over candidates. */
 struct gv_index_probe {
     uint64_t fingerprint;
-    uint64_t at;
-    uint32_t table; /* 0: current, 1: the one being emptied, 2: end */
+    uint64_t at;      /* bucket */
+    uint64_t hits[2]; /* slots of it that are still to be told: the upper bit of their byte */
+    uint32_t table;   /* 0: current, 1: the one being emptied, 2: end */
     bool started;
 };
 
@@ -45,12 +60,81 @@ struct gv_index {
 void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget);
 void gv_index_deinit(struct gv_index *index);
 
+/* The bytes of `word` that equal `byte`, by their upper bit. */
+static inline uint64_t gv_index_equal(uint64_t word, uint64_t byte)
+{
+    const uint64_t low = UINT64_C(0x7F7F7F7F7F7F7F7F);
+    uint64_t differs = word ^ byte * UINT64_C(0x0101010101010101);
+    return ~(((differs & low) + low) | differs | low);
+}
+
+/* 2 to 255: 0 and 1 say something else. */
+static inline uint64_t gv_index_tag(uint64_t fingerprint)
+{
+    uint64_t tag = fingerprint & 0xFF;
+    return tag > 1 ? tag : tag + 2;
+}
+
+__extension__ typedef unsigned __int128 gv_wide;
+
+static inline uint64_t gv_index_home(const struct gv_index_table *table, uint64_t fingerprint)
+{
+    uint64_t mixed = fingerprint * UINT64_C(0x9E3779B97F4A7C15);
+    return (uint64_t)(((gv_wide)mixed * table->bucket_count) >> 64);
+}
+
+static inline uint64_t gv_index_after(const struct gv_index_table *table, uint64_t at)
+{
+    return at + 1 < table->bucket_count ? at + 1 : 0;
+}
+
 /* The runs that may hold `fingerprint`, one after the other; GV_INDEX_NONE at the end. */
-struct gv_index_probe gv_index_find(uint64_t fingerprint);
-uint32_t gv_index_next(const struct gv_index *index, struct gv_index_probe *probe);
+static inline struct gv_index_probe gv_index_find(uint64_t fingerprint)
+{
+    return (struct gv_index_probe){.fingerprint = fingerprint};
+}
+
+static inline uint32_t gv_index_next(const struct gv_index *index, struct gv_index_probe *probe)
+{
+    uint64_t tag = gv_index_tag(probe->fingerprint);
+    for (; probe->table < 2; probe->table++, probe->started = false) {
+        const struct gv_index_table *table = &index->tables[probe->table];
+        while (table->buckets != NULL) {
+            const struct gv_index_bucket *bucket = &table->buckets[probe->at];
+            for (uint32_t half = 0; half < 2 && probe->started; half++) {
+                if (probe->hits[half] != 0) {
+                    uint32_t slot = half * 8 + (uint32_t)__builtin_ctzll(probe->hits[half]) / 8;
+                    probe->hits[half] &= probe->hits[half] - 1;
+                    return bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16;
+                }
+            }
+            if (!probe->started) {
+                probe->at = gv_index_home(table, probe->fingerprint);
+                probe->started = true;
+            } else if (gv_index_equal(bucket->tags[0], 0) != 0 ||
+                       gv_index_equal(bucket->tags[1], 0) != 0) {
+                break;
+            } else {
+                probe->at = gv_index_after(table, probe->at);
+            }
+            bucket = &table->buckets[probe->at];
+            probe->hits[0] = gv_index_equal(bucket->tags[0], tag);
+            probe->hits[1] = gv_index_equal(bucket->tags[1], tag);
+        }
+    }
+    return GV_INDEX_NONE;
+}
 
 /* Ask the memory for what gv_index_find() will read. */
-void gv_index_prefetch(const struct gv_index *index, uint64_t fingerprint);
+static inline void gv_index_prefetch(const struct gv_index *index, uint64_t fingerprint)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct gv_index_table *table = &index->tables[i];
+        if (table->buckets != NULL) {
+            __builtin_prefetch(&table->buckets[gv_index_home(table, fingerprint)], 1);
+        }
+    }
+}
 
 /* Room for `more` fingerprints; may begin a rebuild. Errors: GV_EFULL no budget; GV_EAGAIN one is
  * under way and must be finished first. */

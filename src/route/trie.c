@@ -120,7 +120,7 @@ static void move_some(struct gv_trie *trie, uint64_t blocks)
 /* No memory for a second table: clear the tombstones out of the one there is. */
 static enum gv_err refill_index(struct gv_trie *trie, uint64_t more)
 {
-    uint64_t room = trie->index.tables[0].room;
+    uint64_t room = trie->index.tables[0].bucket_count * GV_INDEX_SLOTS;
     if (room == 0 || trie->index.count + more > room / 4 * 3) {
         return GV_EFULL; /* it would be full again at once */
     }
