@@ -194,13 +194,19 @@ static void chunk_free(struct gv_cells *cells, struct chunk *chunk)
     }
 }
 
+/* Not zeroed: it is about to be written, and may be as large as many pages. */
 static uint64_t *large_new(struct gv_cells *cells, uint32_t words)
 {
     size_t bytes = (size_t)words * sizeof(uint64_t);
-    uint64_t *array = gv_mem_budget_new(cells->budget, bytes);
-    if (array != NULL) {
-        cells->bytes += bytes;
+    if (!gv_mem_budget_take(cells->budget, bytes)) {
+        return NULL;
     }
+    uint64_t *array = gv_mem_resize(GV_MEM_TRIE, NULL, bytes);
+    if (array == NULL) {
+        gv_mem_budget_give(cells->budget, bytes);
+        return NULL;
+    }
+    cells->bytes += bytes;
     return array;
 }
 

@@ -372,13 +372,16 @@ bool gv_forest_record(struct gv_forest *forest, const char *key, const uint64_t 
     /* Most requests of a conversation find their path fresh: ask first without stopping anyone. */
     gv_rwlock_read(&tree->lock);
     bool is_needed = need(forest, tree, chain, chain_count, wall_ms, operation);
+    uint64_t version = gv_trie_version(tree->trie);
     gv_rwlock_unlock(&tree->lock);
     if (!is_needed) {
         return false;
     }
     gv_rwlock_write(&tree->lock);
     enum gv_err err = GV_OK;
-    is_needed = need(forest, tree, chain, chain_count, wall_ms, operation);
+    if (gv_trie_version(tree->trie) != version) { /* somebody wrote in between */
+        is_needed = need(forest, tree, chain, chain_count, wall_ms, operation);
+    }
     if (is_needed) {
         see_stamp(forest, operation->stamp);
         err = gv_trie_apply(tree->trie, operation);

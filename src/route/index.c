@@ -18,28 +18,11 @@ static size_t table_bytes(uint64_t bucket_count)
     return (size_t)(bucket_count + 1) * sizeof(struct gv_index_bucket); /* one to align with */
 }
 
-static uint32_t tag_at(const struct gv_index_bucket *bucket, uint32_t slot)
-{
-    return bucket->tags[slot / 8] >> (slot % 8 * 8) & 0xFF;
-}
-
 static void set_tag(struct gv_index_bucket *bucket, uint32_t slot, uint64_t tag)
 {
     uint32_t shift = slot % 8 * 8;
     uint64_t *word = &bucket->tags[slot / 8];
     *word = (*word & ~(UINT64_C(0xFF) << shift)) | tag << shift;
-}
-
-/* The first slot with `tag`, or GV_INDEX_SLOTS. */
-static uint32_t slot_with(const struct gv_index_bucket *bucket, uint64_t tag)
-{
-    for (uint32_t half = 0; half < GV_INDEX_SLOTS / 8; half++) {
-        uint64_t hits = gv_index_equal(bucket->tags[half], tag);
-        if (hits != 0) {
-            return half * 8 + (uint32_t)__builtin_ctzll(hits) / 8;
-        }
-    }
-    return GV_INDEX_SLOTS;
 }
 
 void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget)
@@ -65,14 +48,16 @@ static void place(struct gv_index_table *table, uint64_t fingerprint, uint32_t r
     struct gv_index_bucket *bucket = &table->buckets[gv_index_home(table, fingerprint)];
     uint32_t slot;
     for (;;) {
-        slot = slot_with(bucket, EMPTY);
-        if (slot < GV_INDEX_SLOTS) {
+        uint32_t slots = gv_index_slots(bucket, EMPTY);
+        if (slots != 0) {
+            slot = (uint32_t)__builtin_ctz(slots);
             table->used += 1;
             GV_ASSERT(table->used < table->bucket_count * GV_INDEX_SLOTS); /* where a probe ends */
             break;
         }
-        slot = slot_with(bucket, TOMBSTONE);
-        if (slot < GV_INDEX_SLOTS) {
+        slots = gv_index_slots(bucket, TOMBSTONE);
+        if (slots != 0) {
+            slot = (uint32_t)__builtin_ctz(slots);
             break;
         }
         uint64_t at = gv_index_after(table, (uint64_t)(bucket - table->buckets));
@@ -131,13 +116,13 @@ void gv_index_add(struct gv_index *index, uint64_t fingerprint, uint32_t run)
 /* The slot with both, or GV_INDEX_SLOTS. */
 static uint32_t slot_of(const struct gv_index_bucket *bucket, uint64_t tag, uint32_t run)
 {
-    uint32_t slot = 0;
-    while (slot < GV_INDEX_SLOTS &&
-           (tag_at(bucket, slot) != tag ||
-            (bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16) != run)) {
-        slot++;
+    for (uint32_t slots = gv_index_slots(bucket, tag); slots != 0; slots &= slots - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctz(slots);
+        if ((bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16) == run) {
+            return slot;
+        }
     }
-    return slot;
+    return GV_INDEX_SLOTS;
 }
 
 void gv_index_remove(struct gv_index *index, uint64_t fingerprint, uint32_t run, bool is_waiting)
@@ -154,9 +139,9 @@ void gv_index_remove(struct gv_index *index, uint64_t fingerprint, uint32_t run,
         if (slot < GV_INDEX_SLOTS) {
             break;
         }
-        GV_ASSERT(slot_with(bucket, EMPTY) == GV_INDEX_SLOTS);
+        GV_ASSERT(gv_index_slots(bucket, EMPTY) == 0);
     }
-    bool was_full = slot_with(bucket, EMPTY) == GV_INDEX_SLOTS;
+    bool was_full = gv_index_slots(bucket, EMPTY) == 0;
     set_tag(bucket, slot, was_full ? TOMBSTONE : EMPTY);
     table->used -= was_full ? 0 : 1;
     GV_ASSERT(index->count > 0);

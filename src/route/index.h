@@ -43,9 +43,9 @@ struct gv_index_table {
 /* Walk over candidates. */
 struct gv_index_probe {
     uint64_t fingerprint;
-    uint64_t at;      /* bucket */
-    uint64_t hits[2]; /* slots of it that are still to be told: the upper bit of their byte */
-    uint32_t table;   /* 0: current, 1: the one being emptied, 2: end */
+    uint64_t at;    /* bucket */
+    uint32_t hits;  /* slots of it that are still to be told, a bit each */
+    uint32_t table; /* 0: current, 1: the one being emptied, 2: end */
     bool started;
 };
 
@@ -60,12 +60,20 @@ struct gv_index {
 void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget);
 void gv_index_deinit(struct gv_index *index);
 
-/* The bytes of `word` that equal `byte`, by their upper bit. */
-static inline uint64_t gv_index_equal(uint64_t word, uint64_t byte)
+/* Those of the eight bytes of `word` that equal `byte`, a bit each. */
+static inline uint32_t gv_index_equal(uint64_t word, uint64_t byte)
 {
     const uint64_t low = UINT64_C(0x7F7F7F7F7F7F7F7F);
     uint64_t differs = word ^ byte * UINT64_C(0x0101010101010101);
-    return ~(((differs & low) + low) | differs | low);
+    uint64_t equal = ~(((differs & low) + low) | differs | low);
+    /* The product brings the upper bits of all bytes next to each other. */
+    return (uint32_t)(((equal >> 7) * UINT64_C(0x0102040810204080)) >> 56);
+}
+
+/* The slots of a bucket whose tag is `tag`, a bit each. */
+static inline uint32_t gv_index_slots(const struct gv_index_bucket *bucket, uint64_t tag)
+{
+    return gv_index_equal(bucket->tags[0], tag) | gv_index_equal(bucket->tags[1], tag) << 8;
 }
 
 /* 2 to 255: 0 and 1 say something else. */
@@ -101,25 +109,21 @@ static inline uint32_t gv_index_next(const struct gv_index *index, struct gv_ind
         const struct gv_index_table *table = &index->tables[probe->table];
         while (table->buckets != NULL) {
             const struct gv_index_bucket *bucket = &table->buckets[probe->at];
-            for (uint32_t half = 0; half < 2 && probe->started; half++) {
-                if (probe->hits[half] != 0) {
-                    uint32_t slot = half * 8 + (uint32_t)__builtin_ctzll(probe->hits[half]) / 8;
-                    probe->hits[half] &= probe->hits[half] - 1;
-                    return bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16;
-                }
+            if (probe->hits != 0) {
+                uint32_t slot = (uint32_t)__builtin_ctz(probe->hits);
+                probe->hits &= probe->hits - 1;
+                return bucket->run_low[slot] | (uint32_t)bucket->run_high[slot] << 16;
             }
             if (!probe->started) {
                 probe->at = gv_index_home(table, probe->fingerprint);
                 probe->started = true;
-            } else if (gv_index_equal(bucket->tags[0], 0) != 0 ||
-                       gv_index_equal(bucket->tags[1], 0) != 0) {
+            } else if (gv_index_slots(bucket, 0) != 0) {
                 break;
             } else {
                 probe->at = gv_index_after(table, probe->at);
             }
             bucket = &table->buckets[probe->at];
-            probe->hits[0] = gv_index_equal(bucket->tags[0], tag);
-            probe->hits[1] = gv_index_equal(bucket->tags[1], tag);
+            probe->hits = gv_index_slots(&table->buckets[probe->at], tag);
         }
     }
     return GV_INDEX_NONE;

@@ -80,6 +80,11 @@ uint64_t gv_trie_runs(const struct gv_trie *trie)
     return trie->run_count;
 }
 
+uint64_t gv_trie_version(const struct gv_trie *trie)
+{
+    return trie->version;
+}
+
 uint64_t gv_trie_bytes(const struct gv_trie *trie)
 {
     return sizeof *trie + trie->cells.bytes + gv_index_bytes(&trie->index) +
@@ -507,6 +512,9 @@ static enum gv_err insert(struct gv_trie *trie, const struct gv_operation *opera
     if (operation->depth > 0) {
         err = ensure(trie, parent, operation->depth - 1, &place);
     }
+    for (uint32_t i = 1; i < operation->count && i <= PREFETCH_AHEAD; i++) {
+        gv_index_prefetch(&trie->index, operation->fingerprints[i]);
+    }
     for (uint32_t i = 0; i < operation->count && err == GV_OK;) {
         const uint64_t *at = operation->fingerprints + i;
         uint32_t depth = operation->depth + i;
@@ -542,6 +550,7 @@ static enum gv_err touch(struct gv_trie *trie, const struct gv_operation *operat
 enum gv_err gv_trie_apply(struct gv_trie *trie, const struct gv_operation *operation)
 {
     GV_ASSERT(operation->count >= 1 && operation->worker < GV_WORKERS_MAX);
+    trie->version += 1;
     enum gv_err err = gv_floors_open(&trie->floors, operation->worker);
     if (err != GV_OK) {
         return err;
@@ -570,6 +579,7 @@ enum gv_err gv_trie_raise_floor(struct gv_trie *trie, uint32_t worker, uint32_t 
                                 uint32_t now_s)
 {
     bool is_cut;
+    trie->version += 1;
     enum gv_err err = gv_floors_raise(&trie->floors, worker, stamp, for_all, now_s, &is_cut);
     if (err == GV_OK && is_cut) {
         recount(trie, worker);
@@ -624,6 +634,7 @@ uint64_t gv_trie_sweep(struct gv_trie *trie, uint32_t dead_since_s, uint32_t max
 {
     uint64_t before = trie->block_count;
     uint32_t room = gv_trie_run_room(trie);
+    trie->version += 1;
     *wrapped = false;
     for (uint32_t i = 0; i < max_runs && trie->sweep_at < room; i++, trie->sweep_at++) {
         struct gv_run *run = gv_trie_run(trie, trie->sweep_at);

@@ -48,6 +48,7 @@ struct gv_trie {
     uint32_t orphan_count;
     uint32_t sweep_at; /* the next run to look at */
     uint64_t block_count;
+    uint64_t version; /* rises with every write */
     struct gv_cells cells;
     struct gv_index index;
     struct gv_floors floors;

@@ -63,6 +63,8 @@ uint64_t gv_trie_sweep(struct gv_trie *trie, uint32_t dead_since_s, uint32_t max
 uint64_t gv_trie_blocks(const struct gv_trie *trie); /* fingerprints, dead ones among them */
 uint64_t gv_trie_bytes(const struct gv_trie *trie);
 uint64_t gv_trie_runs(const struct gv_trie *trie);
+/** Rises with every write: as long as it is the same, so is every answer. */
+uint64_t gv_trie_version(const struct gv_trie *trie);
 
 /* What to walk over, and with what; see gv_forest_next(). */
 struct gv_trie_walk {
