@@ -704,8 +704,7 @@ void gv_links_rekey(struct gv_links *links)
 {
     struct link *link;
     while ((link = find_stale(links)) != NULL) { /* ending one may change the list */
-        gv_log(GV_LOG_INFO, "session.ended", GV_STR("peer", link->hello.node),
-               GV_STR("why", "its key was retired"));
+        gv_log(GV_LOG_INFO, "session.key_retired", GV_STR("peer", link->hello.node));
         end(link);
     }
 }

@@ -17,8 +17,9 @@
 
 /* 1xx responses that may come before the real one. */
 #define INTERIM_COUNT_MAX 8
-#define HEADER_ROOM_STEP  16 /* a resting connection keeps room for few headers, not for the limit \
-                              */
+#define HEADER_ROOM_STEP                                                                           \
+    16 /* a resting connection keeps room for few headers, not for the limit                       \
+        */
 
 struct gv_parser {
     /* owned */

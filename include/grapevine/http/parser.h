@@ -57,8 +57,8 @@ void gv_parser_expect_no_body(struct gv_parser *parser);
  * ended inside (feed the rest when the next message may begin) or on error.
  *
  * Errors: GV_EPROTO the message is malformed; GV_ETOOBIG a limit; GV_EUNSUPPORTED (unknown transfer
- * coding, HTTP/2 preface, CONNECT); GV_ENOMEM; or what a callback returned. gv_parser_problem() then
- * says why.
+ * coding, HTTP/2 preface, CONNECT); GV_ENOMEM; or what a callback returned. gv_parser_problem()
+ * then says why.
  */
 GV_MUST_USE enum gv_err gv_parser_feed(struct gv_parser *parser, struct gv_slice bytes,
                                        size_t *used);
