@@ -476,10 +476,29 @@ static void answer(struct gv_gossip *gossip, struct gv_peer *to, struct gv_chann
     gv_wire_packet(gossip, to, &packet, over);
 }
 
+/* One at a time for each asker and target, and never more than half of all: the rest is ours. */
+static bool may_probe_for(const struct gv_gossip *gossip, const struct gv_peer *asker,
+                          const struct gv_peer *target)
+{
+    uint32_t borrowed = 0;
+    for (uint32_t i = 0; i < GV_PROBES_MAX; i++) {
+        const struct gv_probe *probe = &gossip->probes[i];
+        if (probe->peer == NULL || probe->asked_by[0] == '\0') {
+            continue;
+        }
+        if (probe->peer == target && strcmp(probe->asked_by, asker->member.name) == 0) {
+            return false;
+        }
+        borrowed += 1;
+    }
+    return borrowed < GV_PROBES_MAX / 2;
+}
+
 static void probe_for(struct gv_gossip *gossip, struct gv_peer *asker, const Mesh__Packet *request)
 {
     struct gv_peer *target = gv_roster_find(gossip, request->target);
-    if (target == NULL || target == gossip->self || target == asker) {
+    if (target == NULL || target == gossip->self || target == asker ||
+        !may_probe_for(gossip, asker, target)) {
         return;
     }
     struct gv_probe *probe = start_probe(gossip, target);

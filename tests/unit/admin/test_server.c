@@ -257,6 +257,28 @@ static void a_bad_worker_is_refused_with_the_field_that_is_wrong(void)
     tear_down(&fixture);
 }
 
+static void mesh_keys_are_changed_only_with_an_api_key(void)
+{
+    static const char id[] = "{\"id\":\"1f0c1f0c1f0c1f0c\"}";
+    static const char bearer[] = "Authorization: Bearer sesame\r\n";
+    struct fixture fixture;
+    set_up(&fixture, NULL); /* everything else is open on this node */
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/grapevine/v1/keys", NULL, NULL, NULL, 0), 200);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", NULL, id, NULL, 0), 403);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/retire", NULL, id, NULL, 0), 403);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/install", NULL, id, NULL, 0), 403);
+    tear_down(&fixture);
+    char *flags[] = {"--api-key", "sesame", NULL};
+    set_up(&fixture, flags);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/grapevine/v1/keys", NULL, NULL, NULL, 0), 401);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", NULL, id, NULL, 0), 401);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, id, NULL, 0), 400);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, "[]", NULL, 0), 400);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, "{\"id\":1}", NULL, 0),
+                    400);
+    tear_down(&fixture);
+}
+
 static void keys_guard_what_is_not_public(void)
 {
     struct fixture fixture;
@@ -336,5 +358,6 @@ GV_SUITE("admin/server", GV_CASE(unknown_paths_are_404_and_wrong_methods_405),
          GV_CASE(a_worker_is_added_shown_changed_and_removed),
          GV_CASE(a_bad_worker_is_refused_with_the_field_that_is_wrong),
          GV_CASE(keys_guard_what_is_not_public),
+         GV_CASE(mesh_keys_are_changed_only_with_an_api_key),
          GV_CASE(explain_names_the_winner_and_the_candidates),
          GV_CASE(every_metric_has_help_and_type_and_the_port_keeps_connections))

@@ -405,6 +405,36 @@ static void when_the_roster_is_full_who_is_gone_makes_room(void)
     end();
 }
 
+/* Else a member could point us at an address of its choice, and leave no probe for ourselves. */
+static void asked_again_to_probe_the_same_node_we_probe_it_once(void)
+{
+    uint8_t bytes[1024];
+    uint32_t sent = 0;
+    char target[] = "x";
+    struct lie own;
+    Mesh__Packet packet = MESH__PACKET__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    prepare(&own, "rogue");
+    own.member.accuser = (char *)(uintptr_t) "";
+    packet.kind = MESH__PACKET_KIND__PING_REQ;
+    packet.target = target;
+    packet.self = &own.member;
+    message.body_case = MESH__MESSAGE__BODY_PACKET;
+    message.packet = &packet;
+    for (uint64_t i = 1; i <= 100; i++) {
+        struct gv_effect effect;
+        packet.number = i;
+        size_t len = mesh__message__pack(&message, bytes);
+        CU_ASSERT_EQUAL(gv_gossip_message(here, 2, gv_slice_of(bytes, len), now), GV_OK);
+        while (gv_gossip_next_effect(here, &effect)) {
+            sent += effect.kind == GV_EFFECT_PACKET && strcmp(effect.node, "x") == 0;
+        }
+    }
+    CU_ASSERT_EQUAL(sent, 1);
+    end();
+}
+
 GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(nobody_moves_another_node),
          GV_CASE(others_may_doubt_but_not_raise_the_incarnation),
@@ -416,4 +446,5 @@ GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(a_name_is_free_when_the_holder_was_dead_for_a_second),
          GV_CASE(a_log_comes_only_from_its_own_node),
          GV_CASE(texts_that_could_break_a_log_or_a_file_are_refused),
-         GV_CASE(when_the_roster_is_full_who_is_gone_makes_room))
+         GV_CASE(when_the_roster_is_full_who_is_gone_makes_room),
+         GV_CASE(asked_again_to_probe_the_same_node_we_probe_it_once))
