@@ -21,7 +21,7 @@
 
 #define PREFILL_BYTES_PER_MS 32.0 /* 8,000 tokens of 4 bytes a second */
 #define REQUEST_MS           1.0  /* what a request being decoded takes from the next prefill */
-#define OWN_WEIGHT           4.0  /* measured: 3 to 8 do equally well, 1 does not */
+#define OWN_WEIGHT           4.0 /* 1: too much is computed twice; 6: a hot prefix waits too long */
 #define NEAR_SHARE           0.05 /* of the lowest score, and of what the whole prompt takes */
 
 /* Bytes of the prompt that the worker at `place` would have to compute. */
