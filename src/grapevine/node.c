@@ -13,6 +13,7 @@
 #include "inside.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #define TRIES_MAX        1024
 #define MIN_AGE_S        10
 #define MAX_AHEAD_S      60
+#define FIRST_PASSED_FD  3 /* sd_listen_fds(3) */
 
 static bool is_given(const char *text)
 {
@@ -163,6 +165,19 @@ static enum gv_err read_host(const char *option, const char *host, uint16_t port
     return err;
 }
 
+/* systemd's socket activation: the first socket that was passed to this very process, or 0. */
+static int inherited_socket(void)
+{
+    const char *pid = getenv("LISTEN_PID");
+    const char *count = getenv("LISTEN_FDS");
+    if (pid == NULL || count == NULL || strtol(pid, NULL, 10) != (long)getpid() ||
+        strtol(count, NULL, 10) < 1) {
+        return 0;
+    }
+    gv_log(GV_LOG_INFO, "node.activated", GV_STR("sockets", count));
+    return FIRST_PASSED_FD;
+}
+
 static void fill_shared(struct gv_node *node, uint32_t loop_count)
 {
     node->shared = (struct gv_proxy_shared){.config = node->config,
@@ -172,6 +187,7 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .secret = &node->secret,
                                             .admission = node->admission,
                                             .node_name = node->name,
+                                            .inherited_fd = inherited_socket(),
                                             .loop_count = loop_count,
                                             .events = &gv_node_proxy_events,
                                             .owner = node};

@@ -3,7 +3,7 @@
  *
  * libuv's own listening is not used: it has no SO_REUSEPORT, and when descriptors run out it
  * accepts connections only to drop them. Here they wait in the kernel's queue until the pause is
- * over.
+ * over. A socket that a supervisor made to listen is shared by all loops: whoever is free accepts.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* accept4() */
@@ -16,6 +16,7 @@
 #include "grapevine/base/metric.h"
 #include "inner.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -174,6 +175,30 @@ static enum gv_err listen_on(const struct gv_listener_options *options, int *lis
     return GV_OK;
 }
 
+/* A socket that somebody else has made to listen, as our own descriptor. */
+static enum gv_err inherit(int fd, int *listening, struct gv_addr *bound)
+{
+    int listens = 0;
+    socklen_t len = sizeof listens;
+    struct sockaddr_storage at;
+    socklen_t at_len = sizeof at;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || listens == 0 ||
+        getsockname(fd, (struct sockaddr *)&at, &at_len) != 0 ||
+        (at.ss_family != AF_INET && at.ss_family != AF_INET6)) {
+        return GV_EINVAL;
+    }
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0 || fcntl(own, F_SETFL, O_NONBLOCK) != 0) {
+        if (own >= 0) {
+            (void)close(own);
+        }
+        return GV_EIO;
+    }
+    *listening = own;
+    *bound = gv_net_from_sockaddr((const struct sockaddr *)&at);
+    return GV_OK;
+}
+
 enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listener_options options,
                              gv_accept_fn on_accept, void *owner, struct gv_listener **listener)
 {
@@ -181,7 +206,9 @@ enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listener_options op
     if (made == NULL) {
         return GV_ENOMEM;
     }
-    enum gv_err err = listen_on(&options, &made->fd, &made->addr);
+    enum gv_err err = options.inherited_fd > 0
+                          ? inherit(options.inherited_fd, &made->fd, &made->addr)
+                          : listen_on(&options, &made->fd, &made->addr);
     if (err != GV_OK) {
         gv_mem_free(GV_MEM_NET, made);
         return err;

@@ -260,7 +260,9 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     gv_access_gauges(name, proxy->gauges);
     err = open_parts(proxy);
     if (err == GV_OK) {
-        struct gv_listener_options options = {.addr = *addr, .share_port = shared->loop_count > 1};
+        struct gv_listener_options options = {.addr = *addr,
+                                              .share_port = shared->loop_count > 1,
+                                              .inherited_fd = shared->inherited_fd};
         err = gv_listener_open(loop, options, on_accept, proxy, &proxy->listener);
     }
     if (err != GV_OK) {

@@ -5,10 +5,12 @@
 #include "support/suite.h"
 #include "support/world.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct gv_world world;
@@ -115,6 +117,45 @@ static void sigterm_lets_the_exchange_under_way_end_and_takes_no_new_one(void)
     gv_world_end(&world);
 }
 
+/* As a supervisor does it: the socket listens before the node is there, and has its first client.
+ */
+static void a_socket_that_was_passed_is_served_by_all_loops(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&addr, len), 0);
+    CU_ASSERT_EQUAL_FATAL(listen(fd, 64), 0);
+    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    uint16_t port = ntohs(addr.sin_port);
+    int early = gv_talk_connect(port);
+    CU_ASSERT(gv_talk_send_text(early, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"));
+    char script[256];
+    const char *bin = getenv("GV_BIN");
+    (void)snprintf(script, sizeof script,
+                   "exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec '%s/grapevine' \"$@\"", fd,
+                   bin == NULL ? "build/dev/bin" : bin);
+    const char *const argv[] = {
+        "/bin/bash",         "-c", script,      "grapevine", "--port",      "1", /* which is not
+                                                                                    used */
+        "--prometheus-port", "0",  "--threads", "2",         "--node-name", "passed", NULL};
+    struct gv_process process;
+    CU_ASSERT_TRUE_FATAL(gv_process_start(&process, "passed", argv));
+    struct gv_reply reply;
+    gv_talk_read(early, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    for (int i = 0; i < 10; i++) {
+        CU_ASSERT_EQUAL(status_of(port, "/health"), 200);
+    }
+    (void)close(early);
+    (void)close(fd);
+    gv_process_signal(&process, SIGTERM);
+    CU_ASSERT(gv_process_await(&process, "node.draining", NULL, 0));
+    gv_process_signal(&process, SIGTERM);
+    CU_ASSERT_EQUAL(gv_process_wait(&process), 1);
+}
+
 static void a_second_signal_ends_it_at_once_with_1(void)
 {
     const char *const flags[] = {"--drain-settle-secs", "30", NULL};
@@ -207,6 +248,7 @@ GV_SUITE("integration/node", GV_CASE(without_workers_a_node_lives_but_is_not_rea
          GV_CASE(with_workers_it_becomes_ready_and_says_where_it_listens),
          GV_CASE(a_node_is_ready_when_it_has_probed_all_its_workers),
          GV_CASE(sigterm_lets_the_exchange_under_way_end_and_takes_no_new_one),
+         GV_CASE(a_socket_that_was_passed_is_served_by_all_loops),
          GV_CASE(a_second_signal_ends_it_at_once_with_1),
          GV_CASE(a_drain_that_takes_too_long_is_cut),
          GV_CASE(a_taken_port_is_an_error_that_names_it),

@@ -50,6 +50,7 @@ struct gv_proxy_shared {
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
     struct gv_admission *admission; /* admission.h; NULL: everything is let through at once */
+    int inherited_fd;               /* a listening socket in place of the address; 0: none */
     uint32_t loop_count; /* proxies that share the port and --max-connections; at least 1 */
     const struct gv_proxy_events *events; /* static */
     void *owner;                          /* first argument of the events */
