@@ -1,9 +1,11 @@
 /*
- * test_strangers.c - what whoever can reach the mesh port can do without a key: nothing that lasts.
+ * test_strangers.c - what whoever can reach the mesh port can do without a key, and what a member
+ * does that does not play by the rules: nothing that lasts.
  */
 #include "grapevine/base/log.h"
 #include "grapevine/cluster/cluster.h"
 #include "grapevine/cluster/view.h"
+#include "grapevine/seal/session.h"
 #include "support/suite.h"
 
 #include <arpa/inet.h>
@@ -45,7 +47,7 @@ static struct gv_cluster *cluster;
 
 static void start(void)
 {
-    struct gv_forest_limits limits = {.max_bytes = 1 << 20, .max_keys = 4, .worker_blocks = 100};
+    struct gv_forest_limits limits = {.max_bytes = 1 << 24, .max_keys = 4, .worker_blocks = 10000};
     config = (struct gv_config){.cluster_id = cluster_id,
                                 .block_bytes = 256,
                                 .mesh_host = "127.0.0.1",
@@ -258,9 +260,214 @@ static void a_state_directory_that_cannot_be_written_is_counted_and_survived(voi
     state_dir[0] = '\0';
 }
 
+/* ---- a member that does not play by the rules --------------------------------------------------
+ */
+
+static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    gv_identity_sign(owner, text, signature);
+}
+
+static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struct gv_slice text,
+                   const uint8_t signature[GV_SIGNATURE_BYTES])
+{
+    (void)owner;
+    return gv_identity_verify(identity, text, signature) == GV_OK;
+}
+
+static void apply(void *owner, const struct gv_gossip_operation *operation)
+{
+    (void)owner;
+    (void)operation;
+}
+
+static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
+                          struct gv_gossip_operation *operation)
+{
+    (void)owner;
+    (void)cursor;
+    (void)since_stamp;
+    (void)operation;
+    return false;
+}
+
+static void deep_digest(void *owner, uint8_t digest[16])
+{
+    (void)owner;
+    memset(digest, 0, 16);
+}
+
+struct member {
+    struct gv_identity *key;
+    struct gv_gossip *engine;
+    struct gv_session *session;
+    struct gv_buf out;
+    int fd;
+};
+
+static struct gv_now now(void)
+{
+    return (struct gv_now){.now_ms = gv_clock_us() / 1000, .wall_ms = gv_clock_wall_ms()};
+}
+
+static void flush(struct member *member)
+{
+    struct gv_slice bytes = gv_buf_slice(&member->out);
+    CU_ASSERT_EQUAL(send(member->fd, bytes.data, bytes.len, MSG_NOSIGNAL), (ssize_t)bytes.len);
+    gv_buf_clear(&member->out);
+}
+
+/* Its first words: who it knows, and how far it is. */
+static void greet(struct member *member, const struct gv_gossip_hello *peer)
+{
+    struct gv_effect effect;
+    gv_gossip_opened(member->engine, 1, true, peer, now());
+    while (gv_gossip_next_effect(member->engine, &effect)) {
+        if (effect.kind == GV_EFFECT_SEND) {
+            CU_ASSERT_EQUAL(gv_session_send(member->session, effect.bytes, &member->out), GV_OK);
+        }
+    }
+    flush(member);
+}
+
+/* A record that `speaks` signed, in a session that `key` signed. */
+static void connect_as(struct member *member, struct gv_identity *speaks)
+{
+    const struct gv_gossip_store store = {
+        .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    struct gv_gossip_options options = {
+        .node = "odd",
+        .cluster_id = "test",
+        .boot_id = 7,
+        .incarnation = gv_clock_wall_ms(),
+        .block_bytes = 256,
+        .gossip_addr = {.family = 4, .ip = {127, 0, 0, 1}, .port = 9},
+        .seed = 1,
+        .signer = {.owner = speaks, .sign = sign, .verify = verify}};
+    memcpy(options.signer.identity, gv_identity_public(speaks), GV_IDENTITY_BYTES);
+    CU_ASSERT_EQUAL_FATAL(gv_gossip_new(&options, &store, now().now_ms, &member->engine), GV_OK);
+    struct gv_gossip_hello mine;
+    uint8_t hello[GV_SESSION_HELLO_MAX];
+    size_t len = 0;
+    gv_gossip_hello(member->engine, &mine);
+    CU_ASSERT_EQUAL_FATAL(gv_gossip_hello_encode(&mine, hello, sizeof hello, &len), GV_OK);
+    gv_buf_init(&member->out, GV_MEM_GENERAL, 1 << 20);
+    member->fd = stranger();
+    CU_ASSERT_EQUAL_FATAL(
+        gv_session_new((struct gv_session_options){.role = GV_SESSION_INITIATOR,
+                                                   .identity = member->key,
+                                                   .hello = gv_slice_of(hello, len),
+                                                   .max_message_bytes = GV_GOSSIP_FRAME_MAX},
+                       &member->out, &member->session),
+        GV_OK);
+    flush(member);
+}
+
+/* Through the handshake; false: the node hung up. */
+static bool prove(struct member *member)
+{
+    struct gv_gossip_hello theirs;
+    struct gv_session_event event = {.type = GV_SESSION_NONE};
+    while (event.type != GV_SESSION_ESTABLISHED) {
+        uint8_t bytes[4096];
+        ssize_t got = recv(member->fd, bytes, sizeof bytes, 0);
+        if (got <= 0) {
+            return false;
+        }
+        CU_ASSERT_EQUAL_FATAL(gv_session_feed(member->session, gv_slice_of(bytes, (size_t)got)),
+                              GV_OK);
+        do {
+            CU_ASSERT_EQUAL_FATAL(gv_session_next(member->session, &event), GV_OK);
+            if (event.type == GV_SESSION_OPENED) {
+                CU_ASSERT_EQUAL_FATAL(gv_gossip_hello_decode(event.bytes, &theirs), GV_OK);
+                CU_ASSERT_EQUAL_FATAL(gv_session_accept(member->session, &member->out), GV_OK);
+                flush(member);
+            }
+        } while (event.type != GV_SESSION_NONE && event.type != GV_SESSION_ESTABLISHED);
+    }
+    greet(member, &theirs);
+    return true;
+}
+
+static void part(struct member *member)
+{
+    (void)close(member->fd);
+    gv_session_free(member->session);
+    gv_gossip_free(member->engine);
+    gv_buf_deinit(&member->out);
+    gv_identity_free(member->key);
+}
+
+/* The bytes that wait for the odd member; UINT64_MAX when it is not in session. */
+static uint64_t waiting(uint64_t *overflows)
+{
+    struct gv_cluster_view view;
+    CU_ASSERT_EQUAL_FATAL(gv_cluster_view_get(cluster, &view), GV_OK);
+    uint64_t bytes = view.session_count == 0 ? UINT64_MAX : view.sessions[0].queued_bytes;
+    *overflows = view.gossip.queue_overflows;
+    gv_cluster_view_deinit(&view);
+    return bytes;
+}
+
+static void a_record_of_another_in_ones_own_session_is_not_believed(void)
+{
+    struct member odd = {.key = gv_identity_new()};
+    struct gv_identity *other = gv_identity_new();
+    uint64_t overflows;
+    start();
+    connect_as(&odd, other);
+    (void)prove(&odd); /* it learns of its refusal now or with the next byte */
+    AWAIT(is_closed(odd.fd));
+    AWAIT(counters(NULL).refused_handshake == 1);
+    CU_ASSERT_EQUAL(counters(NULL).sessions_opened, 0);
+    CU_ASSERT_EQUAL(waiting(&overflows), UINT64_MAX);
+    part(&odd);
+    gv_identity_free(other);
+    end();
+}
+
+/* 4 MiB may wait for a session; beyond that the log waits, not the memory. */
+static void a_member_that_never_reads_costs_a_bounded_queue_and_then_its_session(void)
+{
+    static uint64_t prints[2000];
+    struct member odd = {.key = gv_identity_new()};
+    struct gv_operation operation = {.kind = GV_OPERATION_INSERT,
+                                     .key = "regular::m",
+                                     .stamp = gv_stamp_from_wall_ms(gv_clock_wall_ms()),
+                                     .count = 2000,
+                                     .fingerprints = prints};
+    uint64_t overflows = 0;
+    uint64_t most = 0;
+    start();
+    CU_ASSERT_EQUAL_FATAL(
+        gv_fleet_index(fleet, gv_slice_text("http://10.1.1.1:8000"), &operation.worker), GV_OK);
+    connect_as(&odd, odd.key);
+    CU_ASSERT_TRUE_FATAL(prove(&odd));
+    AWAIT(waiting(&overflows) != UINT64_MAX);
+    uint64_t until_us = gv_clock_us() + UINT64_C(1000) * DEADLINE_MS;
+    bool is_in = true;
+    for (uint64_t i = 1; is_in && gv_clock_us() < until_us; i++) {
+        struct timespec pause = {.tv_nsec = 200000};
+        for (uint64_t at = 0; at < 2000; at++) {
+            prints[at] = i << 16 | (at + 1);
+        }
+        gv_cluster_publish(cluster, &operation);
+        nanosleep(&pause, NULL);
+        uint64_t bytes = waiting(&overflows);
+        is_in = bytes != UINT64_MAX;
+        most = is_in && bytes > most ? bytes : most;
+    }
+    CU_ASSERT_FALSE(is_in); /* silent on the network, too: it is declared dead */
+    CU_ASSERT_TRUE(most <= 2 * (4 << 20) + GV_GOSSIP_FRAME_MAX);
+    part(&odd);
+    end();
+}
+
 GV_SUITE("integration/strangers", GV_CASE(silent_connections_do_not_keep_others_out),
          GV_CASE(a_handshake_byte_by_byte_is_cut),
          GV_CASE(nonsense_is_counted_each_time_and_logged_once),
          GV_CASE(datagrams_of_strangers_are_counted_and_never_answered),
          GV_CASE(an_incarnation_kept_far_ahead_of_the_clock_is_not_used),
-         GV_CASE(a_state_directory_that_cannot_be_written_is_counted_and_survived))
+         GV_CASE(a_state_directory_that_cannot_be_written_is_counted_and_survived),
+         GV_CASE(a_record_of_another_in_ones_own_session_is_not_believed),
+         GV_CASE(a_member_that_never_reads_costs_a_bounded_queue_and_then_its_session))
