@@ -75,8 +75,27 @@ static void apply(void *owner, const struct gv_gossip_operation *operation)
     }
 }
 
-static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
-                          struct gv_gossip_operation *operation)
+/* The next operation of the forest, of `part` or (NULL) of all. */
+static bool next_of(struct gv_cluster *cluster, struct gv_forest_cursor *at,
+                    const struct gv_gossip_part *part, uint32_t since_stamp)
+{
+    struct gv_absorb *absorb = &cluster->absorb;
+    uint32_t room = sizeof absorb->scratch / sizeof absorb->scratch[0];
+    if (part == NULL) {
+        return gv_forest_next(cluster->options.forest, at, since_stamp, absorb->scratch, room,
+                              &absorb->operation);
+    }
+    struct gv_forest_part share;
+    if (!gv_slice_copy_text(part->key, share.key, sizeof share.key)) {
+        return false; /* longer than any key here */
+    }
+    memcpy(share.buckets, part->buckets, sizeof share.buckets);
+    return gv_forest_next_part(cluster->options.forest, at, &share, since_stamp, absorb->scratch,
+                               room, &absorb->operation);
+}
+
+static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
+                          uint32_t since_stamp, struct gv_gossip_operation *operation)
 {
     struct gv_cluster *cluster = owner;
     struct gv_absorb *absorb = &cluster->absorb;
@@ -84,9 +103,7 @@ static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
     _Static_assert(sizeof at <= 32, "a forest's cursor fits into the engine's");
     memcpy(&at, cursor, sizeof at);
     do {
-        if (!gv_forest_next(cluster->options.forest, &at, since_stamp, absorb->scratch,
-                            sizeof absorb->scratch / sizeof absorb->scratch[0],
-                            &absorb->operation)) {
+        if (!next_of(cluster, &at, part, since_stamp)) {
             memcpy(cursor, &at, sizeof at);
             return false;
         }
@@ -104,18 +121,54 @@ static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
     return true;
 }
 
-enum gv_err gv_cluster_deep_digest(struct gv_cluster *cluster, uint8_t digest[16])
+/* A hash of each worker's URL by index, GV_WORKERS_MAX of room; to be freed. NULL: no memory. */
+static uint64_t *hash_urls(struct gv_cluster *cluster, uint32_t *count)
 {
     static const uint64_t agreed[2] = {0, 0}; /* the same on every node */
     uint64_t *hashes = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof *hashes);
+    char url[GV_WORKER_URL_MAX];
+    *count = 0;
+    while (hashes != NULL && *count < GV_WORKERS_MAX &&
+           gv_fleet_url(cluster->options.fleet, *count, url)) {
+        hashes[*count] = gv_siphash(agreed, gv_slice_text(url));
+        *count += 1;
+    }
+    return hashes;
+}
+
+static bool key_at(void *owner, uint32_t number, struct gv_slice *key)
+{
+    struct gv_cluster *cluster = owner;
+    if (!gv_forest_key(cluster->options.forest, number, cluster->absorb.operation.key)) {
+        return false;
+    }
+    *key = gv_slice_text(cluster->absorb.operation.key);
+    return true;
+}
+
+static bool key_sums(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_BUCKETS])
+{
+    _Static_assert(GV_GOSSIP_BUCKETS == GV_FOREST_BUCKETS,
+                   "the mesh compares the forest's buckets");
+    struct gv_cluster *cluster = owner;
+    uint32_t count;
+    uint64_t *hashes = hash_urls(cluster, &count);
+    char text[GV_KEY_MAX];
+    bool known = hashes != NULL && gv_slice_copy_text(key, text, sizeof text) &&
+                 gv_forest_sums(cluster->options.forest, text, hashes, count, sums);
+    if (!known) {
+        memset(sums, 0, GV_GOSSIP_BUCKETS * sizeof *sums);
+    }
+    gv_mem_free(GV_MEM_GOSSIP, hashes);
+    return known;
+}
+
+enum gv_err gv_cluster_deep_digest(struct gv_cluster *cluster, uint8_t digest[16])
+{
+    uint32_t count;
+    uint64_t *hashes = hash_urls(cluster, &count);
     if (hashes == NULL) {
         return GV_ENOMEM;
-    }
-    uint32_t count = 0;
-    char url[GV_WORKER_URL_MAX];
-    while (count < GV_WORKERS_MAX && gv_fleet_url(cluster->options.fleet, count, url)) {
-        hashes[count] = gv_siphash(agreed, gv_slice_text(url));
-        count += 1;
     }
     struct gv_forest_digest sum;
     gv_forest_digest(cluster->options.forest, hashes, count, &sum);
@@ -439,7 +492,9 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster)
                                     .health_changed = health_changed,
                                     .member_changed = member_changed,
                                     .snapshot_next = snapshot_next,
-                                    .deep_digest = deep_digest};
+                                    .deep_digest = deep_digest,
+                                    .key_at = key_at,
+                                    .key_sums = key_sums};
 }
 
 enum gv_err gv_absorb_open(struct gv_cluster *cluster)

@@ -19,6 +19,7 @@ enum letter_kind {
     LETTER_PUT,
     LETTER_DELETE,
     LETTER_HEALTH,
+    LETTER_COMPARE,
     LETTER_NUDGE
 };
 
@@ -145,6 +146,15 @@ void gv_cluster_set_health(struct gv_cluster *cluster, const char *url, enum gv_
     (void)post(cluster, letter);
 }
 
+void gv_cluster_compare(struct gv_cluster *cluster)
+{
+    struct letter *letter =
+        cluster->enabled ? write_letter(cluster, LETTER_COMPARE, sizeof *letter) : NULL;
+    if (letter != NULL) {
+        (void)post(cluster, letter);
+    }
+}
+
 /* Wishes are kept in the view; the letter only makes them be read now and not 100 ms later. */
 static void nudge(struct gv_cluster *cluster)
 {
@@ -230,6 +240,9 @@ static void open_letter(struct gv_cluster *cluster, const struct letter *head)
         break;
     case LETTER_HEALTH:
         tell_health(cluster, letter);
+        break;
+    case LETTER_COMPARE:
+        gv_gossip_compare(cluster->gossip, gv_shell_now());
         break;
     case LETTER_NUDGE:
         gv_shell_wishes(cluster);

@@ -194,6 +194,11 @@ static bool chunk_fits(const Mesh__SnapshotChunk *chunk)
            operations_fit(chunk->operations, chunk->n_operations, chunk->n_keys, chunk->n_workers);
 }
 
+static bool key_fits(const char *key)
+{
+    return key[0] != '\0' && text_fits(key, GV_GOSSIP_KEY_MAX);
+}
+
 static bool worker_fits(const Mesh__Worker *worker)
 {
     return worker->url[0] != '\0' && text_fits(worker->url, GV_GOSSIP_URL_MAX) &&
@@ -274,6 +279,10 @@ static bool message_fits(const Mesh__Message *message)
         return positions_fit(message->vector->positions, message->vector->n_positions);
     case MESH__MESSAGE__BODY_PACKET:
         return packet_fits(message->packet);
+    case MESH__MESSAGE__BODY_SUMS:
+        return key_fits(message->sums->key) && message->sums->n_sums == GV_GOSSIP_BUCKETS;
+    case MESH__MESSAGE__BODY_WANT:
+        return key_fits(message->want->key) && message->want->n_buckets == GV_GOSSIP_BUCKETS / 64;
     case MESH__MESSAGE__BODY__NOT_SET:
     case _MESH__MESSAGE__BODY__CASE_IS_INT_SIZE:
         break;

@@ -247,6 +247,12 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
     case MESH__MESSAGE__BODY_PACKET:
         gv_detector_packet(gossip, session->peer, session, message->packet);
         break;
+    case MESH__MESSAGE__BODY_SUMS:
+        gv_compare_sums(gossip, session, message->sums);
+        break;
+    case MESH__MESSAGE__BODY_WANT:
+        gv_compare_wanted(gossip, session, message->want);
+        break;
     case MESH__MESSAGE__BODY__NOT_SET:
     case _MESH__MESSAGE__BODY__CASE_IS_INT_SIZE:
         return GV_EPROTO;
@@ -325,6 +331,14 @@ enum gv_err gv_gossip_publish(struct gv_gossip *gossip, const struct gv_gossip_o
     gossip->counters.operations_published += 1;
     end(gossip);
     return GV_OK;
+}
+
+void gv_gossip_compare(struct gv_gossip *gossip, struct gv_now now)
+{
+    begin(gossip, now);
+    if (!gossip->leaving && !gossip->stopped) {
+        gv_repair_demand_comparison(gossip);
+    }
 }
 
 void gv_gossip_set_ready(struct gv_gossip *gossip, bool ready, struct gv_now now)

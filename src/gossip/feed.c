@@ -72,8 +72,8 @@ uint64_t gv_feed_wake_at(const struct gv_gossip *gossip)
 /** Does the session wait for something that is not new? */
 bool gv_feed_is_behind(const struct gv_gossip *gossip, const struct gv_channel *session)
 {
-    return session->knows_state &&
-           (session->range_next != 0 || session->giving.active || session->sent < gossip->flushed);
+    return session->knows_state && (session->range_next != 0 || session->giving.active ||
+                                    session->mending.active || session->sent < gossip->flushed);
 }
 
 static void say_gone(struct gv_gossip *gossip, struct gv_channel *session)

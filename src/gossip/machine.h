@@ -10,6 +10,7 @@
  *     feed.c      operations: batches out and in, ranges, gaps
  *     snapshot.c  whole state for joiners and laggards, as donor and as taker
  *     repair.c    digests, vectors, readiness
+ *     compare.c   live sets bucket by bucket, when logs agree and sets do not
  *     records.c   workers, loads, opinions
  *
  * Private to gossip. One thread.
@@ -66,6 +67,10 @@ struct gv_giving {
     uint64_t id, number;
     uint32_t since_stamp;
     uint8_t cursor[32];
+    bool is_mending;                 /* no snapshot: entries for a peer whose set differs */
+    bool in_part;                    /* only of these: */
+    char key[GV_GOSSIP_KEY_MAX + 1]; /* "" all */
+    uint64_t buckets[GV_GOSSIP_BUCKETS / 64];
 };
 
 /* A session as the engine sees it. (seal has another struct gv_session: the cryptographic one.) */
@@ -80,8 +85,9 @@ struct gv_channel {
     uint64_t expects;                /* joining: the peer's log up to here comes by snapshot */
     size_t queued;                   /* last word of the shell */
     size_t fresh;                    /* bytes put out since the last event */
-    struct gv_giving giving;
+    struct gv_giving giving, mending;
     uint32_t misses, deep_misses; /* digests that differed in a row */
+    uint32_t deep_rounds;         /* comparisons since the live sets were equal, up to 4 */
     uint64_t asked_at_ms;         /* last range or repair asked of this peer */
     uint64_t deep_asked_at_ms;
     bool outgoing, knows_state, peer_synced, is_slow;
@@ -155,6 +161,7 @@ struct gv_gossip {
     uint64_t digest_at_ms, deep_at_ms, sweep_at_ms;
     uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
     bool deep_known;
+    uint64_t compared_at_ms; /* last time that we sent our sums */
     uint64_t started_at_ms;
     bool synced;     /* our state equals the cluster's, or we are alone, or gave up waiting */
     bool seeds_came; /* gv_gossip_seeds() was called */
@@ -258,8 +265,18 @@ void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
 void gv_repair_tick(struct gv_gossip *gossip);
 void gv_repair_try_to_sync(struct gv_gossip *gossip);
 void gv_repair_synced(struct gv_gossip *gossip);
+void gv_repair_demand_comparison(struct gv_gossip *gossip);
 uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
+
+/* ---- compare.c ---- */
+const uint8_t *gv_compare_fresh_digest(struct gv_gossip *gossip, const uint8_t positions[16]);
+void gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
+                       const Mesh__Digest *digest, const uint8_t positions[16]);
+void gv_compare_sums(struct gv_gossip *gossip, struct gv_channel *session,
+                     const Mesh__Sums *theirs);
+void gv_compare_wanted(struct gv_gossip *gossip, struct gv_channel *session,
+                       const Mesh__Want *want);
 
 /* ---- records.c ---- */
 void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,

@@ -11,7 +11,6 @@
 
 #define MISSES_BEFORE_REPAIR 2
 #define SWEEP_MS             5000
-#define DEEP_SPACING_MS      600000 /* deep repairs asked of one peer */
 
 /** All positions above 0 as messages in the scratch arena; NULL: no memory. */
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
@@ -166,7 +165,7 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const
 /* ---- readiness ---------------------------------------------------------------------------------
  */
 
-static void send_digests(struct gv_gossip *gossip, bool deep);
+static void send_digests(struct gv_gossip *gossip, bool deep, bool demand);
 
 /** We have what there is to have; say so to those who wait for a donor. */
 void gv_repair_synced(struct gv_gossip *gossip)
@@ -178,7 +177,7 @@ void gv_repair_synced(struct gv_gossip *gossip)
     struct gv_effect effect = {.kind = GV_EFFECT_READY, .reason = "node.synced"};
     memcpy(effect.node, gossip->self->member.name, sizeof effect.node);
     gv_wire_effect(gossip, &effect);
-    send_digests(gossip, false);
+    send_digests(gossip, false, false);
 }
 
 /* Nobody to wait for: no seed but ourselves, and no member known. */
@@ -252,18 +251,7 @@ static uint64_t read_half(const uint8_t digest[16], uint32_t half)
     return value;
 }
 
-/* The digest of the live sets, made again only when a log has moved. */
-static const uint8_t *deep_digest(struct gv_gossip *gossip, const uint8_t of[16])
-{
-    if (!gossip->deep_known || memcmp(gossip->deep_of, of, 16) != 0) {
-        gossip->store.deep_digest(gossip->store.owner, gossip->deep);
-        memcpy(gossip->deep_of, of, 16);
-        gossip->deep_known = true;
-    }
-    return gossip->deep;
-}
-
-static void send_digests(struct gv_gossip *gossip, bool deep)
+static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__Digest digest = MESH__DIGEST__INIT;
@@ -277,8 +265,8 @@ static void send_digests(struct gv_gossip *gossip, bool deep)
     digest.workers = gv_records_digest(gossip);
     digest.synced = gossip->synced;
     if (deep) {
-        gossip->deep_known = false; /* made anew, whatever was thought before */
-        memcpy(live, deep_digest(gossip, positions), 16);
+        memcpy(live, gv_compare_fresh_digest(gossip, positions), 16);
+        digest.demand = demand;
         digest.deep.data = live;
         digest.deep.len = 16;
     }
@@ -291,6 +279,12 @@ static void send_digests(struct gv_gossip *gossip, bool deep)
             gv_wire_send(gossip, session, &message);
         }
     }
+}
+
+/** Everybody shall compare its live set with ours now, and mend what differs. */
+void gv_repair_demand_comparison(struct gv_gossip *gossip)
+{
+    send_digests(gossip, true, true);
 }
 
 static void send_vector(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer)
@@ -319,24 +313,6 @@ static void check_gap(struct gv_gossip *gossip, struct gv_channel *session, uint
     }
 }
 
-static void compare_deep(struct gv_gossip *gossip, struct gv_channel *session,
-                         const Mesh__Digest *digest, const uint8_t positions[16])
-{
-    uint64_t now_ms = gossip->now.now_ms;
-    if (memcmp(deep_digest(gossip, positions), digest->deep.data, 16) == 0) {
-        session->deep_misses = 0;
-        return;
-    }
-    session->deep_misses += 1;
-    bool rested =
-        session->deep_asked_at_ms == 0 || now_ms >= session->deep_asked_at_ms + DEEP_SPACING_MS;
-    if (session->deep_misses >= MISSES_BEFORE_REPAIR && rested) {
-        session->deep_asked_at_ms = now_ms;
-        gossip->counters.repairs += 1;
-        gv_snapshot_ask(gossip, session, 0, false);
-    }
-}
-
 void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Digest *digest)
 {
@@ -348,7 +324,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
                 digest->positions_hi == read_half(positions, 1);
     bool same_workers = digest->workers == gv_records_digest(gossip);
     if (same && digest->deep.len == 16) {
-        compare_deep(gossip, session, digest, positions);
+        gv_compare_digest(gossip, session, digest, positions);
     }
     if (same && same_workers) {
         session->misses = 0;
@@ -392,7 +368,7 @@ void gv_repair_tick(struct gv_gossip *gossip)
         if (deep) {
             gossip->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
         }
-        send_digests(gossip, deep);
+        send_digests(gossip, deep, false);
     }
     if (now_ms >= gossip->sweep_at_ms) {
         gossip->sweep_at_ms = now_ms + SWEEP_MS;

@@ -56,14 +56,17 @@ static bool add(struct gv_gossip *gossip, struct gv_pack *pack,
 static bool fill(struct gv_gossip *gossip, struct gv_giving *giving, Mesh__SnapshotChunk *chunk)
 {
     struct gv_pack pack;
+    struct gv_gossip_part some = {.key = gv_slice_text(giving->key)};
+    memcpy(some.buckets, giving->buckets, sizeof some.buckets);
+    const struct gv_gossip_part *part = giving->in_part ? &some : NULL;
     if (!gv_pack_init(&pack, &gossip->scratch, &gossip->chunk_keys, &gossip->chunk_workers,
                       CHUNK_OPERATIONS)) {
         return false;
     }
     while (pack.bytes < GV_SNAPSHOT_CHUNK_BYTES && pack.count < CHUNK_OPERATIONS) {
         struct gv_gossip_operation operation;
-        if (!gossip->store.snapshot_next(gossip->store.owner, giving->cursor, giving->since_stamp,
-                                         &operation)) {
+        if (!gossip->store.snapshot_next(gossip->store.owner, giving->cursor, part,
+                                         giving->since_stamp, &operation)) {
             chunk->last = true;
             break;
         }
@@ -83,16 +86,17 @@ static bool fill(struct gv_gossip *gossip, struct gv_giving *giving, Mesh__Snaps
     return true;
 }
 
-static bool send_chunk(struct gv_gossip *gossip, struct gv_channel *session)
+static bool send_chunk(struct gv_gossip *gossip, struct gv_channel *session,
+                       struct gv_giving *giving)
 {
-    struct gv_giving *giving = &session->giving;
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__SnapshotChunk chunk = MESH__SNAPSHOT_CHUNK__INIT;
     bool good;
     gv_arena_reset(&gossip->scratch);
     chunk.id = giving->id;
     chunk.number = giving->number;
-    if (giving->number == 0) {
+    chunk.mending = giving->is_mending;
+    if (giving->number == 0 && !giving->is_mending) {
         chunk.positions = gv_repair_positions(gossip, &chunk.n_positions);
         good = chunk.positions != NULL;
     } else {
@@ -118,12 +122,12 @@ static bool send_chunk(struct gv_gossip *gossip, struct gv_channel *session)
 /** The next chunks, while the session's queue is short. */
 void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_channel *session)
 {
-    for (uint32_t i = 0; i < CHUNKS_PER_EVENT && session->giving.active &&
-                         gv_channel_backlog(session) < GV_PACE_BYTES;
-         i++) {
-        if (!send_chunk(gossip, session)) {
+    for (uint32_t i = 0; i < CHUNKS_PER_EVENT && gv_channel_backlog(session) < GV_PACE_BYTES; i++) {
+        struct gv_giving *giving = session->giving.active ? &session->giving : &session->mending;
+        if (!giving->active) {
             return;
         }
+        (void)send_chunk(gossip, session, giving);
     }
 }
 
@@ -216,10 +220,24 @@ static void finish(struct gv_gossip *gossip)
     }
 }
 
+static void apply_chunk(struct gv_gossip *gossip, const Mesh__SnapshotChunk *chunk)
+{
+    for (size_t i = 0; i < chunk->n_operations; i++) {
+        struct gv_gossip_operation operation;
+        gv_operation_in(chunk->operations[i], chunk->keys, chunk->workers, &operation);
+        gv_feed_apply(gossip, NULL, &operation);
+    }
+}
+
 enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__SnapshotChunk *chunk)
 {
     struct gv_taking *taking = &gossip->taking;
+    if (chunk->mending) {
+        gossip->counters.operations_mended += chunk->n_operations;
+        apply_chunk(gossip, chunk);
+        return GV_OK;
+    }
     if (taking->session != session->id || taking->id != chunk->id) {
         return GV_OK; /* of a request that was given up */
     }
@@ -233,11 +251,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
         return GV_OK;
     }
     taking->number += 1;
-    for (size_t i = 0; i < chunk->n_operations; i++) {
-        struct gv_gossip_operation operation;
-        gv_operation_in(chunk->operations[i], chunk->keys, chunk->workers, &operation);
-        gv_feed_apply(gossip, NULL, &operation);
-    }
+    apply_chunk(gossip, chunk);
     if (chunk->last) {
         finish(gossip);
     }

@@ -613,6 +613,15 @@ uint32_t gv_forest_trees(struct gv_forest *forest, struct gv_forest_tree *trees,
     return told;
 }
 
+bool gv_forest_key(struct gv_forest *forest, uint32_t number, char key[GV_KEY_MAX])
+{
+    if (number >= trees_now(forest)) {
+        return false;
+    }
+    return gv_slice_copy_text(gv_slice_text(gv_trie_key(forest->trees[number]->trie)), key,
+                              GV_KEY_MAX);
+}
+
 static void tell_floor(const char *key, uint32_t worker, uint32_t stamp,
                        struct gv_operation *operation)
 {

@@ -21,11 +21,12 @@ static void apply(void *owner, const struct gv_gossip_operation *operation)
     }
 }
 
-static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
-                          struct gv_gossip_operation *operation)
+static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
+                          uint32_t since_stamp, struct gv_gossip_operation *operation)
 {
     static const uint64_t prints[2] = {1, 2};
     (void)owner;
+    (void)part;
     (void)since_stamp;
     *operation = (struct gv_gossip_operation){.key = gv_slice_text("regular::m"),
                                               .worker = gv_slice_text("http://w"),

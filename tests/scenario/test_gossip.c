@@ -356,6 +356,58 @@ static void a_deaf_direction_does_not_kill_while_others_can_ask(void)
     end(world);
 }
 
+/* The logs agree, so nobody misses anything; only comparing the sets themselves can tell. */
+static void live_sets_that_differ_behind_equal_logs_are_mended_without_a_snapshot(void)
+{
+    struct world *world = started(3, 0);
+    for (uint32_t i = 0; i < 50; i++) {
+        (void)world_publish(world, i % 3, i, 24);
+    }
+    world_run(world, 100);
+    uint64_t first = world_slip(world, 0, 0, 40), second = world_slip(world, 2, 1, 3);
+    uint64_t snapshots[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        snapshots[i] = world_counters(world, i).snapshots_received;
+    }
+    CU_ASSERT_FALSE(world_agrees(world));
+    world_run(world, 59000);
+    CU_ASSERT_FALSE(world_agrees(world)); /* compared every 60 s, and twice before it is believed */
+    world_run(world, 130000);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(depth_at(world, i, 0, first), 1);
+        CU_ASSERT_EQUAL(depth_at(world, i, 1, second), 1);
+        CU_ASSERT_EQUAL(world_counters(world, i).snapshots_received, snapshots[i]);
+    }
+    expect_agreement(world, 0);
+    end(world);
+}
+
+static void on_demand_live_sets_are_compared_and_mended_at_once(void)
+{
+    struct world *world = started(3, 0);
+    for (uint32_t i = 0; i < 500; i++) {
+        (void)world_publish(world, i % 3, i, 24);
+    }
+    world_run(world, 1100);
+    uint64_t comparisons = world_counters(world, 1).comparisons;
+    gv_gossip_compare(world->nodes[0].engine, world_now(world, 0));
+    world_settle(world, 0);
+    world_run(world, 1100);
+    CU_ASSERT_EQUAL(world_counters(world, 1).comparisons, comparisons); /* equal: nothing to do */
+    uint64_t print = world_slip(world, 0, 0, 4);
+    uint64_t before = world->session_bytes;
+    gv_gossip_compare(world->nodes[0].engine, world_now(world, 0));
+    world_settle(world, 0);
+    world_run(world, 50);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(depth_at(world, i, 0, print), 1);
+    }
+    CU_ASSERT(world_counters(world, 1).operations_mended > 0);
+    CU_ASSERT(world->session_bytes - before < 30000); /* the buckets that differ, not the set */
+    expect_agreement(world, 0);
+    end(world);
+}
+
 static void nonsense_is_an_error_and_a_count_and_nothing_else(void)
 {
     struct world *world = started(2, 0);
@@ -403,4 +455,6 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(a_node_that_leaves_is_left_at_once_and_never_dead),
          GV_CASE(a_split_cluster_goes_on_and_agrees_when_healed),
          GV_CASE(a_deaf_direction_does_not_kill_while_others_can_ask),
+         GV_CASE(live_sets_that_differ_behind_equal_logs_are_mended_without_a_snapshot),
+         GV_CASE(on_demand_live_sets_are_compared_and_mended_at_once),
          GV_CASE(nonsense_is_an_error_and_a_count_and_nothing_else))

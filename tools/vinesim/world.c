@@ -205,15 +205,23 @@ static void apply(void *owner, const struct gv_gossip_operation *from)
     }
 }
 
-static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
-                          struct gv_gossip_operation *to)
+static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
+                          uint32_t since_stamp, struct gv_gossip_operation *to)
 {
     static uint64_t scratch[1024];
     static struct gv_operation from;
     struct world_node *node = owner;
     struct gv_forest_cursor at;
     memcpy(&at, cursor, sizeof at);
-    bool more = gv_forest_next(node->forest, &at, since_stamp, scratch, 1024, &from);
+    struct gv_forest_part share = {.buckets = {0}};
+    bool more;
+    if (part == NULL) {
+        more = gv_forest_next(node->forest, &at, since_stamp, scratch, 1024, &from);
+    } else {
+        (void)gv_slice_copy_text(part->key, share.key, sizeof share.key);
+        memcpy(share.buckets, part->buckets, sizeof share.buckets);
+        more = gv_forest_next_part(node->forest, &at, &share, since_stamp, scratch, 1024, &from);
+    }
     memcpy(cursor, &at, sizeof at);
     if (more) {
         *to = world_outward(&from);
@@ -238,6 +246,33 @@ static void deep_digest(void *owner, uint8_t digest[16])
 {
     struct world_node *node = owner;
     world_live_digest(node->world, (uint32_t)(node - node->world->nodes), digest);
+}
+
+static bool key_at(void *owner, uint32_t number, struct gv_slice *key)
+{
+    static char text[GV_KEY_MAX];
+    struct world_node *node = owner;
+    bool found = gv_forest_key(node->forest, number, text);
+    *key = gv_slice_text(text);
+    return found;
+}
+
+static void hash_urls(uint64_t hashes[WORLD_WORKERS])
+{
+    static const uint64_t secret[2] = {7, 7};
+    for (uint32_t w = 0; w < WORLD_WORKERS; w++) {
+        hashes[w] = gv_siphash(secret, gv_slice_text(worker_url(w)));
+    }
+}
+
+static bool key_sums(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_BUCKETS])
+{
+    struct world_node *node = owner;
+    char text[GV_KEY_MAX];
+    uint64_t hashes[WORLD_WORKERS];
+    hash_urls(hashes);
+    (void)gv_slice_copy_text(key, text, sizeof text);
+    return gv_forest_sums(node->forest, text, hashes, WORLD_WORKERS, sums);
 }
 
 static uint32_t index_of(const char *name)
@@ -405,6 +440,8 @@ static void make_engine(struct world *world, uint32_t i)
                                     .apply = apply,
                                     .snapshot_next = snapshot_next,
                                     .deep_digest = deep_digest,
+                                    .key_at = key_at,
+                                    .key_sums = key_sums,
                                     .member_changed = member_changed,
                                     .load_changed = load_changed};
     struct gv_forest_limits limits = {
@@ -582,6 +619,19 @@ static void publish(struct world *world, uint32_t i, const struct gv_operation *
     world_settle(world, i);
 }
 
+uint64_t world_slip(struct world *world, uint32_t i, uint32_t worker, uint32_t count)
+{
+    uint64_t chain[64];
+    struct gv_operation operation;
+    for (uint32_t at = 0; at < 64; at++) {
+        chain[at] = gv_prng_next(&world->prng) | 1024;
+    }
+    const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
+    bool made = gv_forest_record(world->nodes[i].forest, key, chain, count < 64 ? count : 64,
+                                 worker % WORLD_WORKERS, world_now(world, i).wall_ms, &operation);
+    return made ? chain[0] : 0;
+}
+
 uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_t count)
 {
     uint64_t chain[64];
@@ -643,11 +693,8 @@ void world_set_load(struct world *world, uint32_t i, uint32_t worker, uint32_t c
 
 void world_live_digest(const struct world *world, uint32_t i, uint8_t digest[16])
 {
-    static const uint64_t secret[2] = {7, 7};
     uint64_t hashes[WORLD_WORKERS];
-    for (uint32_t w = 0; w < WORLD_WORKERS; w++) {
-        hashes[w] = gv_siphash(secret, gv_slice_text(worker_url(w)));
-    }
+    hash_urls(hashes);
     struct gv_forest_digest sum;
     gv_forest_digest(world->nodes[i].forest, hashes, WORLD_WORKERS, &sum);
     memcpy(digest, &sum.lo, 8);

@@ -141,6 +141,8 @@ void world_heal(struct world *world);
 /** Node `i` gave worker `worker` a prompt: a fresh chain of `count` blocks. Returns its last
  * fingerprint, 0 when the forest refused. */
 uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
+/** The same, but nobody is told: what a bug would do. Returns the first fingerprint. */
+uint64_t world_slip(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
 /** Node `i` forgets all that `worker` holds. */
 void world_forget(struct world *world, uint32_t i, uint32_t worker);
 /** Housekeeping of the forest of node `i`; floors are published. */

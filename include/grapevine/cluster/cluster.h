@@ -99,6 +99,12 @@ void gv_cluster_set_health(struct gv_cluster *cluster, const char *url, enum gv_
 void gv_cluster_set_ready(struct gv_cluster *cluster, bool ready);
 
 /**
+ * Compare what is live here with all peers now, and mend what differs. Otherwise that happens once
+ * a minute. Any thread; dropped when too much waits for the mesh thread.
+ */
+void gv_cluster_compare(struct gv_cluster *cluster);
+
+/**
  * Say goodbye: announce `left`, send what waits. `on_left` (NULL is fine) is called once, on the
  * mesh thread, when everything is with the kernel or after half a second. Any thread.
  */

@@ -46,6 +46,14 @@ struct gv_gossip_operation {
     uint32_t count;
 };
 
+/* A share of the live entries: of one key or of all, some of 256 buckets of each. To which bucket a
+ * block belongs is the same on every node. */
+#define GV_GOSSIP_BUCKETS 256
+struct gv_gossip_part {
+    struct gv_slice key; /* empty: all keys */
+    uint64_t buckets[GV_GOSSIP_BUCKETS / 64];
+};
+
 /* A worker's record: last writer wins by (version_ms, origin). */
 struct gv_gossip_worker {
     struct gv_slice url;
@@ -123,13 +131,22 @@ struct gv_gossip_store {
 
     /**
      * Snapshot: the next operation at `*cursor` (an opaque 32-byte state, all zero to start) with a
-     * stamp of at least `since_stamp`; false at the end. Slices valid until the next call.
+     * stamp of at least `since_stamp`, and in `part` (NULL: all); false at the end. Slices valid
+     * until the next call.
      */
-    bool (*snapshot_next)(void *owner, uint8_t cursor[32], uint32_t since_stamp,
-                          struct gv_gossip_operation *operation);
+    bool (*snapshot_next)(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
+                          uint32_t since_stamp, struct gv_gossip_operation *operation);
 
     /** 16 bytes that are equal on two nodes exactly when their live sets are. May be expensive. */
     void (*deep_digest)(void *owner, uint8_t digest[16]);
+
+    /**
+     * Optional; without them live sets that differ are not mended. The key of trie `number`
+     * (0, 1, ...; valid until the next call), false beyond the last; and the sums of the buckets of
+     * one key, false (and zeros) when there is none.
+     */
+    bool (*key_at)(void *owner, uint32_t number, struct gv_slice *key);
+    bool (*key_sums)(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_BUCKETS]);
 };
 
 /* ---- effects: what the shell must do, drained after every call ---------------------------------
@@ -306,6 +323,9 @@ void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *l
 void gv_gossip_set_health(struct gv_gossip *gossip, const struct gv_gossip_health *health,
                           struct gv_now now);
 
+/** Somebody wants to know whether the live sets agree: compare with all peers now, and mend. */
+void gv_gossip_compare(struct gv_gossip *gossip, struct gv_now now);
+
 /** This node (no longer) takes requests. */
 void gv_gossip_set_ready(struct gv_gossip *gossip, bool ready, struct gv_now now);
 
@@ -347,6 +367,8 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(snapshots_sent, "snapshots begun for peers")                                                 \
     X(snapshots_received, "snapshots begun here")                                                  \
     X(repairs, "repairs started after a digest differed")                                          \
+    X(comparisons, "live sets compared with a peer, bucket by bucket")                             \
+    X(operations_mended, "operations from peers whose live set differed")                          \
     X(probes_sent, "SWIM probes sent")                                                             \
     X(probes_failed, "probes without an answer in time")                                           \
     X(suspicions, "members doubted")                                                               \

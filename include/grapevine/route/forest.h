@@ -85,6 +85,8 @@ struct gv_forest_tree {
 /** Up to `max_count` tries; returns how many. */
 uint32_t gv_forest_trees(struct gv_forest *forest, struct gv_forest_tree *trees,
                          uint32_t max_count);
+/** The key of trie `number`, 0 and up, in an order that stays; false beyond the last. */
+bool gv_forest_key(struct gv_forest *forest, uint32_t number, char key[GV_KEY_MAX]);
 /** Live blocks of one worker under one key. */
 uint64_t gv_forest_worker_blocks(struct gv_forest *forest, const char *key, uint32_t worker);
 
