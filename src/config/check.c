@@ -109,6 +109,10 @@ static void check_policies(struct gv_loading *loading)
     const struct gv_config *config = loading->config;
     enum gv_assignment assignment;
     check_policy(loading, "--policy", config->policy);
+    if (strcmp(config->pd_protocol, "sglang") != 0 && strcmp(config->pd_protocol, "vllm") != 0) {
+        gv_config_complain(loading, "--pd-protocol: '%s' is neither sglang nor vllm",
+                           config->pd_protocol);
+    }
     if (!gv_assignment_parse(config->assignment_mode, &assignment)) {
         gv_config_complain(loading,
                            "--assignment-mode: '%s' is none of random, min_load and min_group",

@@ -155,6 +155,9 @@ static const struct gv_option table[] = {
     ROW("prefill", PREFILLS, PAIRS, prefills, "", 0, 1024,
         "A prefill worker, and its bootstrap port or 'none'; repeat for more."),
     ROW("decode", LIST, PAIRS, decode_urls, "", 0, 1024, "Decode workers."),
+    ROW("pd-protocol", TEXT, PAIRS, pd_protocol, "sglang", 1, 16,
+        "How a pair meets: sglang (both at once, in a bootstrap room) or vllm (prefill first, then "
+        "decode with its kv_transfer_params)."),
     ROW("prefill-first-byte-timeout-secs", SECONDS, PAIRS, prefill_first_byte_ms, "0", 0, WEEK_S,
         "Longest wait for the first byte of a prefill worker; 0: as --first-byte-timeout-secs."),
     ROW("decode-first-byte-timeout-secs", SECONDS, PAIRS, decode_first_byte_ms, "0", 0, WEEK_S,

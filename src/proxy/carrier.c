@@ -264,6 +264,7 @@ static void destroy(struct gv_carrier *carrier)
     gv_timer_close(carrier->timer);
     gv_buf_deinit(&carrier->body);
     gv_buf_deinit(&carrier->pair_body);
+    gv_buf_deinit(&carrier->decode_body);
     drop_kept(&carrier->kept);
     drop_kept(&carrier->merged);
     gv_merge_deinit(&carrier->merge);
@@ -292,6 +293,17 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
            GV_STR("request_id", carrier->client->request_id));
 }
 
+/* A leg that could not even begin. */
+static struct gv_exchange_event stillborn(struct gv_carrier *carrier, uint32_t leg)
+{
+    struct gv_exchange_event event = {
+        .kind = GV_EXCHANGE_BROKE, .leg = leg, .cause = GV_CAUSE_CONNECT};
+    gv_leg_report(carrier, &carrier->legs[leg], GV_BREAKER_FAILED);
+    gv_leg_release(carrier, &carrier->legs[leg]);
+    weigh(carrier, leg, &event);
+    return event;
+}
+
 /* What a pick leads to: the next event, or none when all legs are on their way. */
 static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *next)
 {
@@ -312,14 +324,7 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
     if (gv_legs_start(carrier, &upstream_events, &broken)) {
         return false;
     }
-    gv_leg_report(carrier, &carrier->legs[broken], GV_BREAKER_FAILED);
-    gv_leg_release(carrier, &carrier->legs[broken]);
-    *next = (struct gv_exchange_event){
-        .kind = GV_EXCHANGE_BROKE,
-        .leg = broken,
-        .cause = GV_CAUSE_CONNECT,
-    };
-    weigh(carrier, broken, next);
+    *next = stillborn(carrier, broken);
     return true;
 }
 
@@ -437,7 +442,7 @@ static uint64_t retry_after_ms(const struct gv_head *head)
 
 static bool wants_merge(const struct gv_carrier *carrier)
 {
-    return carrier->plan.leg_count == 2 && carrier->plan.logprobs;
+    return carrier->plan.leg_count == 2 && carrier->plan.logprobs && !gv_legs_are_in_turn(carrier);
 }
 
 /* Decode's head: from here on its answer passes through the merge, if that can be. */
@@ -547,7 +552,7 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
         return;
     }
     if (i != carrier->exchange.answer_leg) {
-        if (wants_merge(carrier)) {
+        if (wants_merge(carrier) || gv_legs_are_in_turn(carrier)) {
             gv_merge_prefill(&carrier->merge, bytes);
         }
         return; /* else what prefill says beyond its status is nobody's */
@@ -559,6 +564,18 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
         after_send(carrier, gv_relay_body(&carrier->relay, bytes, &carrier->proxy->scratch));
     } else {
         run_with(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = i}, bytes);
+    }
+}
+
+/* Prefill's answer is complete, and good. The carrier may be gone. */
+static void after_prefill(struct gv_carrier *carrier)
+{
+    if (wants_merge(carrier)) {
+        merge_prefill_end(carrier);
+    } else if (gv_legs_are_in_turn(carrier) &&
+               !gv_legs_hand_over(carrier, gv_slice_trim(gv_buf_slice(&carrier->merge.prefill)),
+                                  &upstream_events)) {
+        run(carrier, stillborn(carrier, GV_LEG_DECODE));
     }
 }
 
@@ -580,11 +597,11 @@ static void on_end(void *owner, uint32_t i)
         }
         return;
     }
-    bool of_prefill = wants_merge(carrier) && i != carrier->exchange.answer_leg &&
+    bool of_prefill = carrier->plan.leg_count == 2 && i != carrier->exchange.answer_leg &&
                       event.kind == GV_EXCHANGE_END && !carrier->exchange.keeping;
     run(carrier, event);
     if (of_prefill && client->carrier == carrier) {
-        merge_prefill_end(carrier);
+        after_prefill(carrier);
     }
 }
 
@@ -617,6 +634,7 @@ static struct gv_carrier *make(struct gv_client *client)
     carrier->body = client->body; /* moved */
     gv_buf_init(&client->body, GV_MEM_BUFFER, config->max_payload_bytes);
     gv_buf_init(&carrier->pair_body, GV_MEM_BUFFER, SIZE_MAX / 2);
+    gv_buf_init(&carrier->decode_body, GV_MEM_BUFFER, SIZE_MAX / 2);
     gv_merge_init(&carrier->merge);
     gv_buf_init(&carrier->merged.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
     gv_buf_init(&carrier->merged.body, GV_MEM_EXCHANGE, 0);

@@ -369,8 +369,13 @@ static void tick(struct gv_exchange *exchange, const struct gv_exchange_event *e
         } else {
             effects->answer = GV_PROBLEM_UPSTREAM_TIMEOUT;
         }
-        if (exchange->leg_count > 0 && exchange->legs[exchange->answer_leg].out) {
-            blame(exchange, exchange->answer_leg, GV_CAUSE_TIMEOUT, effects);
+        uint32_t silent = exchange->answer_leg;
+        if (exchange->leg_count == 2 && effects->answer != GV_PROBLEM_NONE &&
+            exchange->legs[GV_LEG_PREFILL].out) {
+            silent = GV_LEG_PREFILL; /* decode waits for it, as we do */
+        }
+        if (exchange->leg_count > 0 && exchange->legs[silent].out) {
+            blame(exchange, silent, GV_CAUSE_TIMEOUT, effects);
         }
         exchange->keeping = false;
         end(exchange, effects);

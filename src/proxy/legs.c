@@ -276,12 +276,24 @@ static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
     return GV_PROBLEM_NONE;
 }
 
+bool gv_legs_are_in_turn(const struct gv_carrier *carrier)
+{
+    const char *protocol = carrier->proxy->shared->config->pd_protocol;
+    return carrier->plan.leg_count == 2 && protocol != NULL && strcmp(protocol, "vllm") == 0;
+}
+
 /* The body of this attempt: the client's, or with a fresh meeting for a pair. */
 static enum gv_err make_body(struct gv_carrier *carrier, struct gv_slice *body)
 {
     *body = gv_buf_slice(&carrier->body);
     if (carrier->plan.leg_count < 2) {
         return GV_OK;
+    }
+    if (gv_legs_are_in_turn(carrier)) {
+        gv_buf_clear(&carrier->pair_body);
+        enum gv_err err = gv_pair_prefill_body(*body, &carrier->pair_body);
+        *body = gv_buf_slice(&carrier->pair_body);
+        return err;
     }
     const struct gv_worker *prefill =
         worker_of(carrier->proxy->view, carrier->legs[GV_LEG_PREFILL].worker);
@@ -318,7 +330,8 @@ enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
         }
     }
     enum gv_err err = make_body(carrier, &body);
-    for (uint32_t i = 0; i < count && err == GV_OK; i++) {
+    uint32_t ready = gv_legs_are_in_turn(carrier) ? 1 : count; /* decode's comes later */
+    for (uint32_t i = 0; i < ready && err == GV_OK; i++) {
         const struct gv_worker *worker = worker_of(view, carrier->legs[i].worker);
         GV_ASSERT(worker != NULL);
         err = write_head(carrier, &carrier->legs[i], worker, body.len);
@@ -348,25 +361,53 @@ static struct gv_upstream_limits limits_of(const struct gv_carrier *carrier, uin
     };
 }
 
+static bool start_leg(struct gv_carrier *carrier, uint32_t i, struct gv_slice body,
+                      const struct gv_upstream_events *events)
+{
+    struct gv_leg *leg = &carrier->legs[i];
+    struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
+    enum gv_err err = gv_upstream_start(&leg->upstream, leg->target, request, limits_of(carrier, i),
+                                        events, carrier, i);
+    if (err == GV_EFULL || err == GV_ENOMEM) {
+        gv_leg_report(carrier, leg, GV_BREAKER_NEUTRAL); /* our shortage */
+    }
+    return err == GV_OK;
+}
+
 /* Send what was chosen. false: leg `*broken` could not even begin. */
 bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *events,
                    uint32_t *broken)
 {
-    struct gv_slice body =
-        gv_buf_slice(carrier->plan.leg_count == 2 ? &carrier->pair_body : &carrier->body);
-    for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
-        struct gv_leg *leg = &carrier->legs[i];
-        struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
-        struct gv_upstream_limits limits = limits_of(carrier, i);
-        enum gv_err err =
-            gv_upstream_start(&leg->upstream, leg->target, request, limits, events, carrier, i);
-        if (err != GV_OK) {
-            if (err == GV_EFULL || err == GV_ENOMEM) {
-                gv_leg_report(carrier, leg, GV_BREAKER_NEUTRAL); /* our shortage */
-            }
+    uint32_t count = carrier->plan.leg_count;
+    struct gv_slice body = gv_buf_slice(count == 2 ? &carrier->pair_body : &carrier->body);
+    uint32_t now = gv_legs_are_in_turn(carrier) ? 1 : count;
+    for (uint32_t i = 0; i < now; i++) {
+        if (!start_leg(carrier, i, body, events)) {
             *broken = i;
             return false;
         }
     }
     return true;
+}
+
+/* A batch is not handed over: there is one set of parameters, and many prompts. */
+bool gv_legs_hand_over(struct gv_carrier *carrier, struct gv_slice answer,
+                       const struct gv_upstream_events *events)
+{
+    struct gv_leg *leg = &carrier->legs[GV_LEG_DECODE];
+    const struct gv_worker *worker = worker_of(gv_proxy_view(carrier->proxy), leg->worker);
+    if (worker == NULL) {
+        return false; /* removed meanwhile */
+    }
+    if (carrier->plan.batch_size > 1) {
+        answer.len = 0;
+    }
+    gv_buf_clear(&carrier->decode_body);
+    enum gv_err err =
+        gv_pair_decode_body(gv_buf_slice(&carrier->body), answer, &carrier->decode_body);
+    if (err == GV_OK) {
+        err = write_head(carrier, leg, worker, carrier->decode_body.len);
+    }
+    return err == GV_OK &&
+           start_leg(carrier, GV_LEG_DECODE, gv_buf_slice(&carrier->decode_body), events);
 }

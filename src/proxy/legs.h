@@ -43,8 +43,9 @@ struct gv_carrier {
     struct gv_proxy *proxy;   /* borrowed */
     struct gv_exchange exchange;
     struct gv_plan plan;
-    struct gv_buf body;      /* owned: as the client sent it */
-    struct gv_buf pair_body; /* owned: with the bootstrap fields */
+    struct gv_buf body;        /* owned: as the client sent it */
+    struct gv_buf pair_body;   /* owned: with the bootstrap fields, or prefill's alone */
+    struct gv_buf decode_body; /* owned: of a pair whose prefill goes first */
     struct gv_leg legs[GV_EXCHANGE_LEGS_MAX];
     struct gv_relay relay;
     struct gv_kept kept;
@@ -90,7 +91,15 @@ void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker);
  */
 enum gv_problem gv_legs_choose(struct gv_carrier *carrier);
 
-/** Send what was chosen. false: leg `*broken` could not even begin; earlier ones are on their way.
+/** Does prefill go first (--pd-protocol vllm), and decode only with what it returned? */
+bool gv_legs_are_in_turn(const struct gv_carrier *carrier);
+
+/** Prefill has answered `answer`: send decode's request. false: it could not even begin. */
+bool gv_legs_hand_over(struct gv_carrier *carrier, struct gv_slice answer,
+                       const struct gv_upstream_events *events);
+
+/** Send what was chosen; of legs in turn the first. false: leg `*broken` could not even begin;
+ * earlier ones are on their way.
  */
 bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *events,
                    uint32_t *broken);

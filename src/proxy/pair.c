@@ -85,3 +85,41 @@ enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *mee
     }
     return err;
 }
+
+enum gv_err gv_pair_prefill_body(struct gv_slice body, struct gv_buf *out)
+{
+    /* The last four would contradict the first two; set only where the client had said them. */
+    static const struct {
+        const char *name;
+        const char *value;
+        bool always;
+    } changes[] = {
+        {"kv_transfer_params", "{\"do_remote_decode\":true,\"do_remote_prefill\":false}", true},
+        {"max_tokens", "1", true},
+        {"stream", "false", true},
+        {"stream_options", "null", false},
+        {"max_completion_tokens", "1", false},
+        {"min_tokens", "0", false},
+        {"n", "1", false},
+    };
+    struct gv_splice_field fields[sizeof changes / sizeof changes[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        struct gv_slice said;
+        if (changes[i].always || gv_splice_find(body, changes[i].name, &said)) {
+            fields[count++] =
+                (struct gv_splice_field){changes[i].name, gv_slice_text(changes[i].value)};
+        }
+    }
+    return gv_splice(body, fields, count, out);
+}
+
+enum gv_err gv_pair_decode_body(struct gv_slice body, struct gv_slice answer, struct gv_buf *out)
+{
+    struct gv_splice_field field = {"kv_transfer_params", gv_slice_text("null")};
+    struct gv_slice found;
+    if (gv_splice_find(answer, field.name, &found)) {
+        field.value = found;
+    }
+    return gv_splice(body, &field, 1, out);
+}

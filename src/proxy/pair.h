@@ -1,5 +1,8 @@
 /*
- * pair.h - the body that both legs of a prefill and decode pair get.
+ * pair.h - the bodies that the legs of a prefill and decode pair get.
+ *
+ * In SGLang's way both legs get the same body and meet in a room; in vLLM's way prefill goes first,
+ * and what it returns is handed to decode.
  *
  * bootstrap_host, bootstrap_port and bootstrap_room tell the decode engine where the prefill engine
  * hands over the KV cache, and under which number. They are ours alone: whatever a client sends
@@ -23,5 +26,19 @@ struct gv_pair_meeting {
 /** Append `body` with the three fields set. Errors: as gv_splice(). */
 GV_MUST_USE enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *meeting,
                                      struct gv_buf *out);
+
+/**
+ * Append prefill's body in vLLM's way: `body` with one token to make, no stream, and
+ * kv_transfer_params that ask to keep the KV for a decode worker. Errors: as gv_splice().
+ */
+GV_MUST_USE enum gv_err gv_pair_prefill_body(struct gv_slice body, struct gv_buf *out);
+
+/**
+ * Append decode's body in vLLM's way: `body` with the kv_transfer_params of prefill's `answer`;
+ * with null where it has none (decode then computes the prompt itself). What a client sends under
+ * that name is dropped. Errors: as gv_splice().
+ */
+GV_MUST_USE enum gv_err gv_pair_decode_body(struct gv_slice body, struct gv_slice answer,
+                                            struct gv_buf *out);
 
 #endif

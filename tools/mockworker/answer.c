@@ -189,6 +189,12 @@ static void put_completion(struct gv_buf *out, const struct job *job)
     }
     PUT(out, "],\"usage\":");
     put_usage(out, job);
+    if (job->worker->mock->options.vllm && job->worker->mock->options.role == MOCK_PREFILL) {
+        PUT(out,
+            ",\"kv_transfer_params\":{\"do_remote_prefill\":true,\"do_remote_decode\":false,"
+            "\"remote_engine_id\":\"%s\",\"remote_block_ids\":[1,2],\"cached_tokens\":%llu}",
+            job->id, ULL(job->work.cached_tokens));
+    }
     PUT(out, "}");
 }
 

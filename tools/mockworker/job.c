@@ -141,6 +141,29 @@ static void submit(struct job *job)
     worker_wake(job->worker);
 }
 
+/* vLLM's way: prefill must be asked to keep its KV, and decode uses what prefill has returned. */
+static bool begin_handed_over(struct job *job)
+{
+    const json_t *params = json_object_get(job->body, "kv_transfer_params");
+    if (job->worker->mock->options.role == MOCK_PREFILL) {
+        if (!is_true(params, "do_remote_decode") || job->stream) {
+            (void)snprintf(job->trouble, sizeof job->trouble,
+                           "prefill needs do_remote_decode and no stream");
+            return false;
+        }
+        submit(job);
+    } else if (is_true(params, "do_remote_prefill")) {
+        json_int_t cached = json_integer_value(json_object_get(params, "cached_tokens"));
+        job->work.cached_tokens = cached > 0 ? (uint64_t)cached : 0;
+        engine_submit_prefilled(&job->worker->engine, &job->work, job->work.cached_tokens,
+                                gv_clock_us());
+        worker_wake(job->worker);
+    } else {
+        submit(job); /* nobody did it for us */
+    }
+    return true;
+}
+
 static bool begin_pair(struct job *job)
 {
     uint64_t timeout_us = job->worker->mock->options.pd_timeout_ms * 1000;
@@ -184,7 +207,14 @@ void job_start(struct conn *conn, enum gv_endpoint endpoint)
         fail(job, 404);
         return;
     }
-    if (worker->mock->options.role != MOCK_REGULAR && makes_tokens(endpoint)) {
+    bool paired = worker->mock->options.role != MOCK_REGULAR && makes_tokens(endpoint);
+    if (paired && worker->mock->options.vllm) {
+        if (!begin_handed_over(job)) {
+            fail(job, 400);
+        }
+        return;
+    }
+    if (paired) {
         if (!begin_pair(job)) {
             fail(job, 400);
             return;

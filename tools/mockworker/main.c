@@ -33,6 +33,7 @@ static const char help[] =
     "  --bootstrap-port N       prefill: port of the first engine's rooms; 0: the kernel chooses "
     "(8998)\n"
     "  --pd-timeout-ms N        how long a leg waits for its other leg (5000)\n"
+    "  --pd-protocol P          sglang (rooms) or vllm (kv_transfer_params) (sglang)\n"
     "  --worker-api-key KEY     demand \"Authorization: Bearer KEY\"\n"
     "  --help\n"
     "\n"
@@ -56,6 +57,7 @@ enum option_name {
     OPT_ROLE,
     OPT_BOOTSTRAP_PORT,
     OPT_PD_TIMEOUT_MS,
+    OPT_PD_PROTOCOL,
     OPT_WORKER_API_KEY,
     OPT_HELP
 };
@@ -77,6 +79,7 @@ static const struct option long_options[] = {
     {"role", required_argument, NULL, OPT_ROLE},
     {"bootstrap-port", required_argument, NULL, OPT_BOOTSTRAP_PORT},
     {"pd-timeout-ms", required_argument, NULL, OPT_PD_TIMEOUT_MS},
+    {"pd-protocol", required_argument, NULL, OPT_PD_PROTOCOL},
     {"worker-api-key", required_argument, NULL, OPT_WORKER_API_KEY},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -214,6 +217,12 @@ static void read_options(struct mock_options *options, struct pace *pace, int ar
             break;
         case OPT_PD_TIMEOUT_MS:
             options->pd_timeout_ms = number(optarg, 1, 3600000, "--pd-timeout-ms");
+            break;
+        case OPT_PD_PROTOCOL:
+            options->vllm = strcmp(optarg, "vllm") == 0;
+            if (!options->vllm && strcmp(optarg, "sglang") != 0) {
+                bad("--pd-protocol is sglang or vllm", optarg);
+            }
             break;
         case OPT_WORKER_API_KEY:
             options->api_key = optarg;

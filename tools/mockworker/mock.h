@@ -70,6 +70,7 @@ struct mock_options {
     enum mock_role role;
     uint16_t bootstrap_port; /* of the first worker; 0: the kernel chooses */
     uint64_t pd_timeout_ms;
+    bool vllm;           /* a pair hands kv_transfer_params on, and has no rooms */
     const char *api_key; /* NULL: open */
 };
 

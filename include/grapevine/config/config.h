@@ -84,6 +84,7 @@ struct gv_config {
     struct gv_config_prefill *prefills; /* owned */
     size_t prefill_count;
     struct gv_config_list decode_urls;
+    char *pd_protocol;              /* "sglang" or "vllm" */
     uint64_t prefill_first_byte_ms; /* 0: first_byte_timeout_ms */
     uint64_t decode_first_byte_ms;  /* 0: first_byte_timeout_ms */
     /* probes */

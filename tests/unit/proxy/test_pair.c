@@ -45,6 +45,45 @@ static void what_is_no_object_cannot_be_sent_to_a_pair(void)
     gv_buf_deinit(&out);
 }
 
-GV_SUITE("proxy/pair", GV_CASE(one_prompt_has_one_room_and_a_missing_port_is_null),
+static void in_turn_prefill_makes_one_token_and_keeps_it(void)
+{
+    struct gv_buf out;
+    gv_buf_init(&out, GV_MEM_EXCHANGE, 4096);
+    CU_ASSERT_EQUAL(
+        gv_pair_prefill_body(gv_slice_text("{\"model\":\"m\",\"stream\":true,\"max_tokens\":9,"
+                                           "\"stream_options\":{},\"kv_transfer_params\":7}"),
+                             &out),
+        GV_OK);
+    CU_ASSERT_TRUE(gv_slice_is(gv_buf_slice(&out),
+                               "{\"kv_transfer_params\":{\"do_remote_decode\":true,"
+                               "\"do_remote_prefill\":false},\"max_tokens\":1,\"stream\":false,"
+                               "\"stream_options\":null,\"model\":\"m\"}"));
+    gv_buf_deinit(&out);
+}
+
+static void in_turn_decode_gets_what_prefill_returned_and_nothing_of_the_client(void)
+{
+    static const char *const cases[][2] = {
+        {"{\"id\":1,\"kv_transfer_params\":{\"x\":[1]}}",
+         "{\"kv_transfer_params\":{\"x\":[1]},\"model\":\"m\"}"},
+        {"{\"id\":1}", "{\"kv_transfer_params\":null,\"model\":\"m\"}"},
+        {"not json", "{\"kv_transfer_params\":null,\"model\":\"m\"}"},
+        {"", "{\"kv_transfer_params\":null,\"model\":\"m\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gv_buf out;
+        gv_buf_init(&out, GV_MEM_EXCHANGE, 4096);
+        CU_ASSERT_EQUAL(gv_pair_decode_body(
+                            gv_slice_text("{\"kv_transfer_params\":{\"evil\":1},\"model\":\"m\"}"),
+                            gv_slice_text(cases[i][0]), &out),
+                        GV_OK);
+        CU_ASSERT_TRUE(gv_slice_is(gv_buf_slice(&out), cases[i][1]));
+        gv_buf_deinit(&out);
+    }
+}
+
+GV_SUITE("proxy/pair", GV_CASE(in_turn_prefill_makes_one_token_and_keeps_it),
+         GV_CASE(in_turn_decode_gets_what_prefill_returned_and_nothing_of_the_client),
+         GV_CASE(one_prompt_has_one_room_and_a_missing_port_is_null),
          GV_CASE(a_batch_has_a_room_for_each_item_also_a_batch_of_one),
          GV_CASE(what_is_no_object_cannot_be_sent_to_a_pair))
