@@ -72,15 +72,15 @@ void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
 void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
 {
     gv_upstream_cancel(&leg->upstream);
-    if (leg->taken) {
-        leg->taken = false;
-        gv_load_give(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
-    }
     if (leg->has_head) {
         gv_leg_report(carrier, leg, gv_leg_outcome(leg->answer.status));
     } else {
         bool on_trial = leg->target->breaker.state == GV_BREAKER_TRIAL;
         gv_leg_report(carrier, leg, on_trial ? GV_BREAKER_FAILED : GV_BREAKER_NEUTRAL);
+    }
+    if (leg->taken) {
+        leg->taken = false;
+        gv_load_give(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
     }
 }
 

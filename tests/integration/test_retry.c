@@ -103,6 +103,7 @@ static void ask_for(struct gv_rig *rig, int status)
     chat(rig, &reply);
     CU_ASSERT_EQUAL(reply.status, status);
     gv_reply_deinit(&reply);
+    CU_ASSERT(gv_test_await(gv_rig_is_unloaded, rig, 0)); /* the breaker has been told */
 }
 
 static enum gv_breaker_state breaker_of(struct gv_rig *rig, const char *url)
@@ -127,6 +128,7 @@ static void a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_p
     CU_ASSERT_EQUAL(reply.status, 503);
     CU_ASSERT_STRING_EQUAL(reply.body, "busy now");
     gv_reply_deinit(&reply);
+    CU_ASSERT(gv_test_await(gv_rig_is_unloaded, &rig, 0));
     CU_ASSERT_EQUAL(atomic_load(&busy.request_count), 2);
     CU_ASSERT_EQUAL(breaker_of(&rig, busy.url), GV_BREAKER_OPEN);
     chat(&rig, &reply);
