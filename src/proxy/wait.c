@@ -95,7 +95,8 @@ void gv_wait_deliver(struct gv_wait *wait)
     struct gv_proxy *proxy = wait->proxy;
     struct gv_client *client = wait->client;
     free_wait(wait);
-    if (client != NULL) {
+    bool is_here = client != NULL && client->state == GV_CLIENT_BUSY; /* else it is being closed */
+    if (is_here) {
         gv_carrier_start(client);
     } else {
         gv_admission_leave(proxy->shared->admission, gv_clock_us());

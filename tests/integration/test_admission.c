@@ -358,6 +358,66 @@ static void the_flags_limit_all_loops_of_a_node_together(void)
     gv_world_end(&world);
 }
 
+/* An engine that answers probes, and never a chat. */
+static bool reply_but_chats(struct gv_fake *fake, int fd)
+{
+    char byte;
+    if (gv_fake_was_sent(fake, "POST " CHAT)) {
+        return read(fd, &byte, 1) > 0;
+    }
+    gv_fake_say(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+                    "\r\n{}");
+    return true;
+}
+
+static bool takes_requests(void *owner)
+{
+    struct gv_reply reply;
+    gv_talk_ask(((struct gv_world_node *)owner)->port, "GET", "/readiness", NULL, NULL, &reply);
+    bool takes = reply.status == 200;
+    gv_reply_deinit(&reply);
+    return takes;
+}
+
+static bool has_one_that_waits(void *owner)
+{
+    struct gv_reply reply;
+    struct gv_world_node *node = owner;
+    gv_talk_ask(node->metrics_port, "GET", "/metrics", NULL, NULL, &reply);
+    bool has = strstr(reply.body, "\ngv_admission_waiting 1\n") != NULL;
+    gv_reply_deinit(&reply);
+    return has;
+}
+
+/* The end of the one that runs is the turn of the one that waits, whose client is being closed. */
+static void a_node_ends_while_one_request_runs_and_another_waits(void)
+{
+    memset(&world, 0, sizeof world);
+    gv_fake_start(&story.fake, reply_but_chats);
+    const char *flags[] = {"--worker-urls",
+                           story.fake.url,
+                           "--max-concurrent-requests",
+                           "1",
+                           "--threads",
+                           "1",
+                           "--drain-settle-secs",
+                           "0",
+                           "--shutdown-grace-period-secs",
+                           "0",
+                           NULL};
+    struct gv_world_node *node = gv_world_add_node(&world, flags);
+    CU_ASSERT_TRUE_FATAL(gv_test_await(takes_requests, node, 0));
+    int first = gv_world_send_chat(node, "one", false);
+    int second = gv_world_send_chat(node, "two", false);
+    CU_ASSERT(gv_test_await(has_one_that_waits, node, 0));
+    gv_process_signal(&node->process, 15);
+    CU_ASSERT_EQUAL(gv_process_wait(&node->process), 0);
+    close(first);
+    close(second);
+    gv_world_end(&world);
+    gv_fake_stop(&story.fake);
+}
+
 GV_SUITE("integration/admission",
          GV_CASE(over_the_limit_requests_wait_and_over_the_queue_they_are_429),
          GV_CASE(a_wait_that_is_too_long_is_408_and_the_connection_stays),
@@ -366,4 +426,5 @@ GV_SUITE("integration/admission",
          GV_CASE(requests_over_the_rate_come_later_and_none_is_lost),
          GV_CASE(in_a_storm_no_more_than_the_limit_are_with_the_worker),
          GV_CASE(after_a_storm_with_clients_that_leave_nobody_is_counted),
-         GV_CASE(the_flags_limit_all_loops_of_a_node_together))
+         GV_CASE(the_flags_limit_all_loops_of_a_node_together),
+         GV_CASE(a_node_ends_while_one_request_runs_and_another_waits))
