@@ -95,6 +95,12 @@ static bool nobody_waits(void *owner)
     return stats().waiting == 0;
 }
 
+static bool one_is_inside(void *owner)
+{
+    (void)owner;
+    return atomic_load(&inside) == 1;
+}
+
 static bool nobody_is_inside(void *owner)
 {
     (void)owner;
@@ -151,6 +157,7 @@ static void over_the_limit_requests_wait_and_over_the_queue_they_are_429(void)
     gv_talk_ask(story.rig.port, "GET", "/v1/models", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
+    CU_ASSERT(gv_test_await(one_is_inside, NULL, 0));
     CU_ASSERT_EQUAL(atomic_load(&story.fake.request_count), 1);
     atomic_store(&may_answer, true);
     expect(first, 200, NULL);
