@@ -86,7 +86,7 @@ static void fail(int leg, const char *fault, int status, int other, bool whole)
     X(prefill_hangs_in_its_answer, 0, "hang_mid_stream\",\"after_bytes\":10", 200, 504, true)      \
     X(prefill_closes_in_its_answer, 0, "close_mid_stream\",\"after_bytes\":10", 200, 502, true)    \
     X(prefill_is_not_http, 0, "bad_http\"", 502, 502, true)                                        \
-    X(prefill_has_a_garbage_length, 0, "garbage_length\"", 502, 502, true)                         \
+    X(prefill_has_a_garbage_length, 0, "garbage_length\"", 200, 502, true)                         \
     X(decode_refuses, 1, "refuse\",\"ms\":200", 502, 502, true)                                    \
     X(decode_says_400, 1, "error\",\"status\":400", 400, 400, true)                                \
     X(decode_says_429, 1, "error\",\"status\":429", 429, 429, true)                                \
