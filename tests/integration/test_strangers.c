@@ -281,11 +281,12 @@ static void apply(void *owner, const struct gv_gossip_operation *operation)
     (void)operation;
 }
 
-static bool snapshot_next(void *owner, uint8_t cursor[32], uint32_t since_stamp,
-                          struct gv_gossip_operation *operation)
+static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
+                          uint32_t since_stamp, struct gv_gossip_operation *operation)
 {
     (void)owner;
     (void)cursor;
+    (void)part;
     (void)since_stamp;
     (void)operation;
     return false;
