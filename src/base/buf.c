@@ -93,6 +93,18 @@ enum gv_err gv_buf_append_text(struct gv_buf *buf, const char *text)
     return gv_buf_append(buf, gv_slice_text(text));
 }
 
+enum gv_err gv_buf_append_u64(struct gv_buf *buf, uint64_t value)
+{
+    char digits[20]; /* of UINT64_MAX */
+    size_t at = sizeof digits;
+    do {
+        at -= 1;
+        digits[at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return gv_buf_append(buf, gv_slice_of(digits + at, sizeof digits - at));
+}
+
 enum gv_err gv_buf_append_format(struct gv_buf *buf, const char *format, ...)
 {
     char small[256];

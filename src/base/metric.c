@@ -204,8 +204,11 @@ struct gv_metric *gv_metric_get(const struct gv_metric_family *family, const cha
 {
     gv_mutex_lock(&lock);
     struct gv_metric *cell = &nowhere;
-    if (add_entry(family) == GV_OK) {
-        struct entry *entry = find_entry(family);
+    struct entry *entry = find_entry(family);
+    if (entry == NULL && add_entry(family) == GV_OK) {
+        entry = find_entry(family);
+    }
+    if (entry != NULL) {
         cell = find_or_make(entry, values);
         if (cell == NULL) {
             cell = entry->other;

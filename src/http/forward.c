@@ -6,27 +6,27 @@
 #include "http/token.h"
 
 /* RFC 9110, 7.6.1, and framing, which the writer computes anew. */
-static const char *const hop_by_hop[] = {
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "trailer",
-    "upgrade",
-    "http2-settings",
-    "content-length",
+static const struct gv_slice hop_by_hop[] = {
+    GV_SLICE("connection"),
+    GV_SLICE("keep-alive"),
+    GV_SLICE("proxy-connection"),
+    GV_SLICE("proxy-authenticate"),
+    GV_SLICE("proxy-authorization"),
+    GV_SLICE("te"),
+    GV_SLICE("transfer-encoding"),
+    GV_SLICE("trailer"),
+    GV_SLICE("upgrade"),
+    GV_SLICE("http2-settings"),
+    GV_SLICE("content-length"),
 };
 
 /* What the router says itself when it asks a worker. */
-static const char *const request_only[] = {"host", "expect"};
+static const struct gv_slice request_only[] = {GV_SLICE("host"), GV_SLICE("expect")};
 
-static bool is_one_of(struct gv_slice name, const char *const *list, size_t count)
+static bool is_one_of(struct gv_slice name, const struct gv_slice *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (gv_slice_equal_nocase(name, gv_slice_text(list[i]))) {
+        if (gv_slice_equal_nocase(name, list[i])) {
             return true;
         }
     }
@@ -35,7 +35,7 @@ static bool is_one_of(struct gv_slice name, const char *const *list, size_t coun
 
 static bool is_named_by_connection(const struct gv_head *head, struct gv_slice name)
 {
-    struct gv_slice connection = gv_slice_text("connection");
+    static const struct gv_slice connection = GV_SLICE("connection");
     for (size_t i = 0; i < head->header_count; i++) {
         if (gv_slice_equal_nocase(head->headers[i].name, connection) &&
             gv_token_list_has(head->headers[i].value, name)) {
@@ -63,8 +63,9 @@ bool gv_forward_request_header(const struct gv_head *head, size_t index)
 
 bool gv_forward_request_header_strict(const struct gv_head *head, size_t index)
 {
-    static const char *const passing[] = {"authorization", "x-request-id", "x-correlation-id",
-                                          "traceparent",   "tracestate",   "x-smg-routing-key"};
+    static const struct gv_slice passing[] = {
+        GV_SLICE("authorization"), GV_SLICE("x-request-id"), GV_SLICE("x-correlation-id"),
+        GV_SLICE("traceparent"),   GV_SLICE("tracestate"),   GV_SLICE("x-smg-routing-key")};
     static const char family[] = "x-request-id-";
     size_t len = sizeof family - 1;
     GV_ASSERT(index < head->header_count);

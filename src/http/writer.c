@@ -51,8 +51,11 @@ enum gv_err gv_writer_request(struct gv_buf *out, struct gv_slice method, struct
 enum gv_err gv_writer_status(struct gv_buf *out, uint16_t status)
 {
     GV_ASSERT(status >= 100 && status <= 999);
-    return gv_buf_append_format(out, "HTTP/1.1 %u %s\r\n", (unsigned)status,
-                                gv_status_reason(status));
+    TRY(gv_buf_append_text(out, "HTTP/1.1 "));
+    TRY(gv_buf_append_u64(out, status));
+    TRY(gv_buf_append_text(out, " "));
+    TRY(gv_buf_append_text(out, gv_status_reason(status)));
+    return gv_buf_append_text(out, "\r\n");
 }
 
 enum gv_err gv_writer_header(struct gv_buf *out, struct gv_slice name, struct gv_slice value)
@@ -78,7 +81,9 @@ enum gv_err gv_writer_end_head(struct gv_buf *out, uint64_t body_bytes, bool clo
     if (body_bytes == GV_WRITER_CHUNKED) {
         TRY(gv_buf_append_text(out, "Transfer-Encoding: chunked\r\n"));
     } else if (body_bytes < GV_WRITER_NO_BODY) {
-        TRY(gv_buf_append_format(out, "Content-Length: %llu\r\n", (unsigned long long)body_bytes));
+        TRY(gv_buf_append_text(out, "Content-Length: "));
+        TRY(gv_buf_append_u64(out, body_bytes));
+        TRY(gv_buf_append_text(out, "\r\n"));
     }
     if (close || body_bytes == GV_WRITER_UNTIL_CLOSE) {
         TRY(gv_buf_append_text(out, "Connection: close\r\n"));

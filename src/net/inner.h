@@ -20,7 +20,7 @@
 #include <uv.h>
 
 #define GV_LOOP_NAME_BYTES 16
-#define GV_LOOP_READ_BYTES (64 * 1024) /* one read of one stream */
+#define GV_LOOP_READ_BYTES (128 * 1024) /* one read of one stream */
 
 struct gv_thing {
     struct gv_list link;                   /* in loop->things, later in loop->graves */

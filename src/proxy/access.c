@@ -124,11 +124,13 @@ static const char *endpoint_label(uint32_t endpoint)
 static void count(struct gv_access *access, const struct gv_access_record *record)
 {
     const char *endpoint = endpoint_label(record->endpoint);
-    char status[8];
-    snprintf(status, sizeof status, "%u", record->status);
     uint16_t at = record->status < GV_ACCESS_STATUS_COUNT ? record->status : 0;
-    gv_metric_add(cell(&access->requests[record->endpoint][at], &requests_family, endpoint, status),
-                  1);
+    struct gv_metric **requests = &access->requests[record->endpoint][at];
+    char status[8] = "";
+    if (*requests == NULL) {
+        snprintf(status, sizeof status, "%u", record->status);
+    }
+    gv_metric_add(cell(requests, &requests_family, endpoint, status), 1);
     gv_metric_observe(cell(&access->duration[record->endpoint], &duration_family, endpoint, NULL),
                       (double)record->total_us / 1e6);
     if (record->first_byte_us > 0) {

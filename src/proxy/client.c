@@ -39,6 +39,18 @@ static enum gv_err parsed_head(void *owner, const struct gv_head *head)
     return GV_OK;
 }
 
+/* Room for the whole body at once, so that it is not moved as it grows: for what is announced, when
+ * a good part of that is here. An announcement alone gets nothing. */
+static enum gv_err make_room(struct gv_client *client, size_t come)
+{
+    uint8_t *where;
+    uint64_t announced = client->head.has_content_length ? client->head.content_length : 0;
+    if (announced <= come || announced / GV_CLIENT_TRUST > come) {
+        return GV_OK;
+    }
+    return gv_buf_reserve(&client->body, (size_t)announced, &where);
+}
+
 static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
 {
     struct gv_client *client = owner;
@@ -47,7 +59,10 @@ static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
         return GV_EREFUSED;
     }
     client->since_ms = gv_loop_now_ms(client->proxy->loop);
-    enum gv_err err = gv_buf_append(&client->body, bytes);
+    enum gv_err err = client->body.len == 0 ? make_room(client, bytes.len) : GV_OK;
+    if (err == GV_OK) {
+        err = gv_buf_append(&client->body, bytes);
+    }
     if (err != GV_OK) {
         client->refusal = err == GV_ETOOBIG ? GV_PROBLEM_BODY_TOO_BIG : GV_PROBLEM_OVERLOADED;
     }

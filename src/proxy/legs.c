@@ -184,13 +184,17 @@ static enum gv_err write_head(struct gv_carrier *carrier, struct gv_leg *leg,
     struct gv_buf target;
     gv_buf_init(&target, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
     gv_buf_clear(&leg->head);
-    enum gv_err err = gv_buf_append_text(&target, uri->prefix);
-    if (err == GV_OK) {
-        err = gv_buf_append(&target, head->target);
+    enum gv_err err = GV_OK;
+    struct gv_slice path = head->target;
+    if (uri->prefix[0] != '\0') {
+        err = gv_buf_append_text(&target, uri->prefix);
+        if (err == GV_OK) {
+            err = gv_buf_append(&target, head->target);
+        }
+        path = gv_buf_slice(&target);
     }
     if (err == GV_OK) {
-        err = gv_writer_request(&leg->head, head->method_text, gv_buf_slice(&target),
-                                gv_slice_text(uri->authority));
+        err = gv_writer_request(&leg->head, head->method_text, path, gv_slice_text(uri->authority));
     }
     if (err == GV_OK) {
         err = append_forwarded(carrier, worker, &leg->head);

@@ -28,6 +28,7 @@
 #define GV_CLIENT_HIGH_BYTES    (256u * 1024)
 #define GV_CLIENT_LOW_BYTES     (64u * 1024)
 #define GV_CLIENT_AHEAD_BYTES   (64u * 1024) /* pipelined bytes kept while an exchange is on */
+#define GV_CLIENT_TRUST         4u           /* bytes of a body to have room for, for each come */
 #define GV_CLIENT_LINGER_MS     2000u        /* for an answer's last bytes to leave */
 #define GV_CLIENT_DISCARD_MS    500u         /* what comes after a refusal is read this long */
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */

@@ -41,6 +41,9 @@ GV_MUST_USE enum gv_err gv_buf_append_text(struct gv_buf *buf, const char *text)
 GV_MUST_USE enum gv_err gv_buf_append_format(struct gv_buf *buf, const char *format, ...)
     GV_PRINTF(2, 3);
 
+/** Append a number in decimal. Errors as gv_buf_append(). */
+GV_MUST_USE enum gv_err gv_buf_append_u64(struct gv_buf *buf, uint64_t value);
+
 /**
  * Make room for `bytes` more and return where they go in `*where`; then gv_buf_commit() as many as
  * were written. Errors as gv_buf_append().

@@ -20,6 +20,12 @@ static inline struct gv_slice gv_slice_of(const void *data, size_t len)
     return (struct gv_slice){.data = (const uint8_t *)data, .len = len};
 }
 
+/** A constant slice of a literal, without counting its bytes at run time. */
+#define GV_SLICE(literal)                                                                          \
+    {                                                                                              \
+        .data = (const uint8_t *)("" literal), .len = sizeof(literal) - 1                          \
+    }
+
 /** The bytes of a NUL-terminated text, without its NUL. */
 static inline struct gv_slice gv_slice_text(const char *text)
 {
@@ -39,7 +45,11 @@ static inline bool gv_slice_is(struct gv_slice a, const char *text)
 }
 
 /** Same but for the case of ASCII letters. */
-bool gv_slice_equal_nocase(struct gv_slice a, struct gv_slice b);
+bool gv_slice_equal_letters(const uint8_t *a, const uint8_t *b, size_t len);
+static inline bool gv_slice_equal_nocase(struct gv_slice a, struct gv_slice b)
+{
+    return a.len == b.len && gv_slice_equal_letters(a.data, b.data, a.len);
+}
 
 /** Starts with `prefix`. */
 bool gv_slice_starts_with(struct gv_slice slice, const char *prefix);

@@ -115,9 +115,27 @@ static void an_append_that_runs_out_of_memory_changes_nothing(void)
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_BUFFER), before);
 }
 
+static void a_number_is_written_in_decimal_to_its_last_digit(void)
+{
+    struct gv_buf buf;
+    gv_buf_init(&buf, GV_MEM_BUFFER, 33);
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, 0), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_append_text(&buf, " "), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, 9), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, 10), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_append_text(&buf, " "), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, UINT64_MAX), GV_OK);
+    CU_ASSERT_TRUE(gv_slice_is(gv_buf_slice(&buf), "0 910 18446744073709551615"));
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, 12345678), GV_ETOOBIG);
+    CU_ASSERT_EQUAL(gv_buf_append_u64(&buf, 1234567), GV_OK);
+    CU_ASSERT_EQUAL(buf.len, 33);
+    gv_buf_deinit(&buf);
+}
+
 GV_SUITE("base/buf", GV_CASE(bytes_come_out_in_the_order_they_went_in),
          GV_CASE(the_limit_is_exact_and_over_it_nothing_changes),
          GV_CASE(long_formatted_text_goes_in_whole),
          GV_CASE(reserved_room_counts_only_as_far_as_it_is_committed),
          GV_CASE(a_queue_that_is_drained_does_not_grow),
-         GV_CASE(an_append_that_runs_out_of_memory_changes_nothing))
+         GV_CASE(an_append_that_runs_out_of_memory_changes_nothing),
+         GV_CASE(a_number_is_written_in_decimal_to_its_last_digit))
