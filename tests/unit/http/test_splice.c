@@ -168,7 +168,55 @@ static void an_output_that_does_not_fit_is_not_begun(void)
     }
 }
 
-GV_SUITE("http/splice", GV_CASE(new_fields_stand_first),
+static void a_member_is_found_raw_and_of_two_the_last(void)
+{
+    static const char *const cases[][2] = {
+        {"{\"a\":1,\"x\": [1, {\"x\":2}] ,\"b\":2}", "[1, {\"x\":2}]"},
+        {" { \"x\" : \"a\\\"}\" } ", "\"a\\\"}\""},
+        {"{\"x\":1,\"\\u0078\":2}", "2"},
+        {"{\"a\":{\"x\":1}}", NULL},
+        {"{}", NULL},
+        {"", NULL},
+        {"[1]", NULL},
+        {"{\"x\":1", NULL},
+        {"{\"x\":}", NULL},
+        {"{\"x\":1,}", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gv_slice value = gv_slice_text("untouched");
+        bool found = gv_splice_find(gv_slice_text(cases[i][0]), "x", &value);
+        CU_ASSERT_EQUAL(found, cases[i][1] != NULL);
+        CU_ASSERT_TRUE(!found || gv_slice_is(value, cases[i][1]));
+    }
+}
+
+static void elements_come_one_by_one_until_something_is_wrong(void)
+{
+    static const struct {
+        const char *array;
+        int count;
+    } cases[] = {{"[1, \"a]\" ,{\"b\":[2]}]", 3},
+                 {"[]", 0},
+                 {" [ ] ", 0},
+                 {"", 0},
+                 {"{\"a\":1}", 0},
+                 {"[1,", 1},
+                 {"[1 2]", 1},
+                 {"[tru]", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gv_slice rest = gv_slice_text(cases[i].array);
+        struct gv_slice element;
+        int count = 0;
+        while (gv_splice_next(&rest, &element)) {
+            count += 1;
+        }
+        CU_ASSERT_EQUAL(count, cases[i].count);
+    }
+}
+
+GV_SUITE("http/splice", GV_CASE(a_member_is_found_raw_and_of_two_the_last),
+         GV_CASE(elements_come_one_by_one_until_something_is_wrong),
+         GV_CASE(new_fields_stand_first),
          GV_CASE(old_fields_of_these_names_are_dropped_wherever_they_stand),
          GV_CASE(escaped_spellings_of_a_name_are_the_same_name),
          GV_CASE(what_is_no_whole_json_object_is_refused),

@@ -1,4 +1,5 @@
 /* test_dispatch.c - plans and decisions without a socket. */
+#include "grapevine/base/mem.h"
 #include "grapevine/proxy/dispatch.h"
 #include "support/suite.h"
 #include <stdio.h>
@@ -216,7 +217,40 @@ static void load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_non
     teardown(&bench);
 }
 
-GV_SUITE("proxy/dispatch",
+static void a_plan_that_finds_no_memory_leaves_nothing_behind(void)
+{
+    struct bench bench;
+    setup(&bench);
+    add(&bench, "http://p:1", GV_POOL_PREFILL, "m");
+    add(&bench, "http://d:1", GV_POOL_DECODE, "m");
+    bench.view = gv_fleet_acquire(bench.shared.fleet);
+    struct gv_slice body = gv_slice_text("{\"model\":\"m\",\"prompt\":\"a prompt of some blocks "
+                                         "that are sixteen bytes long\"}");
+    bool made = false;
+    uint64_t n = 1;
+    for (; !made; n++) {
+        CU_ASSERT_TRUE_FATAL(n < 50);
+        struct gv_plan plan;
+        enum gv_problem problem = GV_PROBLEM_NONE;
+        gv_buf_reset(&bench.text);
+        gv_mem_fail_nth(n);
+        enum gv_err err = gv_plan_init(&plan, &bench.shared, bench.view, bench.reader, &bench.text,
+                                       GV_ENDPOINT_COMPLETIONS, body, &problem);
+        gv_mem_fail_nth(0);
+        made = err == GV_OK;
+        CU_ASSERT_TRUE(made || err == GV_ENOMEM);
+        if (made) {
+            CU_ASSERT_EQUAL(plan.leg_count, 2);
+            gv_plan_deinit(&plan);
+        }
+        gv_buf_reset(&bench.text);
+        CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), 0);
+    }
+    CU_ASSERT_TRUE(n > 3); /* it did need memory: the text, and a chain for each leg */
+    teardown(&bench);
+}
+
+GV_SUITE("proxy/dispatch", GV_CASE(a_plan_that_finds_no_memory_leaves_nothing_behind),
          GV_CASE(one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common),
          GV_CASE(a_worker_that_failed_is_chosen_again_only_when_no_other_is_there),
          GV_CASE(nobody_is_told_apart_by_pool_model_and_state),
