@@ -264,7 +264,8 @@ static bool message_fits(const Mesh__Message *message)
                message->range_request->last >= message->range_request->first;
     case MESH__MESSAGE__BODY_RANGE_GONE:
     case MESH__MESSAGE__BODY_SNAPSHOT_REQUEST:
-        return true;
+        return message->snapshot_request->n_buckets == 0 ||
+               message->snapshot_request->n_buckets == GV_GOSSIP_BUCKETS / 64;
     case MESH__MESSAGE__BODY_SNAPSHOT_CHUNK:
         return chunk_fits(message->snapshot_chunk);
     case MESH__MESSAGE__BODY_MEMBER:

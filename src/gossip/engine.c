@@ -112,7 +112,7 @@ void gv_gossip_free(struct gv_gossip *gossip)
     gv_mem_free(GV_MEM_GOSSIP, gossip->peers);
     gv_mem_free(GV_MEM_GOSSIP, gossip->seeds);
     gv_mem_free(GV_MEM_GOSSIP, gossip->probe_order);
-    gv_mem_free(GV_MEM_GOSSIP, gossip->taking.marks);
+    gv_snapshot_deinit(gossip);
     gv_oplog_deinit(&gossip->log);
     gv_words_deinit(&gossip->chunk_keys);
     gv_words_deinit(&gossip->chunk_workers);
@@ -221,8 +221,7 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
     case MESH__MESSAGE__BODY_RANGE_GONE:
         gv_snapshot_ask(gossip, session,
                         gv_snapshot_since(gv_vector_find(
-                            &gossip->vector, session->peer->member.name, session->boot_id)),
-                        false);
+                            &gossip->vector, session->peer->member.name, session->boot_id)));
         break;
     case MESH__MESSAGE__BODY_SNAPSHOT_REQUEST:
         gv_snapshot_asked(gossip, session, message->snapshot_request);

@@ -187,7 +187,7 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
         gv_feed_apply(gossip, origin, &operation);
     }
     uint64_t first, last;
-    bool will_close = !gossip->synced || gossip->taking.session != 0; /* by the snapshot */
+    bool will_close = !gossip->synced || gv_snapshot_is_taking(gossip); /* by the snapshot */
     if (!will_close && gv_origin_gap(origin, &first, &last)) {
         gv_feed_ask(gossip, session, first, last);
     }

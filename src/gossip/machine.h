@@ -104,16 +104,27 @@ struct gv_probe {
     uint64_t asked_number;
 };
 
-/* A snapshot that is being taken. */
-struct gv_taking {
-    uint64_t session; /* 0: none */
+#define GV_DONORS_MAX 3
+
+/* What one donor gives of it. */
+struct gv_share {
+    uint64_t session; /* of the donor; 0: nobody gives it yet */
     uint64_t id, number;
     uint64_t heard_at_ms;
+    struct gv_origin *marks; /* owned: positions of the donor when it began */
+    uint32_t mark_count;
+    bool done;
+};
+
+/* A snapshot that is being taken. */
+struct gv_taking {
+    struct gv_share shares[GV_DONORS_MAX];
+    uint32_t share_count;   /* 0: none is being taken */
+    uint64_t id;            /* last given to a request */
+    uint64_t heard_at_ms;   /* from any donor */
     uint64_t not_before_ms; /* earliest next request */
     uint32_t since_stamp;
     bool joining;
-    struct gv_origin *marks; /* owned: positions of the donor when it began */
-    uint32_t mark_count;
 };
 
 struct gv_gossip {
@@ -243,8 +254,11 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
 uint64_t gv_feed_wake_at(const struct gv_gossip *gossip);
 
 /* ---- snapshot.c ---- */
-void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp,
-                     bool joining);
+bool gv_snapshot_is_taking(const struct gv_gossip *gossip);
+void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp);
+void gv_snapshot_join(struct gv_gossip *gossip);
+void gv_snapshot_assign(struct gv_gossip *gossip);
+void gv_snapshot_deinit(struct gv_gossip *gossip);
 void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__SnapshotRequest *request);
 void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_channel *session);

@@ -157,7 +157,7 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const
     }
     uint32_t since;
     if (gossip->synced && lacks(gossip, state->positions, state->n_positions, true, &since)) {
-        gv_snapshot_ask(gossip, session, since, false);
+        gv_snapshot_ask(gossip, session, since);
     }
     gv_feed_pump(gossip, session);
 }
@@ -228,15 +228,7 @@ void gv_repair_try_to_sync(struct gv_gossip *gossip)
         gv_repair_synced(gossip);
         return;
     }
-    uint32_t start = gossip->session_count == 0
-                         ? 0
-                         : (uint32_t)gv_prng_below(&gossip->prng, gossip->session_count);
-    for (uint32_t i = 0; i < gossip->session_count && gossip->taking.session == 0; i++) {
-        struct gv_channel *session = gossip->sessions[(start + i) % gossip->session_count];
-        if (session->knows_state && session->peer_synced) {
-            gv_snapshot_ask(gossip, session, 0, true);
-        }
-    }
+    gv_snapshot_join(gossip);
 }
 
 /* ---- digests -----------------------------------------------------------------------------------
@@ -308,7 +300,7 @@ static void check_gap(struct gv_gossip *gossip, struct gv_channel *session, uint
     const struct gv_origin *origin =
         gv_vector_find(&gossip->vector, session->peer->member.name, session->boot_id);
     uint64_t applied = origin == NULL ? 0 : origin->applied;
-    if (sent > applied && gossip->taking.session == 0 && gossip->synced) {
+    if (sent > applied && !gv_snapshot_is_taking(gossip) && gossip->synced) {
         gv_feed_ask(gossip, session, applied + 1, sent);
     }
 }
@@ -349,7 +341,7 @@ void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
 {
     uint32_t since;
     if (gossip->synced && lacks(gossip, vector->positions, vector->n_positions, false, &since)) {
-        gv_snapshot_ask(gossip, session, since, false);
+        gv_snapshot_ask(gossip, session, since);
     }
     if (!vector->answer) {
         send_vector(gossip, session, true);

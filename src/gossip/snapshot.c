@@ -5,6 +5,9 @@
  * its store in chunks, as the session's queue allows. What happens meanwhile is live on the
  * sessions anyway. When the last chunk is in, the taker stands where the giver stood at the
  * beginning.
+ *
+ * Who has just started takes a third of the buckets from each of three donors at once; a donor that
+ * is gone, or silent for long, is replaced by one that is free.
  */
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
@@ -31,6 +34,10 @@ void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_channel *session,
     gossip->counters.snapshots_sent += 1;
     session->giving =
         (struct gv_giving){.active = true, .id = request->id, .since_stamp = request->since_stamp};
+    if (request->n_buckets > 0) {
+        session->giving.in_part = true;
+        memcpy(session->giving.buckets, request->buckets, sizeof session->giving.buckets);
+    }
     gv_snapshot_pump(gossip, session);
 }
 
@@ -134,75 +141,202 @@ void gv_snapshot_pump(struct gv_gossip *gossip, struct gv_channel *session)
 /* ---- taking ------------------------------------------------------------------------------------
  */
 
+bool gv_snapshot_is_taking(const struct gv_gossip *gossip)
+{
+    return gossip->taking.share_count > 0;
+}
+
+static void drop_marks(struct gv_share *share)
+{
+    gv_mem_free(GV_MEM_GOSSIP, share->marks);
+    share->marks = NULL;
+    share->mark_count = 0;
+}
+
 static void stop_taking(struct gv_gossip *gossip, uint64_t wait_ms)
 {
     struct gv_taking *taking = &gossip->taking;
-    gv_mem_free(GV_MEM_GOSSIP, taking->marks);
-    taking->marks = NULL;
-    taking->mark_count = 0;
-    taking->session = 0;
+    for (uint32_t i = 0; i < taking->share_count; i++) {
+        drop_marks(&taking->shares[i]);
+        taking->shares[i] = (struct gv_share){0};
+    }
+    taking->share_count = 0;
     taking->not_before_ms = gossip->now.now_ms + wait_ms;
 }
 
-/** Ask the peer for a snapshot, one at a time and not more often than every two seconds. */
-void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp,
-                     bool joining)
+void gv_snapshot_deinit(struct gv_gossip *gossip)
+{
+    stop_taking(gossip, 0);
+}
+
+/* One donor's share of the buckets: every third, for three. */
+static void name_buckets(const struct gv_taking *taking, uint32_t at,
+                         uint64_t buckets[GV_GOSSIP_BUCKETS / 64])
+{
+    memset(buckets, 0, GV_GOSSIP_BUCKETS / 8);
+    for (uint32_t bucket = at; bucket < GV_GOSSIP_BUCKETS; bucket += taking->share_count) {
+        buckets[bucket / 64] |= UINT64_C(1) << (bucket % 64);
+    }
+}
+
+static void assign(struct gv_gossip *gossip, uint32_t at, struct gv_channel *session)
 {
     struct gv_taking *taking = &gossip->taking;
-    if (taking->session != 0 || gossip->now.now_ms < taking->not_before_ms) {
-        return;
-    }
-    taking->session = session->id;
+    struct gv_share *share = &taking->shares[at];
+    uint64_t buckets[GV_GOSSIP_BUCKETS / 64];
+    drop_marks(share); /* of a donor that is gone: its successor begins anew */
     taking->id += 1;
-    taking->number = 0;
-    taking->since_stamp = since_stamp;
-    taking->joining = joining;
-    taking->heard_at_ms = gossip->now.now_ms;
+    *share = (struct gv_share){
+        .session = session->id, .id = taking->id, .heard_at_ms = gossip->now.now_ms};
     gossip->counters.snapshots_received += 1;
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__SnapshotRequest request = MESH__SNAPSHOT_REQUEST__INIT;
-    request.id = taking->id;
-    request.since_stamp = since_stamp;
+    request.id = share->id;
+    request.since_stamp = taking->since_stamp;
+    if (taking->share_count > 1) {
+        name_buckets(taking, at, buckets);
+        request.buckets = buckets;
+        request.n_buckets = GV_GOSSIP_BUCKETS / 64;
+    }
     message.body_case = MESH__MESSAGE__BODY_SNAPSHOT_REQUEST;
     message.snapshot_request = &request;
     gv_wire_send(gossip, session, &message);
 }
 
-static bool keep_marks(struct gv_taking *taking, const Mesh__SnapshotChunk *chunk)
+/* Does this peer give already, over whichever session? Two may be open when they have crossed. */
+static bool gives(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
-    taking->marks = gv_mem_new(GV_MEM_GOSSIP, (chunk->n_positions + 1) * sizeof(struct gv_origin));
-    if (taking->marks == NULL) {
+    const struct gv_taking *taking = &gossip->taking;
+    for (uint32_t i = 0; i < taking->share_count; i++) {
+        const struct gv_share *share = &taking->shares[i];
+        const struct gv_channel *donor =
+            share->session == 0 || share->done ? NULL : gv_channel_find(gossip, share->session);
+        if (donor != NULL && donor->peer == peer) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A donor that has nothing to give at the moment, or NULL. */
+static struct gv_channel *find_donor(struct gv_gossip *gossip)
+{
+    if (gossip->session_count == 0) {
+        return NULL;
+    }
+    uint32_t start = (uint32_t)gv_prng_below(&gossip->prng, gossip->session_count);
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_channel *at = gossip->sessions[(start + i) % gossip->session_count];
+        if (at->knows_state && at->peer_synced && !gives(gossip, at->peer)) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+/** Joining: give what nobody gives yet to a donor that is free, or has come free. */
+void gv_snapshot_assign(struct gv_gossip *gossip)
+{
+    struct gv_taking *taking = &gossip->taking;
+    for (uint32_t i = 0; taking->joining && i < taking->share_count; i++) {
+        struct gv_channel *donor = taking->shares[i].session == 0 ? find_donor(gossip) : NULL;
+        if (donor != NULL) {
+            assign(gossip, i, donor);
+        }
+    }
+}
+
+/**
+ * We have just started: take everything, from up to three donors at once. A share is asked of
+ * whoever is free, so one donor gives them one after the other when there is only one.
+ */
+void gv_snapshot_join(struct gv_gossip *gossip)
+{
+    struct gv_taking *taking = &gossip->taking;
+    bool idle = !gv_snapshot_is_taking(gossip) && gossip->now.now_ms >= taking->not_before_ms;
+    if (idle && find_donor(gossip) != NULL) {
+        uint32_t others = gv_roster_active(gossip) - 1;
+        taking->joining = true;
+        taking->since_stamp = 0;
+        taking->heard_at_ms = gossip->now.now_ms;
+        taking->share_count = others < GV_DONORS_MAX ? others : GV_DONORS_MAX;
+        taking->share_count = taking->share_count == 0 ? 1 : taking->share_count;
+    }
+    gv_snapshot_assign(gossip);
+}
+
+/** Ask this peer for all since a stamp; one snapshot at a time, and one every two seconds. */
+void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint32_t since_stamp)
+{
+    struct gv_taking *taking = &gossip->taking;
+    if (gv_snapshot_is_taking(gossip) || gossip->now.now_ms < taking->not_before_ms) {
+        return;
+    }
+    taking->joining = false;
+    taking->since_stamp = since_stamp;
+    taking->share_count = 1;
+    taking->heard_at_ms = gossip->now.now_ms;
+    assign(gossip, 0, session);
+}
+
+static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
+{
+    share->marks = gv_mem_new(GV_MEM_GOSSIP, (chunk->n_positions + 1) * sizeof(struct gv_origin));
+    if (share->marks == NULL) {
         return false;
     }
     for (size_t i = 0; i < chunk->n_positions; i++) {
-        struct gv_origin *mark = &taking->marks[i];
+        struct gv_origin *mark = &share->marks[i];
         (void)gv_slice_copy_text(gv_slice_text(chunk->positions[i]->node), mark->name,
                                  sizeof mark->name);
         mark->boot_id = chunk->positions[i]->boot_id;
         mark->applied = chunk->positions[i]->applied;
         mark->stamp = chunk->positions[i]->stamp;
     }
-    taking->mark_count = (uint32_t)chunk->n_positions;
+    share->mark_count = (uint32_t)chunk->n_positions;
     return true;
 }
 
-/* All is in: stand where the giver stood. */
-static void finish(struct gv_gossip *gossip)
+/* Where the donor of `share` stood in the log of `mark`. */
+static uint64_t position_in(const struct gv_share *share, const struct gv_origin *mark)
+{
+    for (uint32_t i = 0; i < share->mark_count; i++) {
+        if (share->marks[i].boot_id == mark->boot_id &&
+            strcmp(share->marks[i].name, mark->name) == 0) {
+            return share->marks[i].applied;
+        }
+    }
+    return 0;
+}
+
+/* Stand where all the givers stood: at the least position of any of them. */
+static void raise_positions(struct gv_gossip *gossip)
 {
     struct gv_taking *taking = &gossip->taking;
-    for (uint32_t i = 0; i < taking->mark_count; i++) {
-        const struct gv_origin *mark = &taking->marks[i];
+    for (uint32_t i = 0; i < taking->shares[0].mark_count; i++) {
+        const struct gv_origin *mark = &taking->shares[0].marks[i];
         struct gv_origin *origin = gv_vector_open(&gossip->vector, mark->name, mark->boot_id);
         if (origin == NULL || origin == gossip->own || origin->forgotten) {
             continue;
         }
+        uint64_t applied = mark->applied;
+        for (uint32_t j = 1; j < taking->share_count; j++) {
+            uint64_t other = position_in(&taking->shares[j], mark);
+            applied = other < applied ? other : applied;
+        }
         /* A snapshot since some stamp covers only logs that were known beyond that stamp. */
-        if (taking->since_stamp == 0 || origin->stamp >= taking->since_stamp) {
-            gv_origin_raise(origin, mark->applied);
+        if (applied > 0 && (taking->since_stamp == 0 || origin->stamp >= taking->since_stamp)) {
+            gv_origin_raise(origin, applied);
             origin->stamp = mark->stamp > origin->stamp ? mark->stamp : origin->stamp;
         }
     }
-    bool joining = taking->joining;
+}
+
+/* All is in. */
+static void finish(struct gv_gossip *gossip)
+{
+    bool joining = gossip->taking.joining;
+    raise_positions(gossip);
     stop_taking(gossip, TAKE_SPACING_MS);
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         struct gv_channel *session = gossip->sessions[i];
@@ -229,6 +363,27 @@ static void apply_chunk(struct gv_gossip *gossip, const Mesh__SnapshotChunk *chu
     }
 }
 
+static struct gv_share *share_of(struct gv_taking *taking, uint64_t session, uint64_t id)
+{
+    for (uint32_t i = 0; i < taking->share_count; i++) {
+        struct gv_share *share = &taking->shares[i];
+        if (share->session == session && share->id == id && !share->done) {
+            return share;
+        }
+    }
+    return NULL;
+}
+
+static bool is_whole(const struct gv_taking *taking)
+{
+    for (uint32_t i = 0; i < taking->share_count; i++) {
+        if (!taking->shares[i].done) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *session,
                              const Mesh__SnapshotChunk *chunk)
 {
@@ -238,37 +393,64 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
         apply_chunk(gossip, chunk);
         return GV_OK;
     }
-    if (taking->session != session->id || taking->id != chunk->id) {
+    struct gv_share *share = share_of(taking, session->id, chunk->id);
+    if (share == NULL) {
         return GV_OK; /* of a request that was given up */
     }
-    if (chunk->number != taking->number) {
-        stop_taking(gossip, TAKE_SPACING_MS);
-        return GV_EPROTO;
+    if (chunk->number != share->number) {
+        return GV_EPROTO; /* the session closes, and another donor is found */
     }
+    share->heard_at_ms = gossip->now.now_ms;
     taking->heard_at_ms = gossip->now.now_ms;
-    if (chunk->number == 0 && !keep_marks(taking, chunk)) {
+    if (chunk->number == 0 && !keep_marks(share, chunk)) {
         stop_taking(gossip, TAKE_SPACING_MS);
         return GV_OK;
     }
-    taking->number += 1;
+    share->number += 1;
     apply_chunk(gossip, chunk);
     if (chunk->last) {
-        finish(gossip);
+        share->done = true;
+        if (is_whole(taking)) {
+            finish(gossip);
+        } else {
+            gv_snapshot_assign(gossip);
+        }
     }
     return GV_OK;
 }
 
+/* Nobody gives this any more. */
+static void release(struct gv_gossip *gossip, struct gv_share *share)
+{
+    drop_marks(share);
+    *share = (struct gv_share){0};
+    if (!gossip->taking.joining) {
+        stop_taking(gossip, 0);
+    }
+}
+
 void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_channel *session)
 {
-    if (gossip->taking.session == session->id) {
-        stop_taking(gossip, 0);
+    for (uint32_t i = 0; i < gossip->taking.share_count; i++) {
+        struct gv_share *share = &gossip->taking.shares[i];
+        if (share->session == session->id && !share->done) {
+            release(gossip, share);
+        }
     }
 }
 
 void gv_snapshot_tick(struct gv_gossip *gossip)
 {
     struct gv_taking *taking = &gossip->taking;
-    if (taking->session != 0 && gossip->now.now_ms >= taking->heard_at_ms + TAKE_TIMEOUT_MS) {
-        stop_taking(gossip, 0);
+    uint64_t now_ms = gossip->now.now_ms;
+    for (uint32_t i = 0; i < taking->share_count; i++) {
+        struct gv_share *share = &taking->shares[i];
+        if (share->session != 0 && !share->done && now_ms >= share->heard_at_ms + TAKE_TIMEOUT_MS) {
+            release(gossip, share);
+        }
     }
+    if (gv_snapshot_is_taking(gossip) && now_ms >= taking->heard_at_ms + 2 * TAKE_TIMEOUT_MS) {
+        stop_taking(gossip, 0); /* no donor is left for the rest */
+    }
+    gv_snapshot_assign(gossip);
 }

@@ -382,6 +382,67 @@ static void live_sets_that_differ_behind_equal_logs_are_mended_without_a_snapsho
     end(world);
 }
 
+#define JOIN_OPERATIONS 4800
+
+/* Three nodes hold 300,000 entries when a fourth starts. */
+static struct world *before_the_fourth(void)
+{
+    struct world *world = world_new(&(struct world_options){.node_count = 4, .seed = 42});
+    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
+    for (uint32_t i = 0; i < 3; i++) {
+        world_start(world, i);
+    }
+    world_run(world, 6000);
+    for (uint32_t i = 0; i < JOIN_OPERATIONS; i++) {
+        (void)world_publish(world, i % 3, i, 64);
+        world_run(world, 1);
+    }
+    world_run(world, 1000);
+    return world;
+}
+
+static void who_joins_takes_three_shares_from_several_donors(void)
+{
+    struct world *world = before_the_fourth();
+    uint64_t before[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        before[i] = world_counters(world, i).bytes_sent;
+    }
+    world_start(world, 3);
+    world_run(world, 300);
+    CU_ASSERT(gv_gossip_is_ready(world->nodes[3].engine));
+    CU_ASSERT(world_counters(world, 3).snapshots_received >= 3);
+    uint64_t most = 0, sum = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t sent = world_counters(world, i).bytes_sent - before[i];
+        most = sent > most ? sent : most;
+        sum += sent;
+    }
+    CU_ASSERT(most < sum * 3 / 4); /* one may be replaced: its session crossed with another */
+    CU_ASSERT(sum <
+              JOIN_OPERATIONS * 64 * 12); /* each entry once: 8 bytes and what goes around them */
+    expect_agreement(world, 2000);
+    end(world);
+}
+
+static void a_donor_that_dies_midway_is_replaced(void)
+{
+    struct world *world = before_the_fourth();
+    world_start(world, 3);
+    while (world_counters(world, 3).snapshots_received < 3) {
+        world_run(world, 1);
+    }
+    world_run(world, 1);
+    CU_ASSERT_FALSE(gv_gossip_is_ready(world->nodes[3].engine));
+    world_kill(world, 1);
+    world_run(world, 500);
+    CU_ASSERT(gv_gossip_is_ready(world->nodes[3].engine));
+    CU_ASSERT(world_counters(world, 3).snapshots_received > 3);
+    world_run(world, 3000);
+    expect_agreement(world, 3000);
+    end(world);
+}
+
 static void on_demand_live_sets_are_compared_and_mended_at_once(void)
 {
     struct world *world = started(3, 0);
@@ -456,5 +517,7 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(a_split_cluster_goes_on_and_agrees_when_healed),
          GV_CASE(a_deaf_direction_does_not_kill_while_others_can_ask),
          GV_CASE(live_sets_that_differ_behind_equal_logs_are_mended_without_a_snapshot),
+         GV_CASE(who_joins_takes_three_shares_from_several_donors),
+         GV_CASE(a_donor_that_dies_midway_is_replaced),
          GV_CASE(on_demand_live_sets_are_compared_and_mended_at_once),
          GV_CASE(nonsense_is_an_error_and_a_count_and_nothing_else))
