@@ -17,6 +17,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 struct gv_mem_budget;
 
@@ -60,6 +63,7 @@ struct gv_index {
 void gv_index_init(struct gv_index *index, struct gv_mem_budget *budget);
 void gv_index_deinit(struct gv_index *index);
 
+#ifndef __SSE2__
 /* Those of the eight bytes of `word` that equal `byte`, a bit each. */
 static inline uint32_t gv_index_equal(uint64_t word, uint64_t byte)
 {
@@ -69,11 +73,17 @@ static inline uint32_t gv_index_equal(uint64_t word, uint64_t byte)
     /* The product brings the upper bits of all bytes next to each other. */
     return (uint32_t)(((equal >> 7) * UINT64_C(0x0102040810204080)) >> 56);
 }
+#endif
 
 /* The slots of a bucket whose tag is `tag`, a bit each. */
 static inline uint32_t gv_index_slots(const struct gv_index_bucket *bucket, uint64_t tag)
 {
+#ifdef __SSE2__
+    __m128i tags = _mm_loadu_si128((const __m128i *)(const void *)bucket->tags);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag)));
+#else
     return gv_index_equal(bucket->tags[0], tag) | gv_index_equal(bucket->tags[1], tag) << 8;
+#endif
 }
 
 /* 2 to 255: 0 and 1 say something else. */
