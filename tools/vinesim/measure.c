@@ -2,6 +2,7 @@
  * measure.c - see measure.h. Each figure from a world of its own.
  */
 #include "measure.h"
+#include "weather.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
  * seal (nonce, tag, key id); IP, TCP, frame and tag. An upper bound: TCP joins small messages. */
 #define PACKET_OVERHEAD_BYTES  (28 + 56)
 #define MESSAGE_OVERHEAD_BYTES (52 + 21)
+
+#define PAUSES_SECONDS 1200u
 
 static struct world *calm_world(uint32_t nodes, double loss, uint64_t seed)
 {
@@ -132,6 +135,19 @@ static bool idleness(uint32_t nodes, double loss, uint64_t seed)
     return end_world(world);
 }
 
+static bool pauses(uint32_t nodes, uint64_t seed)
+{
+    struct weather_options options = {
+        .node_count = nodes, .seconds = PAUSES_SECONDS, .loss = 0.05, .pauses = true};
+    struct weather_verdict verdict;
+    weather_run(&options, seed, &verdict);
+    printf(
+        "false deaths                  %llu in %u minutes, loss 5 %%, 1 %% of the nodes standing "
+        "still for 2 s\n",
+        (unsigned long long)verdict.deaths_false, PAUSES_SECONDS / 60);
+    return !verdict.failed;
+}
+
 bool measure_print(uint32_t nodes, double loss, uint64_t seed)
 {
     printf("%u nodes, one way 0.2 ms + exp(0.8 ms), loss %.1f %%, seed %llu, virtual time\n", nodes,
@@ -140,5 +156,6 @@ bool measure_print(uint32_t nodes, double loss, uint64_t seed)
     good = detection(nodes, loss, seed, false) && good;
     good = detection(nodes, loss, seed, true) && good;
     good = healing(nodes, loss, seed) && good;
+    good = pauses(nodes, seed) && good;
     return idleness(nodes, loss, seed) && good;
 }
