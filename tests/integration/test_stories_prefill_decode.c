@@ -124,11 +124,12 @@ static void a_decode_worker_that_died_is_replaced_for_the_same_request(void)
 static void bootstrap_fields_of_a_client_never_reach_an_engine(void)
 {
     static const char *const forged[] = {
-        "\"bootstrap_host\":\"evil.example\",\"bootstrap_port\":4242,\"bootstrap_room\":424242,",
-        "\"bootstrap_room\":424242,\"bootstrap_room\":424243,",
-        "\"bootstrap\\u005froom\":424242,\"\\u0062ootstrap_host\":\"evil.example\",",
-        "\"bootstrap_room\":[424242],\"bootstrap_host\":[\"evil.example\"],",
-        "\"bootstrap_room\" : null , \"bootstrap_port\"\n:\t4242 ,",
+        "\"bootstrap_host\":\"evil.example\",\"bootstrap_port\":7000000077,\"bootstrap_room\":"
+        "7000000077,",
+        "\"bootstrap_room\":7000000077,\"bootstrap_room\":70000000771,",
+        "\"bootstrap\\u005froom\":7000000077,\"\\u0062ootstrap_host\":\"evil.example\",",
+        "\"bootstrap_room\":[7000000077],\"bootstrap_host\":[\"evil.example\"],",
+        "\"bootstrap_room\" : null , \"bootstrap_port\"\n:\t7000000077 ,",
     };
     struct gv_world_node *node = start(1, 1, one_attempt);
     for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
@@ -144,7 +145,7 @@ static void bootstrap_fields_of_a_client_never_reach_an_engine(void)
         for (size_t w = 0; w < world.worker_count; w++) {
             gv_talk_ask(world.workers[w].port, "GET", "/_mock/stats", NULL, NULL, &reply);
             CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "bootstrap_room"));
-            CU_ASSERT_PTR_NULL(strstr(reply.body, "4242"));
+            CU_ASSERT_PTR_NULL(strstr(reply.body, "7000000077")); /* too long for a port of ours */
             CU_ASSERT_PTR_NULL(strstr(reply.body, "evil"));
             CU_ASSERT_PTR_NULL(strstr(reply.body, "\\\\u00"));
             gv_reply_deinit(&reply);
