@@ -279,32 +279,51 @@ static void blank(struct gv_worker *worker)
                                  .cost = 1.0};
 }
 
-void gv_workers_add(const struct gv_admin_parts *parts, const struct gv_request *request,
-                    struct gv_answer *answer)
+/* A whole WorkerSpec; false when the answer has been given. `old`: what it must replace, or NULL.
+ */
+static bool read_worker(const struct gv_request *request, const struct gv_worker *old,
+                        struct gv_answer *answer, struct gv_worker *worker)
 {
     json_t *spec = read_body(request, answer);
     if (spec == NULL) {
-        return;
+        return false;
     }
-    struct gv_worker worker;
-    blank(&worker);
-    const char *wrong = read_url(spec, &worker);
-    wrong = wrong != NULL ? wrong : read_spec(spec, &worker);
+    blank(worker);
+    const char *wrong = read_url(spec, worker);
+    wrong = wrong != NULL ? wrong : read_spec(spec, worker);
     json_decref(spec);
+    if (wrong == NULL && old != NULL && strcmp(worker->url, old->url) != 0) {
+        wrong = "field 'url' must be the URL of the worker that is replaced; add another with POST";
+    }
     if (wrong != NULL) {
         gv_answer_error(answer, 400, "BAD_REQUEST", "%s", wrong);
-        return;
+        return false;
     }
+    gv_worker_identify(worker);
+    return true;
+}
+
+static bool is_active(const struct gv_admin_parts *parts, const char *url)
+{
     const struct gv_fleet_view *view = gv_fleet_acquire(parts->shared->fleet);
-    const struct gv_worker *known = gv_fleet_find(view, gv_slice_text(worker.url));
+    const struct gv_worker *known = gv_fleet_find(view, gv_slice_text(url));
     bool active = known != NULL && known->state != GV_WORKER_DRAINING;
     gv_fleet_release(parts->shared->fleet, view);
-    if (active) {
+    return active;
+}
+
+void gv_workers_add(const struct gv_admin_parts *parts, const struct gv_request *request,
+                    struct gv_answer *answer)
+{
+    struct gv_worker worker;
+    if (!read_worker(request, NULL, answer, &worker)) {
+        return;
+    }
+    if (is_active(parts, worker.url)) {
         gv_answer_error(answer, 409, "WORKER_ALREADY_EXISTS",
                         "worker %s exists; PUT /workers/{id} replaces it", worker.url);
         return;
     }
-    gv_worker_identify(&worker);
     accept(parts, &worker, "Worker addition queued for background processing", answer);
 }
 
@@ -312,27 +331,10 @@ void gv_workers_replace(const struct gv_admin_parts *parts, const struct gv_requ
                         struct gv_answer *answer)
 {
     struct gv_worker old;
-    if (!find(parts, request, answer, &old)) {
-        return;
-    }
-    json_t *spec = read_body(request, answer);
-    if (spec == NULL) {
-        return;
-    }
     struct gv_worker worker;
-    blank(&worker);
-    const char *wrong = read_url(spec, &worker);
-    wrong = wrong != NULL ? wrong : read_spec(spec, &worker);
-    json_decref(spec);
-    if (wrong == NULL && strcmp(worker.url, old.url) != 0) {
-        wrong = "field 'url' must be the URL of the worker that is replaced; add another with POST";
+    if (find(parts, request, answer, &old) && read_worker(request, &old, answer, &worker)) {
+        accept(parts, &worker, "Worker replacement queued for background processing", answer);
     }
-    if (wrong != NULL) {
-        gv_answer_error(answer, 400, "BAD_REQUEST", "%s", wrong);
-        return;
-    }
-    memcpy(worker.id, old.id, sizeof worker.id);
-    accept(parts, &worker, "Worker replacement queued for background processing", answer);
 }
 
 void gv_workers_change(const struct gv_admin_parts *parts, const struct gv_request *request,

@@ -2,6 +2,7 @@
  * show.c - the reference product's public reads: probes, models, and what the workers are.
  */
 #include "admin/admin.h"
+#include "grapevine/proxy/readiness.h"
 
 #include <string.h>
 
@@ -16,40 +17,20 @@ void gv_show_alive(const struct gv_admin_parts *parts, const struct gv_request *
     }
 }
 
-/* May this node take requests? Its holder must think so, and the pools must have ready workers. */
-static const char *obstacle(const struct gv_admin_parts *parts, const struct gv_fleet_view *view,
-                            char reason[GV_PROXY_REASON_BYTES])
-{
-    const struct gv_proxy_shared *shared = parts->shared;
-    if (!shared->events->is_ready(shared->owner, reason)) {
-        return reason;
-    }
-    bool enough = shared->config->pd_disaggregation ? view->ready_count[GV_POOL_PREFILL] > 0 &&
-                                                          view->ready_count[GV_POOL_DECODE] > 0
-                                                    : view->ready_count[GV_POOL_REGULAR] > 0;
-    return enough ? NULL : "insufficient healthy workers";
-}
-
 void gv_show_readiness(const struct gv_admin_parts *parts, const struct gv_request *request,
                        struct gv_answer *answer)
 {
     (void)request;
     struct gv_fleet *fleet = parts->shared->fleet;
     const struct gv_fleet_view *view = gv_fleet_acquire(fleet);
-    char reason[GV_PROXY_REASON_BYTES] = "";
-    const char *why = obstacle(parts, view, reason);
-    uint32_t healthy = 0;
-    for (int pool = 0; pool < GV_POOL_COUNT; pool++) {
-        healthy += view->ready_count[pool];
-    }
-    if (why == NULL) {
-        gv_answer_json(answer, 200,
-                       json_pack("{s:s, s:i, s:i}", "status", "ready", "healthy_workers",
-                                 (int)healthy, "total_workers", (int)view->count));
-    } else {
-        gv_answer_json(answer, 503, json_pack("{s:s, s:s}", "status", "not ready", "reason", why));
-    }
+    char text[GV_READINESS_BYTES];
+    bool ready = gv_readiness_judge(parts->shared, view, false, text);
     gv_fleet_release(fleet, view);
+    answer->status = ready ? 200 : 503;
+    answer->content_type = "application/json";
+    if (gv_buf_append_text(&answer->body, text) != GV_OK) {
+        gv_answer_problem(answer, GV_PROBLEM_INTERNAL, "out of memory");
+    }
 }
 
 static bool has_model(json_t *models, const char *id)

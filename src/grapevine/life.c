@@ -8,6 +8,7 @@
 
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
+#include "grapevine/proxy/readiness.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -139,9 +140,7 @@ static void on_proxy_closed(void *owner)
 static bool has_workers(struct gv_node *node)
 {
     const struct gv_fleet_view *view = gv_fleet_acquire(node->fleet);
-    bool has = node->config->pd_disaggregation != 0
-                   ? view->ready_count[GV_POOL_PREFILL] > 0 && view->ready_count[GV_POOL_DECODE] > 0
-                   : view->ready_count[GV_POOL_REGULAR] > 0;
+    bool has = gv_readiness_has_workers(node->config, view);
     gv_fleet_release(node->fleet, view);
     return has;
 }

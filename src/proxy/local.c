@@ -8,8 +8,8 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/writer.h"
+#include "grapevine/proxy/readiness.h"
 #include "parts.h"
-#include <stdio.h>
 
 struct gv_ticket {
     struct gv_mail mail; /* first: what the inbox looks at */
@@ -24,46 +24,12 @@ struct gv_ticket {
 
 /* ---- probes ---- */
 
-static bool is_ready(struct gv_proxy *proxy, char reason[GV_PROXY_REASON_BYTES])
-{
-    const struct gv_proxy_shared *shared = proxy->shared;
-    const struct gv_fleet_view *view = gv_proxy_view(proxy);
-    reason[0] = '\0';
-    if (proxy->draining) {
-        (void)gv_slice_copy_text(gv_slice_text("draining"), reason, GV_PROXY_REASON_BYTES);
-        return false;
-    }
-    if (!shared->events->is_ready(shared->owner, reason)) {
-        return false;
-    }
-    bool pairs = view->ready_count[GV_POOL_PREFILL] > 0 && view->ready_count[GV_POOL_DECODE] > 0;
-    bool alone = view->ready_count[GV_POOL_REGULAR] > 0;
-    if (pairs || (alone && !shared->config->pd_disaggregation)) {
-        return true;
-    }
-    (void)gv_slice_copy_text(gv_slice_text("insufficient healthy workers"), reason,
-                             GV_PROXY_REASON_BYTES);
-    return false;
-}
-
 static void answer_readiness(struct gv_client *client)
 {
-    char reason[GV_PROXY_REASON_BYTES];
-    char text[GV_PROXY_REASON_BYTES + 128];
+    struct gv_proxy *proxy = client->proxy;
     struct gv_slice none = {.data = NULL, .len = 0};
-    bool ready = is_ready(client->proxy, reason);
-    const struct gv_fleet_view *view = client->proxy->view;
-    uint32_t healthy = 0;
-    for (int i = 0; i < GV_POOL_COUNT; i++) {
-        healthy += view->ready_count[i];
-    }
-    if (ready) {
-        snprintf(text, sizeof text,
-                 "{\"status\":\"ready\",\"healthy_workers\":%u,\"total_workers\":%u}", healthy,
-                 view->count);
-    } else {
-        snprintf(text, sizeof text, "{\"status\":\"not ready\",\"reason\":\"%s\"}", reason);
-    }
+    char text[GV_READINESS_BYTES];
+    bool ready = gv_readiness_judge(proxy->shared, gv_proxy_view(proxy), proxy->draining, text);
     gv_client_reply(client, ready ? 200 : 503, "application/json", none, gv_slice_text(text));
 }
 
