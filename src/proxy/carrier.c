@@ -14,13 +14,13 @@
 #include "grapevine/base/mem.h"
 #include "grapevine/http/writer.h"
 #include "grapevine/proxy/admission.h"
-#include "legs.h"
+#include "merging.h"
 #include "pair.h"
+#include "reply.h"
 #include <stdio.h>
 
-#define GV_BYTES_PER_TOKEN     4 /* of a prompt, roughly */
-#define GV_RETRY_AFTER_MAX_S   UINT64_C(86400)
-#define GV_CARRIER_PIECE_BYTES (256u * 1024) /* of a merged answer, sent at a time */
+#define GV_BYTES_PER_TOKEN   4 /* of a prompt, roughly */
+#define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -30,7 +30,7 @@ static double draw(struct gv_carrier *carrier)
     return gv_prng_unit(&carrier->proxy->prng);
 }
 
-static uint64_t now_ms(const struct gv_carrier *carrier)
+uint64_t gv_carrier_now_ms(const struct gv_carrier *carrier)
 {
     return gv_loop_now_ms(carrier->proxy->loop);
 }
@@ -39,50 +39,13 @@ static uint64_t now_ms(const struct gv_carrier *carrier)
 static void weigh(struct gv_carrier *carrier, uint32_t leg, struct gv_exchange_event *event)
 {
     struct gv_proxy *proxy = carrier->proxy;
-    gv_budget_fill(&proxy->budget, now_ms(carrier));
+    gv_budget_fill(&proxy->budget, gv_carrier_now_ms(carrier));
     event->another = gv_legs_have_another(carrier, leg, carrier->legs[leg].worker);
     event->spent = gv_budget_left(&proxy->budget) == 0;
     event->draw = draw(carrier);
 }
 
 /* ---- an answer that is kept ---- */
-
-static void drop_kept(struct gv_kept *kept)
-{
-    gv_mem_free(GV_MEM_EXCHANGE, kept->headers);
-    kept->headers = NULL;
-    gv_buf_reset(&kept->text);
-    gv_buf_reset(&kept->body);
-}
-
-/* Copy the head: it dies with its connection. Errors: as gv_buf_append(). */
-static enum gv_err keep_head(struct gv_kept *kept, const struct gv_head *head)
-{
-    drop_kept(kept);
-    kept->headers =
-        gv_mem_new(GV_MEM_EXCHANGE, (head->header_count + 1) * sizeof(struct gv_header));
-    enum gv_err err = kept->headers == NULL ? GV_ENOMEM : GV_OK;
-    for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
-        err = gv_buf_append(&kept->text, head->headers[i].name);
-        if (err == GV_OK) {
-            err = gv_buf_append(&kept->text, head->headers[i].value);
-        }
-    }
-    if (err != GV_OK) {
-        return err;
-    }
-    const uint8_t *at = gv_buf_slice(&kept->text).data;
-    for (size_t i = 0; i < head->header_count; i++) {
-        size_t name_len = head->headers[i].name.len;
-        size_t value_len = head->headers[i].value.len;
-        kept->headers[i].name = gv_slice_of(at, name_len);
-        kept->headers[i].value = gv_slice_of(at + name_len, value_len);
-        at += name_len + value_len;
-    }
-    kept->answer = *head;
-    kept->answer.headers = kept->headers;
-    return GV_OK;
-}
 
 /* Body bytes of the answer that is being kept. */
 static void keep_body(struct gv_carrier *carrier, uint32_t i, struct gv_slice bytes)
@@ -95,7 +58,7 @@ static void keep_body(struct gv_carrier *carrier, uint32_t i, struct gv_slice by
     }
 }
 
-/* ---- passing the answer on ---- */
+/* ---- waiting ---- */
 
 static void wake(void *owner)
 {
@@ -104,92 +67,13 @@ static void wake(void *owner)
 
 static void start_timer(struct gv_carrier *carrier)
 {
-    uint64_t now = now_ms(carrier);
+    uint64_t now = gv_carrier_now_ms(carrier);
     uint64_t at = carrier->exchange.wake_at_ms;
     if (carrier->timer == NULL &&
         gv_timer_open(carrier->proxy->loop, wake, carrier, &carrier->timer) != GV_OK) {
         return; /* the tick of the proxy wakes it, a little later */
     }
     gv_timer_start(carrier->timer, at > now ? at - now : 0, 0);
-}
-
-/* Bytes were sent with `err`: hold the worker back while the client does not take them. */
-static void after_send(struct gv_carrier *carrier, enum gv_err err)
-{
-    if (err == GV_EFULL) {
-        struct gv_leg *leg = &carrier->legs[carrier->exchange.answer_leg];
-        gv_upstream_pause(&leg->upstream);
-        if (carrier->stalled_since_ms == 0) {
-            carrier->stalled_since_ms = now_ms(carrier);
-        }
-    } else if (err != GV_OK) {
-        gv_client_close(carrier->client); /* on_closed brings GONE */
-    }
-}
-
-static enum gv_err append_header(struct gv_buf *out, const char *name, const char *value)
-{
-    return gv_writer_header(out, gv_slice_text(name), gv_slice_text(value));
-}
-
-static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_buf *out)
-{
-    const struct gv_leg *leg = &carrier->legs[carrier->plan.leg_count - 1];
-    char match[32];
-    snprintf(match, sizeof match, "%u/%u", leg->decision.depth, leg->decision.block_count);
-    enum gv_err err = append_header(out, "x-grapevine-worker", leg->target->url);
-    if (err == GV_OK) {
-        err = append_header(out, "x-grapevine-rule", gv_rule_name(leg->decision.rule));
-    }
-    if (err == GV_OK) {
-        err = append_header(out, "x-grapevine-match", match);
-    }
-    if (err == GV_OK && carrier->plan.leg_count == 2) {
-        const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
-        snprintf(match, sizeof match, "%u/%u", prefill->decision.depth,
-                 prefill->decision.block_count);
-        err = append_header(out, "x-grapevine-prefill", prefill->target->url);
-        if (err == GV_OK) {
-            err = append_header(out, "x-grapevine-prefill-match", match);
-        }
-    }
-    if (err == GV_OK && carrier->proxy->shared->node_name != NULL) {
-        err = append_header(out, "x-grapevine-node", carrier->proxy->shared->node_name);
-    }
-    return err;
-}
-
-static void relay(struct gv_carrier *carrier, const struct gv_head *answer, struct gv_slice first)
-{
-    struct gv_client *client = carrier->client;
-    struct gv_buf extra;
-    gv_buf_init(&extra, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
-    enum gv_err err = gv_request_lines(client, GV_PROBLEM_NONE, &extra);
-    if (err == GV_OK && carrier->proxy->shared->config->decision_headers && !carrier->passed_kept) {
-        err = append_decision(carrier, &extra);
-    }
-    if (err == GV_OK) {
-        struct gv_relay_start start = {
-            .request = &client->head,
-            .answer = answer,
-            .extra = gv_buf_slice(&extra),
-            .first = first,
-            .close = gv_client_must_close(client),
-        };
-        err = gv_relay_start(&carrier->relay, client->stream, &start, &carrier->proxy->scratch);
-    }
-    gv_buf_deinit(&extra);
-    after_send(carrier, err);
-}
-
-/* Nothing is left to try: what a worker said, as it said it. */
-static void relay_kept(struct gv_carrier *carrier)
-{
-    struct gv_kept *kept = &carrier->kept;
-    kept->answer.chunked = false;
-    kept->answer.has_content_length = true;
-    kept->answer.content_length = kept->body.len;
-    relay(carrier, &kept->answer, gv_buf_slice(&kept->body));
 }
 
 /* ---- the end ---- */
@@ -265,8 +149,8 @@ static void destroy(struct gv_carrier *carrier)
     gv_buf_deinit(&carrier->body);
     gv_buf_deinit(&carrier->pair_body);
     gv_buf_deinit(&carrier->decode_body);
-    drop_kept(&carrier->kept);
-    drop_kept(&carrier->merged);
+    gv_kept_drop(&carrier->kept);
+    gv_kept_drop(&carrier->merged);
     gv_merge_deinit(&carrier->merge);
     carrier->proxy->exchange_count -= 1;
     leave(carrier->proxy);
@@ -319,7 +203,7 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
     struct gv_exchange_event picked = {.kind = GV_EXCHANGE_PICKED,
                                        .leg_count = carrier->plan.leg_count};
     struct gv_exchange_effects none;
-    gv_exchange_step(&carrier->exchange, &picked, now_ms(carrier), &none);
+    gv_exchange_step(&carrier->exchange, &picked, gv_carrier_now_ms(carrier), &none);
     uint32_t broken = 0;
     if (gv_legs_start(carrier, &upstream_events, &broken)) {
         return false;
@@ -341,7 +225,7 @@ static void apply_end(struct gv_carrier *carrier, const struct gv_exchange_effec
     } else if (effects->answer_kept) {
         carrier->passed_kept = true;
         carrier->outcome = "ok";
-        relay_kept(carrier);
+        gv_reply_kept(carrier);
         close = carrier->relay.close;
     } else if (effects->cut) {
         carrier->outcome = "cut";
@@ -380,8 +264,8 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
         gv_access_retry(&carrier->proxy->access, effects->cause);
     }
     if (effects->keep &&
-        keep_head(&carrier->kept, &carrier->legs[carrier->exchange.keep_leg].answer) != GV_OK) {
-        drop_kept(&carrier->kept); /* keep_body() or the end says so */
+        gv_kept_head(&carrier->kept, &carrier->legs[carrier->exchange.keep_leg].answer) != GV_OK) {
+        gv_kept_drop(&carrier->kept); /* keep_body() or the end says so */
     }
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (effects->cancel[i]) {
@@ -396,11 +280,11 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     }
     if (effects->relay) {
         carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
-        relay(carrier,
-              carrier->is_merging && effects->relay_leg == GV_LEG_DECODE
-                  ? &carrier->merged.answer
-                  : &carrier->legs[effects->relay_leg].answer,
-              first);
+        gv_reply_start(carrier,
+                       carrier->is_merging && effects->relay_leg == GV_LEG_DECODE
+                           ? &carrier->merged.answer
+                           : &carrier->legs[effects->relay_leg].answer,
+                       first);
     }
     if (effects->ended) {
         apply_end(carrier, effects);
@@ -409,20 +293,20 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     return effects->pick && apply_pick(carrier, next);
 }
 
-static void run_with(struct gv_carrier *carrier, struct gv_exchange_event event,
-                     struct gv_slice first)
+void gv_carrier_run(struct gv_carrier *carrier, struct gv_exchange_event event,
+                    struct gv_slice first)
 {
     bool more = true;
     while (more) {
         struct gv_exchange_effects effects;
-        gv_exchange_step(&carrier->exchange, &event, now_ms(carrier), &effects);
+        gv_exchange_step(&carrier->exchange, &event, gv_carrier_now_ms(carrier), &effects);
         more = apply(carrier, &effects, first, &event);
     }
 }
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 {
-    run_with(carrier, event, (struct gv_slice){.data = NULL, .len = 0});
+    gv_carrier_run(carrier, event, (struct gv_slice){.data = NULL, .len = 0});
 }
 
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
@@ -436,89 +320,6 @@ static uint64_t retry_after_ms(const struct gv_head *head)
         return 0;
     }
     return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;
-}
-
-/* ---- a pair's log-probabilities ---- */
-
-static bool wants_merge(const struct gv_carrier *carrier)
-{
-    return carrier->plan.leg_count == 2 && carrier->plan.logprobs && !gv_legs_are_in_turn(carrier);
-}
-
-/* Decode's head: from here on its answer passes through the merge, if that can be. */
-static void begin_merge(struct gv_carrier *carrier, const struct gv_head *head)
-{
-    if (gv_head_find(head, "content-encoding").data != NULL ||
-        keep_head(&carrier->merged, head) != GV_OK) {
-        return;
-    }
-    struct gv_slice type = gv_head_find(head, "content-type");
-    carrier->is_merging = true;
-    carrier->merge.stream = gv_slice_starts_with(type, "text/event-stream");
-    carrier->merged.answer.has_content_length = false; /* known at the end, or never */
-}
-
-/* Pass on what came out of the merge; false: the carrier is gone. */
-static bool pass_merged(struct gv_carrier *carrier, struct gv_slice bytes)
-{
-    struct gv_client *client = carrier->client;
-    while (bytes.len > 0 && client->carrier == carrier) {
-        size_t len = bytes.len < GV_CARRIER_PIECE_BYTES ? bytes.len : GV_CARRIER_PIECE_BYTES;
-        struct gv_slice piece = gv_slice_of(bytes.data, len);
-        if (carrier->relay.started) {
-            after_send(carrier, gv_relay_body(&carrier->relay, piece, &carrier->proxy->scratch));
-        } else {
-            run_with(carrier,
-                     (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = GV_LEG_DECODE},
-                     piece);
-        }
-        bytes = gv_slice_of(bytes.data + len, bytes.len - len);
-    }
-    return client->carrier == carrier;
-}
-
-/* Bytes of decode's answer, or none; `last`: it is complete. The carrier may be gone. */
-static void merge_on(struct gv_carrier *carrier, struct gv_slice bytes, bool last)
-{
-    struct gv_buf out;
-    gv_buf_init(&out, GV_MEM_BUFFER, SIZE_MAX / 2);
-    enum gv_err err = gv_merge_feed(&carrier->merge, bytes, &out);
-    if (err == GV_OK && last) {
-        err = gv_merge_end(&carrier->merge, &out);
-    }
-    if (last && !carrier->merge.stream && !carrier->relay.started) {
-        carrier->merged.answer.has_content_length = true;
-        carrier->merged.answer.content_length = out.len;
-    }
-    if (err != GV_OK) {
-        gv_client_close(carrier->client); /* no memory; on_closed brings GONE */
-    } else if (pass_merged(carrier, gv_buf_slice(&out)) && last) {
-        run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = GV_LEG_DECODE});
-    }
-    gv_buf_deinit(&out);
-}
-
-static void merge_body(struct gv_carrier *carrier, struct gv_slice bytes)
-{
-    if (carrier->prefill_done) {
-        merge_on(carrier, bytes, false);
-        return;
-    }
-    gv_upstream_pause(&carrier->legs[GV_LEG_DECODE].upstream);
-    if (gv_merge_hold(&carrier->merge, bytes) != GV_OK) {
-        gv_client_close(carrier->client);
-    }
-}
-
-/* Prefill has said everything: decode's answer may go on. The carrier may be gone. */
-static void merge_prefill_end(struct gv_carrier *carrier)
-{
-    gv_merge_prefill_end(&carrier->merge);
-    carrier->prefill_done = true;
-    if (carrier->is_merging) {
-        gv_upstream_resume(&carrier->legs[GV_LEG_DECODE].upstream, now_ms(carrier));
-        merge_on(carrier, (struct gv_slice){.data = NULL, .len = 0}, carrier->decode_done);
-    }
 }
 
 static void on_head(void *owner, uint32_t i, const struct gv_head *head)
@@ -536,8 +337,8 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
     if (gv_exchange_is_retryable(head->status)) {
         weigh(carrier, i, &event);
     }
-    if (wants_merge(carrier) && i == GV_LEG_DECODE && head->status / 100 == 2) {
-        begin_merge(carrier, head);
+    if (gv_merging_is_wanted(carrier) && i == GV_LEG_DECODE && head->status / 100 == 2) {
+        gv_merging_begin(carrier, head);
     }
     run(carrier, event);
 }
@@ -552,26 +353,27 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
         return;
     }
     if (i != carrier->exchange.answer_leg) {
-        if (wants_merge(carrier) || gv_legs_are_in_turn(carrier)) {
+        if (gv_merging_is_wanted(carrier) || gv_legs_are_in_turn(carrier)) {
             gv_merge_prefill(&carrier->merge, bytes);
         }
         return; /* else what prefill says beyond its status is nobody's */
     }
     gv_cached_feed(&carrier->cached, bytes);
     if (carrier->is_merging && i == GV_LEG_DECODE) {
-        merge_body(carrier, bytes);
+        gv_merging_body(carrier, bytes);
     } else if (carrier->relay.started) {
-        after_send(carrier, gv_relay_body(&carrier->relay, bytes, &carrier->proxy->scratch));
+        gv_reply_sent(carrier, gv_relay_body(&carrier->relay, bytes, &carrier->proxy->scratch));
     } else {
-        run_with(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = i}, bytes);
+        gv_carrier_run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = i},
+                       bytes);
     }
 }
 
 /* Prefill's answer is complete, and good. The carrier may be gone. */
 static void after_prefill(struct gv_carrier *carrier)
 {
-    if (wants_merge(carrier)) {
-        merge_prefill_end(carrier);
+    if (gv_merging_is_wanted(carrier)) {
+        gv_merging_prefill_end(carrier);
     } else if (gv_legs_are_in_turn(carrier) &&
                !gv_legs_hand_over(carrier, gv_slice_trim(gv_buf_slice(&carrier->merge.prefill)),
                                   &upstream_events)) {
@@ -593,7 +395,7 @@ static void on_end(void *owner, uint32_t i)
     } else if (carrier->is_merging && i == GV_LEG_DECODE) {
         carrier->decode_done = true;
         if (carrier->prefill_done) {
-            merge_on(carrier, (struct gv_slice){.data = NULL, .len = 0}, true);
+            gv_merging_go_on(carrier, (struct gv_slice){.data = NULL, .len = 0}, true);
         }
         return;
     }
@@ -636,10 +438,8 @@ static struct gv_carrier *make(struct gv_client *client)
     gv_buf_init(&carrier->pair_body, GV_MEM_BUFFER, SIZE_MAX / 2);
     gv_buf_init(&carrier->decode_body, GV_MEM_BUFFER, SIZE_MAX / 2);
     gv_merge_init(&carrier->merge);
-    gv_buf_init(&carrier->merged.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
-    gv_buf_init(&carrier->merged.body, GV_MEM_EXCHANGE, 0);
-    gv_buf_init(&carrier->kept.text, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
-    gv_buf_init(&carrier->kept.body, GV_MEM_EXCHANGE, GV_CARRIER_KEPT_BYTES_MAX);
+    gv_kept_init(&carrier->merged);
+    gv_kept_init(&carrier->kept);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
     }
@@ -707,7 +507,7 @@ void gv_carrier_drain(struct gv_carrier *carrier)
     carrier->stalled_since_ms = 0;
     if (carrier->relay.started) {
         struct gv_leg *leg = &carrier->legs[carrier->exchange.answer_leg];
-        gv_upstream_resume(&leg->upstream, now_ms(carrier));
+        gv_upstream_resume(&leg->upstream, gv_carrier_now_ms(carrier));
     }
 }
 

@@ -7,14 +7,14 @@
 #define GV_PROXY_LEGS_H
 
 #include "cached.h"
+#include "kept.h"
 #include "merge.h"
 #include "parts.h"
 #include "relay.h"
 #include "upstream.h"
 
-#define GV_CARRIER_FAILED_MAX     64 /* workers remembered as failed for one request */
-#define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024)
-#define GV_CARRIER_KEPT_BYTES_MAX (64u * 1024) /* of the body of an answer that is kept */
+#define GV_CARRIER_FAILED_MAX     64            /* workers remembered as failed for one request */
+#define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024) /* of a request */
 
 struct gv_leg {
     struct gv_upstream upstream;
@@ -28,14 +28,6 @@ struct gv_leg {
     bool has_head;
     struct gv_head answer; /* slices live until the leg ends */
     struct gv_buf head;    /* owned: the request's head */
-};
-
-/* A worker's answer that asked to try elsewhere, whole, for when nothing is left to try. */
-struct gv_kept {
-    struct gv_head answer;     /* slices point into text */
-    struct gv_header *headers; /* owned */
-    struct gv_buf text;        /* owned: names and values */
-    struct gv_buf body;        /* owned */
 };
 
 struct gv_carrier {
@@ -103,5 +95,15 @@ bool gv_legs_hand_over(struct gv_carrier *carrier, struct gv_slice answer,
  */
 bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *events,
                    uint32_t *broken);
+
+/* ---- carrier.c ---- */
+
+/** The time of its loop. */
+uint64_t gv_carrier_now_ms(const struct gv_carrier *carrier);
+
+/** Something happened: step the exchange and do what it decides; `first` are the answer's bytes
+ * that came with it. The carrier may be gone afterwards. */
+void gv_carrier_run(struct gv_carrier *carrier, struct gv_exchange_event event,
+                    struct gv_slice first);
 
 #endif

@@ -4,13 +4,10 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/parser.h"
-#include <stdio.h>
 
 #define GV_LINE_INTERIMS_MAX   16 /* 1xx answers before the answer */
 #define GV_LINE_HIGH_BYTES     (512u * 1024)
 #define GV_LINE_LOW_BYTES      (128u * 1024)
-#define GV_TARGET_TTL_MIN_MS   1000u
-#define GV_TARGET_TTL_MAX_MS   60000u
 #define GV_LINE_HEAD_BYTES_MAX (64u * 1024)
 #define GV_LINE_EXT_BYTES_MAX  (16u * 1024)
 
@@ -41,29 +38,6 @@ struct gv_line {
     bool got_end;    /* the worker sends no more */
 };
 
-struct gv_targets {
-    struct gv_loop *loop;
-    const struct gv_config *config;
-    struct gv_resolver *resolver;
-    struct gv_target **by_index; /* owned; each owned */
-    uint32_t room;
-    struct gv_list lines; /* every line with a stream that is not idle */
-    uint32_t line_count;  /* lines with a stream, in any state */
-    uint32_t idle_count;
-    bool closing;
-    void (*on_closed)(void *owner);
-    void *owner;
-};
-
-static void free_targets(struct gv_targets *targets)
-{
-    for (uint32_t i = 0; i < targets->room; i++) {
-        gv_mem_free(GV_MEM_NET, targets->by_index[i]);
-    }
-    gv_mem_free(GV_MEM_NET, targets->by_index);
-    gv_mem_free(GV_MEM_NET, targets);
-}
-
 static void free_line(struct gv_line *line)
 {
     gv_list_remove(&line->link);
@@ -80,7 +54,6 @@ static void leave_idle(struct gv_line *line)
     gv_list_remove(&line->link);
 }
 
-/* Close the stream, whoever uses it; the memory goes in on_closed. */
 static void shut(struct gv_line *line)
 {
     if (line->state == LINE_CLOSING) {
@@ -97,7 +70,6 @@ static void shut(struct gv_line *line)
     gv_stream_close(line->stream);
 }
 
-/* Tell the user that it is over, after it has been forgotten. */
 static void lose(struct gv_line *line, enum gv_cause cause)
 {
     const struct gv_line_events *events = line->events;
@@ -268,14 +240,14 @@ static void stream_closed(void *owner, enum gv_err why)
     }
     if (targets->closing && targets->line_count == 0) {
         targets->on_closed(targets->owner);
-        free_targets(targets);
+        gv_targets_free(targets);
     }
 }
 
 static const struct gv_stream_events stream_events = {stream_open, stream_data, stream_end,
                                                       stream_drain, stream_closed};
 
-/* ---- addresses ---- */
+/* ---- connecting ---- */
 
 static enum gv_err connect_line(struct gv_line *line)
 {
@@ -295,25 +267,10 @@ static enum gv_err connect_line(struct gv_line *line)
     return GV_OK;
 }
 
-static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
-                        uint32_t ttl_s)
+void gv_lines_connect(struct gv_target *target)
 {
-    struct gv_target *target = owner;
-    struct gv_targets *targets = target->targets;
-    target->is_looking = false;
-    if (err == GV_OK && count > 0) {
-        target->addr_count =
-            count < GV_TARGET_ADDRS_MAX ? (uint32_t)count : (uint32_t)GV_TARGET_ADDRS_MAX;
-        memcpy(target->addrs, addrs, target->addr_count * sizeof *addrs);
-        target->addr_at %= target->addr_count;
-        uint64_t ttl_ms = (uint64_t)ttl_s * 1000;
-        ttl_ms = ttl_ms < GV_TARGET_TTL_MIN_MS ? GV_TARGET_TTL_MIN_MS : ttl_ms;
-        ttl_ms = ttl_ms > GV_TARGET_TTL_MAX_MS ? GV_TARGET_TTL_MAX_MS : ttl_ms;
-        target->addrs_until_ms = gv_loop_now_ms(targets->loop) + ttl_ms;
-    }
-    /* With an error, what was known before is still better than nothing. */
     struct gv_list *first;
-    while (!targets->closing && (first = gv_list_first(&target->waiting)) != NULL) {
+    while (!target->targets->closing && (first = gv_list_first(&target->waiting)) != NULL) {
         struct gv_line *line = GV_CONTAINER(first, struct gv_line, link);
         if (target->addr_count == 0 || connect_line(line) != GV_OK) {
             lose(line, GV_CAUSE_CONNECT);
@@ -321,64 +278,29 @@ static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addr
     }
 }
 
-/* Does the target know where to connect right now? */
-static bool knows_address(const struct gv_target *target, uint64_t now_ms)
-{
-    return target->addr_count > 0 && (target->is_numeric || now_ms < target->addrs_until_ms);
-}
+/* ---- closing ---- */
 
-static enum gv_err look_up(struct gv_target *target)
+void gv_lines_drop_idle(struct gv_target *target, uint64_t idle_ms)
 {
-    if (target->is_looking) {
-        return GV_OK;
-    }
-    enum gv_err err = gv_resolve(target->targets->resolver, target->uri.host, target->uri.port,
-                                 on_resolved, target);
-    target->is_looking = err == GV_OK;
-    return err;
-}
-
-/* ---- targets ---- */
-
-enum gv_err gv_targets_open(struct gv_loop *loop, const struct gv_config *config,
-                            struct gv_targets **out)
-{
-    struct gv_targets *targets = gv_mem_new(GV_MEM_NET, sizeof *targets);
-    if (targets == NULL) {
-        return GV_ENOMEM;
-    }
-    targets->loop = loop;
-    targets->config = config;
-    gv_list_init(&targets->lines);
-    enum gv_err err = gv_resolver_open(loop, &targets->resolver);
-    if (err != GV_OK) {
-        gv_mem_free(GV_MEM_NET, targets);
-        return err;
-    }
-    *out = targets;
-    return GV_OK;
-}
-
-static void drop_idle(struct gv_target *target)
-{
+    uint64_t now_ms = gv_target_now_ms(target);
     struct gv_list *first;
     while ((first = gv_list_first(&target->idle)) != NULL) {
-        shut(GV_CONTAINER(first, struct gv_line, link));
+        struct gv_line *line = GV_CONTAINER(first, struct gv_line, link);
+        if (now_ms - line->idle_since_ms < idle_ms) {
+            return;
+        }
+        shut(line);
     }
 }
 
-void gv_targets_close(struct gv_targets *targets, void (*on_closed)(void *owner), void *owner)
+void gv_lines_close(struct gv_targets *targets)
 {
-    GV_ASSERT(!targets->closing);
-    targets->closing = true;
-    targets->on_closed = on_closed;
-    targets->owner = owner;
     for (uint32_t i = 0; i < targets->room; i++) {
         struct gv_target *target = targets->by_index[i];
         if (target == NULL) {
             continue;
         }
-        drop_idle(target);
+        gv_lines_drop_idle(target, 0);
         struct gv_list *first;
         while ((first = gv_list_first(&target->waiting)) != NULL) {
             shut(GV_CONTAINER(first, struct gv_line, link));
@@ -393,125 +315,9 @@ void gv_targets_close(struct gv_targets *targets, void (*on_closed)(void *owner)
             gv_stream_close(line->stream);
         }
     }
-    gv_resolver_close(targets->resolver);
-    targets->resolver = NULL;
-    if (targets->line_count == 0) {
-        on_closed(owner);
-        free_targets(targets);
-    }
 }
 
-static enum gv_err make_target(struct gv_targets *targets, const struct gv_worker *worker,
-                               struct gv_target **out)
-{
-    struct gv_uri uri;
-    enum gv_err err = gv_uri_parse(gv_slice_text(worker->url), &uri);
-    if (err != GV_OK) {
-        return err;
-    }
-    if (strcmp(uri.scheme, "http") != 0) {
-        return GV_EUNSUPPORTED;
-    }
-    struct gv_target *target = gv_mem_new(GV_MEM_NET, sizeof *target);
-    if (target == NULL) {
-        return GV_ENOMEM;
-    }
-    const struct gv_config *config = targets->config;
-    target->targets = targets;
-    target->index = worker->index;
-    target->uri = uri;
-    memcpy(target->url, worker->url, sizeof target->url);
-    uint32_t trip = config->disable_circuit_breaker ? UINT32_MAX : config->cb_failure_threshold;
-    uint32_t close = config->cb_success_threshold;
-    struct gv_breaker_limits limits = {
-        .trip_count = trip < 1 ? 1 : trip,
-        .close_count = close < 1 ? 1 : close,
-        .window_ms = config->cb_window_ms < 1 ? 1 : config->cb_window_ms,
-        .cooldown_ms = config->cb_timeout_ms < 1 ? 1 : config->cb_timeout_ms,
-    };
-    gv_breaker_init(&target->breaker, limits);
-    gv_list_init(&target->idle);
-    gv_list_init(&target->waiting);
-    char text[GV_ADDR_TEXT_BYTES + 2];
-    bool v6 = strchr(uri.host, ':') != NULL;
-    int len = snprintf(text, sizeof text, v6 ? "[%s]:%u" : "%s:%u", uri.host, uri.port);
-    if (len > 0 && (size_t)len < sizeof text &&
-        gv_addr_parse(gv_slice_text(text), 0, &target->addrs[0]) == GV_OK) {
-        target->addr_count = 1;
-        target->is_numeric = true;
-    }
-    *out = target;
-    return GV_OK;
-}
-
-enum gv_err gv_target_get(struct gv_targets *targets, const struct gv_worker *worker,
-                          struct gv_target **target)
-{
-    GV_ASSERT(worker->index < GV_WORKERS_MAX);
-    if (worker->index >= targets->room) {
-        uint32_t room = targets->room == 0 ? 64 : targets->room;
-        while (room <= worker->index) {
-            room *= 2;
-        }
-        struct gv_target **grown =
-            gv_mem_resize(GV_MEM_NET, targets->by_index, room * sizeof *grown);
-        if (grown == NULL) {
-            return GV_ENOMEM;
-        }
-        for (uint32_t i = targets->room; i < room; i++) {
-            grown[i] = NULL;
-        }
-        targets->by_index = grown;
-        targets->room = room;
-    }
-    if (targets->by_index[worker->index] == NULL) {
-        enum gv_err err = make_target(targets, worker, &targets->by_index[worker->index]);
-        if (err != GV_OK) {
-            return err;
-        }
-    }
-    *target = targets->by_index[worker->index];
-    return GV_OK;
-}
-
-struct gv_target *gv_target_find(const struct gv_targets *targets, uint32_t index)
-{
-    return index < targets->room ? targets->by_index[index] : NULL;
-}
-
-uint64_t gv_target_now_ms(const struct gv_target *target)
-{
-    return gv_loop_now_ms(target->targets->loop);
-}
-
-void gv_targets_sweep(struct gv_targets *targets, const struct gv_fleet_view *view, uint64_t now_ms)
-{
-    for (uint32_t i = 0; i < targets->room; i++) {
-        struct gv_target *target = targets->by_index[i];
-        if (target == NULL || target->idle_count == 0) {
-            continue;
-        }
-        if (gv_fleet_find(view, gv_slice_text(target->url)) == NULL) {
-            drop_idle(target);
-            continue;
-        }
-        struct gv_list *first;
-        while ((first = gv_list_first(&target->idle)) != NULL) {
-            struct gv_line *line = GV_CONTAINER(first, struct gv_line, link);
-            if (now_ms - line->idle_since_ms < targets->config->pool_idle_timeout_ms) {
-                break;
-            }
-            shut(line);
-        }
-    }
-}
-
-uint32_t gv_targets_idle_count(const struct gv_targets *targets)
-{
-    return targets->idle_count;
-}
-
-/* ---- lines ---- */
+/* ---- taking and using ---- */
 
 static struct gv_line *make_line(struct gv_target *target)
 {
@@ -569,11 +375,11 @@ enum gv_err gv_line_take(struct gv_target *target, bool fresh, const struct gv_l
         return GV_ENOMEM;
     }
     enum gv_err err;
-    if (knows_address(target, gv_loop_now_ms(targets->loop))) {
+    if (gv_target_knows_address(target, gv_loop_now_ms(targets->loop))) {
         err = connect_line(line);
     } else {
         gv_list_add(&target->waiting, &line->link);
-        err = look_up(target);
+        err = gv_target_look_up(target);
     }
     if (err != GV_OK) {
         free_line(line);

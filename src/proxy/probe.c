@@ -544,7 +544,7 @@ static void sweep(struct gv_probe *probe)
             free_ward(ward);
         }
     }
-    gv_targets_sweep(probe->targets, view, gv_loop_now_ms(probe->loop));
+    gv_targets_sweep(probe->targets, view);
     gv_fleet_release(fleet, view);
 }
 

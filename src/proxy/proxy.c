@@ -183,7 +183,7 @@ static void on_tick(void *owner)
     if (proxy->shared->admission != NULL) {
         gv_admission_tick(proxy->shared->admission, gv_clock_us());
     }
-    gv_targets_sweep(proxy->targets, gv_proxy_view(proxy), now_ms);
+    gv_targets_sweep(proxy->targets, gv_proxy_view(proxy));
     show_gauges(proxy);
 }
 

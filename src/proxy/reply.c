@@ -1,0 +1,82 @@
+/* reply.c - see reply.h. */
+#include "reply.h"
+
+#include "grapevine/http/writer.h"
+#include <stdio.h>
+
+void gv_reply_sent(struct gv_carrier *carrier, enum gv_err err)
+{
+    if (err == GV_EFULL) {
+        struct gv_leg *leg = &carrier->legs[carrier->exchange.answer_leg];
+        gv_upstream_pause(&leg->upstream);
+        if (carrier->stalled_since_ms == 0) {
+            carrier->stalled_since_ms = gv_carrier_now_ms(carrier);
+        }
+    } else if (err != GV_OK) {
+        gv_client_close(carrier->client); /* on_closed brings GONE */
+    }
+}
+
+static enum gv_err append_header(struct gv_buf *out, const char *name, const char *value)
+{
+    return gv_writer_header(out, gv_slice_text(name), gv_slice_text(value));
+}
+
+static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_buf *out)
+{
+    const struct gv_leg *leg = &carrier->legs[carrier->plan.leg_count - 1];
+    char match[32];
+    snprintf(match, sizeof match, "%u/%u", leg->decision.depth, leg->decision.block_count);
+    enum gv_err err = append_header(out, "x-grapevine-worker", leg->target->url);
+    if (err == GV_OK) {
+        err = append_header(out, "x-grapevine-rule", gv_rule_name(leg->decision.rule));
+    }
+    if (err == GV_OK) {
+        err = append_header(out, "x-grapevine-match", match);
+    }
+    if (err == GV_OK && carrier->plan.leg_count == 2) {
+        const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
+        snprintf(match, sizeof match, "%u/%u", prefill->decision.depth,
+                 prefill->decision.block_count);
+        err = append_header(out, "x-grapevine-prefill", prefill->target->url);
+        if (err == GV_OK) {
+            err = append_header(out, "x-grapevine-prefill-match", match);
+        }
+    }
+    if (err == GV_OK && carrier->proxy->shared->node_name != NULL) {
+        err = append_header(out, "x-grapevine-node", carrier->proxy->shared->node_name);
+    }
+    return err;
+}
+
+void gv_reply_start(struct gv_carrier *carrier, const struct gv_head *answer, struct gv_slice first)
+{
+    struct gv_client *client = carrier->client;
+    struct gv_buf extra;
+    gv_buf_init(&extra, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
+    enum gv_err err = gv_request_lines(client, GV_PROBLEM_NONE, &extra);
+    if (err == GV_OK && carrier->proxy->shared->config->decision_headers && !carrier->passed_kept) {
+        err = append_decision(carrier, &extra);
+    }
+    if (err == GV_OK) {
+        struct gv_relay_start start = {
+            .request = &client->head,
+            .answer = answer,
+            .extra = gv_buf_slice(&extra),
+            .first = first,
+            .close = gv_client_must_close(client),
+        };
+        err = gv_relay_start(&carrier->relay, client->stream, &start, &carrier->proxy->scratch);
+    }
+    gv_buf_deinit(&extra);
+    gv_reply_sent(carrier, err);
+}
+
+void gv_reply_kept(struct gv_carrier *carrier)
+{
+    struct gv_kept *kept = &carrier->kept;
+    kept->answer.chunked = false;
+    kept->answer.has_content_length = true;
+    kept->answer.content_length = kept->body.len;
+    gv_reply_start(carrier, &kept->answer, gv_buf_slice(&kept->body));
+}
