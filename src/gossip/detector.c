@@ -1,18 +1,10 @@
 /*
- * detector.c - who is alive? SWIM with the Lifeguard refinements. Private, see machine.h.
+ * detector.c - who is alive? The questions of SWIM, with the Lifeguard refinements. Private, see
+ * machine.h; what an unanswered question leads to is in doubt.c.
  *
  * Das, Gupta, Motivala: SWIM (2002); Dadgar, Phillips, Currey: Lifeguard (2018).
  *
- *     probe: datagram -> (no answer) 3 others ask it, and we ask over the session -> fails
- *     ALIVE --a probe failed, a session was reset, or another says so--> SUSPECT
- *     SUSPECT --its own word at a higher incarnation--> ALIVE
- *     SUSPECT --nobody heard of it in time; the more accusers, the sooner--> DEAD
- *
- * "In time" depends on what is known. A session that the kernel reset, and that cannot be opened
- * again, means that the process is gone: suspicion_ms. While a session is open, or was never there,
- * the process may merely stand still: then only silence_ms without a word end the doubt, counted
- * from the first question that it did not answer. Each node measures this for itself; another's
- * word that a member is dead only makes a doubt where a session with it is open.
+ *     probe: datagram -> (no answer) 3 others ask it, and we ask over the session -> a doubt
  *
  * Each node asks its successor in the order of names at every interval, so everyone is asked by
  * somebody within one interval; and a random one at every fourth, in case both died.
@@ -20,19 +12,37 @@
  * Every datagram carries the sender's record and its opinion of the receiver, so that a node that
  * is wrongly doubted learns it, and refutes, in one round trip. A node that finds itself slow
  * accuses nobody for a second.
+ *
+ * All of this is one set of parameters (struct gv_gossip_detector), so that other sets can be
+ * compared with it in the same simulated weather.
  */
 #include "grapevine/base/assert.h"
-#include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
 #include "machine.h"
 
-#define HELPERS_COUNT     3     /* nodes that are asked to probe for us */
-#define MUTE_MS           1000  /* after a lag or a jump of the clock */
-#define LAG_MS            100   /* a tick this late is a lag */
-#define HOLD_MS           10000 /* a mass of doubts is held no longer */
-#define HEALTH_MAX        7
+#define HELPERS_MAX       8
+#define MUTE_MS           1000 /* after a lag or a jump of the clock */
+#define LAG_MS            100  /* a tick this late is a lag */
 #define URGENT_SPACING_MS 100
-#define ROUND_INTERVALS   4 /* one probe in so many intervals goes to a random member */
+
+const struct gv_gossip_detector gv_gossip_detector_default = {.probe_interval_ms = 250,
+                                                              .probe_timeout_ms = 50,
+                                                              .suspicion_ms = 750,
+                                                              .silence_ms = 2200,
+                                                              .grows_from = 16,
+                                                              .helpers = 3,
+                                                              .random_every = 4,
+                                                              .confirmations = 2,
+                                                              .patience = 2,
+                                                              .health_max = 7,
+                                                              .asks_successor = true,
+                                                              .asks_by_session = true,
+                                                              .heeds_resets = true,
+                                                              .counts_silence = true,
+                                                              .tells_opinion = true,
+                                                              .mutes = true,
+                                                              .holds_masses = true,
+                                                              .checks_deaths = true};
 
 static struct gv_probe *free_probe(struct gv_gossip *gossip)
 {
@@ -47,8 +57,8 @@ static struct gv_probe *free_probe(struct gv_gossip *gossip)
 static uint64_t probe_timeout_ms(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     uint64_t rtt_ms = (uint64_t)peer->member.rtt_us * 3 / 1000;
-    uint64_t least_ms = gossip->options.probe_timeout_ms;
-    uint64_t most_ms = (uint64_t)gossip->options.probe_interval_ms * 3 / 5;
+    uint64_t least_ms = gossip->detector.probe_timeout_ms;
+    uint64_t most_ms = (uint64_t)gossip->detector.probe_interval_ms * 3 / 5;
     uint64_t timeout_ms = rtt_ms > least_ms ? rtt_ms : least_ms;
     return (timeout_ms < most_ms || most_ms < least_ms ? timeout_ms : most_ms) *
            (1 + gossip->health);
@@ -75,7 +85,7 @@ static struct gv_probe *start_probe(struct gv_gossip *gossip, struct gv_peer *pe
         (struct gv_probe){.peer = peer, .number = ++gossip->probe_number, .sent_at_ms = now_ms};
     probe->indirect_at_ms = now_ms + probe_timeout_ms(gossip, peer);
     probe->fails_at_ms =
-        now_ms + (uint64_t)gossip->options.probe_interval_ms * (1 + gossip->health);
+        now_ms + (uint64_t)gossip->detector.probe_interval_ms * (1 + gossip->health);
     gossip->counters.probes_sent += 1;
     send_ping(gossip, peer, probe->number, NULL);
     return probe;
@@ -90,7 +100,7 @@ void gv_detector_probe_now(struct gv_gossip *gossip, struct gv_peer *peer)
     peer->urgent_at_ms = gossip->now.now_ms;
     struct gv_probe *probe = start_probe(gossip, peer);
     struct gv_channel *session = gv_channel_of(gossip, peer);
-    if (probe != NULL && session != NULL) {
+    if (probe != NULL && session != NULL && gossip->detector.asks_by_session) {
         send_ping(gossip, peer, probe->number, session);
     }
 }
@@ -101,151 +111,6 @@ void gv_detector_forget(struct gv_gossip *gossip, const struct gv_peer *peer)
     for (uint32_t i = 0; i < GV_PROBES_MAX; i++) {
         if (gossip->probes[i].peer == peer) {
             gossip->probes[i].peer = NULL;
-        }
-    }
-}
-
-/* ---- doubt -------------------------------------------------------------------------------------
- */
-
-static double decimal_log(double value)
-{
-    double log = 0;
-    while (value >= 10) {
-        value /= 10;
-        log += 1;
-    }
-    return log + (value - 1) / 9; /* linear inside a decade: near enough for a timeout */
-}
-
-/* Its session here was reset, or its port refuses one: nobody runs there. */
-static bool is_lost(const struct gv_peer *peer)
-{
-    bool refused = peer->dial_failed_at_ms != 0 && peer->dial_failed_at_ms >= peer->status_at_ms;
-    return peer->session == NULL && (peer->reset_at_ms != 0 || refused);
-}
-
-/* How much longer than the least time: twice with one accuser, once with enough of them. */
-static double patience(const struct gv_gossip *gossip, uint32_t accusers)
-{
-    uint32_t active = gv_roster_active(gossip);
-    double factor = active > 16 ? decimal_log(active) / decimal_log(16) : 1;
-    uint32_t others = active > 2 ? active - 2 : 0; /* without us and the accused */
-    uint32_t enough = others < 2 ? others : 2;     /* confirmations that end the waiting */
-    uint32_t confirmed = accusers > 0 ? accusers - 1 : 0;
-    double share = enough == 0 ? 1 : (double)confirmed / (double)enough;
-    if (share > 1) {
-        share = 1;
-    }
-    return factor * (2 - share) * (1 + gossip->health / 2);
-}
-
-/** When does the doubt about `peer` become certainty, by all that is known now? */
-void gv_detector_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer)
-{
-    double factor = patience(gossip, peer->accuser_count);
-    uint64_t lost_at_ms =
-        peer->reset_at_ms > peer->status_at_ms ? peer->reset_at_ms : peer->status_at_ms;
-    if (is_lost(peer)) {
-        peer->dead_at_ms = lost_at_ms + (uint64_t)(gossip->options.suspicion_ms * factor);
-    } else {
-        peer->dead_at_ms = peer->silent_at_ms + (uint64_t)(gossip->options.silence_ms * factor);
-    }
-    if (peer->dead_at_ms < gossip->mute_until) {
-        peer->dead_at_ms = gossip->mute_until;
-    }
-}
-
-static bool add_accuser(struct gv_peer *peer, const char *accuser)
-{
-    static const uint64_t secret[2] = {1, 2};
-    uint64_t hash = gv_siphash(secret, gv_slice_text(accuser));
-    for (uint32_t i = 0; i < peer->accuser_count; i++) {
-        if (peer->accusers[i] == hash) {
-            return false;
-        }
-    }
-    if (peer->accuser_count == GV_ACCUSERS_MAX) {
-        return false;
-    }
-    peer->accusers[peer->accuser_count++] = hash;
-    return true;
-}
-
-/* `accuser` doubts `peer`, which has been silent since `silent_at_ms`. */
-static void doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser,
-                  uint64_t silent_at_ms)
-{
-    bool by_us = strcmp(accuser, gossip->self->member.name) == 0;
-    bool fresh = peer->member.status != GV_MEMBER_SUSPECT;
-    if (peer == gossip->self || gossip->leaving) {
-        return;
-    }
-    if (fresh) {
-        gv_roster_set_status(gossip, peer, GV_MEMBER_SUSPECT);
-        peer->accuser_count = 0;
-        peer->silent_at_ms = silent_at_ms;
-        gossip->counters.suspicions += by_us;
-    }
-    if (!add_accuser(peer, accuser) && !fresh) {
-        return;
-    }
-    (void)gv_slice_copy_text(gv_slice_text(accuser), peer->accuser, sizeof peer->accuser);
-    gv_detector_set_deadline(gossip, peer);
-    if (by_us) {
-        gv_roster_spread(gossip, peer);
-    }
-    if (fresh) {
-        gv_detector_probe_now(gossip, peer);
-    }
-}
-
-/** `accuser` doubts `peer`. The caller tells the store when the status changed. */
-void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser)
-{
-    uint64_t asked_ms = gossip->options.probe_interval_ms; /* the accuser asked, and waited */
-    uint64_t now_ms = gossip->now.now_ms;
-    doubt(gossip, peer, accuser, now_ms > asked_ms ? now_ms - asked_ms : 0);
-}
-
-/* Many doubted at once: more likely it is us, or the network. Then TCP must have failed too. */
-static bool is_held(const struct gv_gossip *gossip, const struct gv_peer *peer)
-{
-    uint32_t doubted = 0, active = 0;
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        doubted += gossip->peers[i]->member.status == GV_MEMBER_SUSPECT;
-        active += gossip->peers[i]->member.status <= GV_MEMBER_SUSPECT;
-    }
-    uint64_t now_ms = gossip->now.now_ms;
-    if (doubted < 3 || doubted * 4 <= active || now_ms >= peer->status_at_ms + HOLD_MS) {
-        return false;
-    }
-    const struct gv_channel *session = gv_channel_of(gossip, peer);
-    bool refused = peer->dial_failed_at_ms >= peer->status_at_ms && session == NULL;
-    bool silent = session != NULL && session->heard_at_ms < peer->status_at_ms &&
-                  now_ms >= peer->status_at_ms + MUTE_MS;
-    return !refused && !silent;
-}
-
-static void bury(struct gv_gossip *gossip, struct gv_peer *peer)
-{
-    gv_roster_set_status(gossip, peer, GV_MEMBER_DEAD);
-    memcpy(peer->accuser, gossip->self->member.name, sizeof peer->accuser);
-    gv_roster_spread(gossip, peer);
-    gv_roster_changed(gossip, peer);
-}
-
-static void tick_doubts(struct gv_gossip *gossip)
-{
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        struct gv_peer *peer = gossip->peers[i];
-        if (peer->member.status != GV_MEMBER_SUSPECT || gossip->now.now_ms < peer->dead_at_ms) {
-            continue;
-        }
-        if (is_held(gossip, peer)) {
-            peer->dead_at_ms = gossip->now.now_ms + 100;
-        } else {
-            bury(gossip, peer);
         }
     }
 }
@@ -265,7 +130,7 @@ static void go_indirect(struct gv_gossip *gossip, struct gv_probe *probe)
 {
     probe->went_indirect = true;
     struct gv_channel *session = gv_channel_of(gossip, probe->peer);
-    if (session != NULL) {
+    if (session != NULL && gossip->detector.asks_by_session) {
         send_ping(gossip, probe->peer, probe->number, session);
     }
     if (probe->asked_by[0] != '\0') {
@@ -280,7 +145,9 @@ static void go_indirect(struct gv_gossip *gossip, struct gv_probe *probe)
         return;
     }
     uint32_t start = (uint32_t)gv_prng_below(&gossip->prng, gossip->peer_count);
-    for (uint32_t i = 0; i < gossip->peer_count && probe->nacks_wanted < HELPERS_COUNT; i++) {
+    uint32_t helpers =
+        gossip->detector.helpers < HELPERS_MAX ? gossip->detector.helpers : HELPERS_MAX;
+    for (uint32_t i = 0; i < gossip->peer_count && probe->nacks_wanted < helpers; i++) {
         struct gv_peer *helper = gossip->peers[(start + i) % gossip->peer_count];
         if (!is_helper(gossip, helper, probe->peer)) {
             continue;
@@ -304,13 +171,14 @@ static void probe_failed(struct gv_gossip *gossip, struct gv_probe *probe)
         return;
     }
     gossip->counters.probes_failed += 1;
-    if (deaf && peer->member.status == GV_MEMBER_ALIVE && gossip->health < HEALTH_MAX) {
+    if (deaf && peer->member.status == GV_MEMBER_ALIVE &&
+        gossip->health < gossip->detector.health_max) {
         gossip->health += 1; /* not even the helpers were heard: it may be us */
     }
     if (gossip->now.now_ms < gossip->mute_until || peer->member.status > GV_MEMBER_SUSPECT) {
         return;
     }
-    doubt(gossip, peer, gossip->self->member.name, probe->sent_at_ms);
+    gv_doubt(gossip, peer, gossip->self->member.name, probe->sent_at_ms);
     gv_roster_changed(gossip, peer);
 }
 
@@ -386,10 +254,12 @@ static void probe_successors(struct gv_gossip *gossip)
 
 static void probe_round(struct gv_gossip *gossip)
 {
-    probe_successors(gossip);
+    if (gossip->detector.asks_successor) {
+        probe_successors(gossip);
+    }
     gossip->probe_rounds += 1;
     struct gv_peer *peer =
-        gossip->probe_rounds % ROUND_INTERVALS == 0 ? next_to_probe(gossip) : NULL;
+        gossip->probe_rounds % gossip->detector.random_every == 0 ? next_to_probe(gossip) : NULL;
     if (peer != NULL) {
         (void)start_probe(gossip, peer);
     }
@@ -424,7 +294,7 @@ void gv_detector_watch_self(struct gv_gossip *gossip)
     if (lagged) {
         gossip->lagged_at_ms = gossip->probe_at_ms; /* once, whatever comes before the tick */
     }
-    if (lagged || jump > MUTE_MS || jump < -MUTE_MS) {
+    if (gossip->detector.mutes && (lagged || jump > MUTE_MS || jump < -MUTE_MS)) {
         mute(gossip);
     }
 }
@@ -436,9 +306,9 @@ void gv_detector_tick(struct gv_gossip *gossip)
     }
     gv_detector_watch_self(gossip);
     tick_probes(gossip);
-    tick_doubts(gossip);
+    gv_doubt_tick(gossip);
     if (gossip->now.now_ms >= gossip->probe_at_ms) {
-        gossip->probe_at_ms = gossip->now.now_ms + gossip->options.probe_interval_ms;
+        gossip->probe_at_ms = gossip->now.now_ms + gossip->detector.probe_interval_ms;
         probe_round(gossip);
     }
 }

@@ -281,7 +281,7 @@ static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, 
                 peer->dial_failed_at_ms = gossip->now.now_ms;
             }
             if (peer->member.status == GV_MEMBER_SUSPECT) {
-                gv_detector_set_deadline(gossip, peer);
+                gv_doubt_set_deadline(gossip, peer);
             }
         }
     }
@@ -490,7 +490,7 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
         return;
     }
     if (peer->member.status == GV_MEMBER_SUSPECT) {
-        gv_detector_set_deadline(gossip, peer);
+        gv_doubt_set_deadline(gossip, peer);
     }
     gv_repair_greet(gossip, session);
     settle_crossing(gossip, session);
@@ -518,10 +518,11 @@ void gv_gossip_closed(struct gv_gossip *gossip, uint64_t session_id, const struc
     }
     peer->reset_at_ms = reset ? now.now_ms : peer->reset_at_ms;
     if (peer->member.status == GV_MEMBER_SUSPECT) {
-        gv_detector_set_deadline(gossip, peer);
+        gv_doubt_set_deadline(gossip, peer);
     }
-    if (reset && peer->member.status == GV_MEMBER_ALIVE && now.now_ms >= gossip->mute_until) {
-        gv_detector_doubt(gossip, peer, gossip->self->member.name);
+    bool is_doubtful = reset && gossip->detector.heeds_resets && now.now_ms >= gossip->mute_until;
+    if (is_doubtful && peer->member.status == GV_MEMBER_ALIVE) {
+        gv_doubt_on_word(gossip, peer, gossip->self->member.name);
         gv_roster_changed(gossip, peer);
     } else if (peer->member.status <= GV_MEMBER_SUSPECT) {
         gv_detector_probe_now(gossip, peer);

@@ -15,10 +15,6 @@ static void default_u32(uint32_t *value, uint32_t otherwise)
 
 static void set_defaults(struct gv_gossip_options *options)
 {
-    default_u32(&options->probe_interval_ms, 250);
-    default_u32(&options->probe_timeout_ms, 50);
-    default_u32(&options->suspicion_ms, 750);
-    default_u32(&options->silence_ms, 2200);
     default_u32(&options->batch_interval_ms, 5);
     default_u32(&options->batch_bytes, 16 * 1024);
     default_u32(&options->digest_interval_ms, 1000);
@@ -71,6 +67,8 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     }
     made->options = *options;
     set_defaults(&made->options);
+    made->detector = options->detector == NULL ? gv_gossip_detector_default : *options->detector;
+    made->options.detector = NULL; /* borrowed for this call only */
     made->store = *store;
     made->now.now_ms = now_ms;
     made->started_at_ms = now_ms;

@@ -6,7 +6,8 @@
  *     roster.c    the members: finding, merging news, telling the store
  *     proof.c     whether a record is its node's own, and whose a name is
  *     dial.c      whom to connect to, and which of two crossing sessions stays
- *     detector.c  SWIM with Lifeguard: probes, doubts, refutations, deaths
+ *     detector.c  SWIM with Lifeguard: probes, and what they answer
+ *     doubt.c     from an unanswered question to a death
  *     feed.c      operations: batches out and in, ranges, gaps
  *     snapshot.c  whole state for joiners and laggards, as donor and as taker
  *     repair.c    digests, vectors, readiness
@@ -129,6 +130,7 @@ struct gv_taking {
 
 struct gv_gossip {
     struct gv_gossip_options options;
+    struct gv_gossip_detector detector;
     struct gv_gossip_store store; /* a copy; its owner is borrowed */
     struct gv_gossip_counters counters;
     struct gv_prng prng;
@@ -230,14 +232,19 @@ void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin
 /* ---- detector.c ---- */
 void gv_detector_packet(struct gv_gossip *gossip, struct gv_peer *from, struct gv_channel *over,
                         const Mesh__Packet *packet);
-void gv_detector_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_detector_watch_self(struct gv_gossip *gossip);
 void gv_detector_tick(struct gv_gossip *gossip);
 uint64_t gv_detector_wake_at(const struct gv_gossip *gossip);
-void gv_detector_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser);
 void gv_detector_probe_now(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_detector_forget(struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_detector_announce(struct gv_gossip *gossip);
+
+/* ---- doubt.c ---- */
+void gv_doubt(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser,
+              uint64_t silent_at_ms);
+void gv_doubt_on_word(struct gv_gossip *gossip, struct gv_peer *peer, const char *accuser);
+void gv_doubt_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_doubt_tick(struct gv_gossip *gossip);
 
 /* ---- feed.c   ---- */
 void gv_feed_flush(struct gv_gossip *gossip, bool at_once);

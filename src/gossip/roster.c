@@ -213,7 +213,7 @@ static void hear_of_self(struct gv_gossip *gossip, const struct gv_member *news)
     if (news->boot_id == self->boot_id) {
         if (news->status != GV_MEMBER_ALIVE || news->incarnation > self->incarnation) {
             gossip->counters.refutations += 1;
-            if (gossip->health < 7 && news->status == GV_MEMBER_SUSPECT) {
+            if (gossip->health < gossip->detector.health_max && news->status == GV_MEMBER_SUSPECT) {
                 gossip->health += 1;
             }
             gv_roster_raise_self(gossip, news->incarnation);
@@ -272,13 +272,14 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
         break;
     case GV_MEMBER_SUSPECT:
         peer->member.status = GV_MEMBER_ALIVE; /* a doubt of an older record ends with it */
-        gv_detector_doubt(gossip, peer, accuser);
+        gv_doubt_on_word(gossip, peer, accuser);
         break;
     case GV_MEMBER_DEAD: {
         bool waits = before == GV_MEMBER_ALIVE ||
                      (before == GV_MEMBER_SUSPECT && gossip->now.now_ms < peer->dead_at_ms);
-        if (same_life && waits && gv_channel_of(gossip, peer) != NULL) {
-            gv_detector_doubt(gossip, peer, accuser); /* not reset here: no more than a doubt */
+        if (gossip->detector.checks_deaths && same_life && waits &&
+            gv_channel_of(gossip, peer) != NULL) {
+            gv_doubt_on_word(gossip, peer, accuser); /* not reset here: no more than a doubt */
             gv_roster_changed(gossip, peer);
             return;
         }
@@ -359,7 +360,7 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
         }
     } else if (news.status == GV_MEMBER_SUSPECT && peer->member.status == GV_MEMBER_SUSPECT &&
                news.incarnation == peer->member.incarnation) {
-        gv_detector_doubt(gossip, peer, message->accuser); /* one more accuser */
+        gv_doubt_on_word(gossip, peer, message->accuser); /* one more accuser */
     }
 }
 

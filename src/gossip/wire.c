@@ -147,8 +147,10 @@ void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *
     }
     gv_codec_member_out(&gossip->self->member, gossip->self->accuser, &addr, &self);
     packet->self = &self;
-    packet->opinion = (Mesh__Status)to->member.status;
-    packet->opinion_incarnation = to->member.incarnation;
+    if (gossip->detector.tells_opinion) {
+        packet->opinion = (Mesh__Status)to->member.status;
+        packet->opinion_incarnation = to->member.incarnation;
+    }
     if (over != NULL) {
         Mesh__Message message = MESH__MESSAGE__INIT;
         message.body_case = MESH__MESSAGE__BODY_PACKET;

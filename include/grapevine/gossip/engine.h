@@ -191,6 +191,35 @@ struct gv_gossip_signer {
                    struct gv_slice text, const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES]);
 };
 
+/* ---- the detector: how deaths are found --------------------------------------------------------
+ *
+ * Every node of a cluster should use the same. The default is what is measured and documented;
+ * other sets exist to be compared with it in the same weather (tools/vinesim).
+ */
+
+struct gv_gossip_detector {
+    uint32_t probe_interval_ms;
+    uint32_t probe_timeout_ms; /* least; more after three round trips */
+    uint32_t suspicion_ms;     /* from a doubt to death, after a reset session */
+    uint32_t silence_ms;       /* without a word otherwise; both grow with log10 of the members */
+    uint32_t grows_from;       /* beyond so many members */
+    uint32_t helpers;          /* nodes that are asked to probe for us; at most 8 */
+    uint32_t random_every;     /* one probe in so many intervals goes to a random member */
+    uint32_t confirmations;    /* so many other accusers end the patience; 0: it is constant */
+    double patience;           /* these times longer with one accuser than with enough of them */
+    uint32_t health_max;       /* the local health score goes so high; 0: nobody doubts itself */
+    bool asks_successor;       /* each interval the next by name; else only random ones */
+    bool asks_by_session;      /* an unanswered probe goes over the session, too */
+    bool heeds_resets;         /* a session that the kernel reset is a doubt, and shortens it */
+    bool counts_silence;       /* from the first unanswered question; else from the doubt */
+    bool tells_opinion;        /* every datagram tells its receiver how it is seen */
+    bool mutes;                /* who stood still, or whose clock jumped, accuses nobody for 1 s */
+    bool holds_masses;         /* doubts of over a quarter of the members wait for TCP to fail */
+    bool checks_deaths;        /* another's word is only a doubt while our own session is open */
+};
+
+extern const struct gv_gossip_detector gv_gossip_detector_default;
+
 /* ---- set-up ------------------------------------------------------------------------------------
  */
 
@@ -208,11 +237,8 @@ struct gv_gossip_options {
     /* gv_gossip_seeds() will follow, maybe later (names are still being resolved): until then
      * silence is not taken for being alone. */
     bool expects_seeds;
+    const struct gv_gossip_detector *detector; /* copied; NULL: gv_gossip_detector_default */
     /* intervals and limits, 0 means the default in brackets */
-    uint32_t probe_interval_ms;  /* [250] */
-    uint32_t probe_timeout_ms;   /* least probe timeout [50] */
-    uint32_t suspicion_ms;       /* [750] after a reset session; grows with log10 of the members */
-    uint32_t silence_ms;         /* [2200] without a word otherwise; grows likewise */
     uint32_t batch_interval_ms;  /* [5] */
     uint32_t batch_bytes;        /* [16 KiB] */
     uint32_t digest_interval_ms; /* [1000] */
