@@ -98,6 +98,16 @@ static void look_at(struct gv_stream *stream, int fd)
     }
 }
 
+bool gv_stream_has_news(const struct gv_stream *stream)
+{
+    uv_os_fd_t fd;
+    char byte;
+    if (stream->thing.closed || uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0) {
+        return true;
+    }
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 /* Look at the first of the list and put them at its end; how many they were. */
 static size_t look_at_some(struct gv_loop *loop)
 {

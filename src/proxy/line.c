@@ -354,19 +354,33 @@ static void start_use(struct gv_line *line, const struct gv_line_events *events,
     line->finished = false;
 }
 
+/* The newest idle line, or NULL. What a worker sent on one unasked, in this very turn of the loop,
+ * would be read as the answer to the next request; and one that has ended would take it in vain. */
+static struct gv_line *take_idle(struct gv_target *target)
+{
+    while (target->idle_count > 0) {
+        struct gv_line *line = GV_CONTAINER(target->idle.prev, struct gv_line, link);
+        if (!gv_stream_has_news(line->stream)) {
+            leave_idle(line);
+            line->state = LINE_BUSY;
+            line->reused = true;
+            gv_list_add(&target->targets->lines, &line->link);
+            return line;
+        }
+        shut(line);
+    }
+    return NULL;
+}
+
 enum gv_err gv_line_take(struct gv_target *target, bool fresh, const struct gv_line_events *events,
                          void *user, struct gv_line **out, bool *is_ready)
 {
     struct gv_targets *targets = target->targets;
     GV_ASSERT(!targets->closing);
-    if (!fresh && target->idle_count > 0) {
-        struct gv_line *line = GV_CONTAINER(target->idle.prev, struct gv_line, link);
-        leave_idle(line);
-        line->state = LINE_BUSY;
-        line->reused = true;
-        gv_list_add(&targets->lines, &line->link);
-        start_use(line, events, user);
-        *out = line;
+    struct gv_line *idle = fresh ? NULL : take_idle(target);
+    if (idle != NULL) {
+        start_use(idle, events, user);
+        *out = idle;
         *is_ready = true;
         return GV_OK;
     }

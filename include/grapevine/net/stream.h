@@ -66,6 +66,10 @@ GV_MUST_USE enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slic
 /** Bytes queued and not yet taken by the kernel. */
 size_t gv_stream_queued_bytes(const struct gv_stream *stream);
 
+/** Does something wait in the kernel that was not told yet: bytes, an end, a failure? One system
+ * call. */
+bool gv_stream_has_news(const struct gv_stream *stream);
+
 /** Stop and resume on_data. While paused, the peer's end or reset is still noticed where the kernel
  * tells. */
 void gv_stream_pause(struct gv_stream *stream);
