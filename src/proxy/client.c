@@ -292,7 +292,7 @@ static void serve(struct gv_client *client)
         gv_wait_start(client);
         return;
     case GV_ROUTE_PROBE:
-        gv_local_probe(client);
+        gv_readiness_probe(client);
         return;
     case GV_ROUTE_LOCAL:
         gv_ticket_start(client);

@@ -1,5 +1,5 @@
 /*
- * local.c - requests that no worker gets: probes are answered here, the rest goes to the holder.
+ * local.c - requests that no worker gets, and that are no probes: they go to the holder.
  *
  * A ticket is a call on its way: made on a loop, answered on any thread, brought back through the
  * proxy's inbox. While it is away only its loop touches `client`, and only the answering thread
@@ -8,7 +8,6 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/writer.h"
-#include "grapevine/proxy/readiness.h"
 #include "parts.h"
 
 struct gv_ticket {
@@ -21,27 +20,6 @@ struct gv_ticket {
     struct gv_buf headers;    /* owned: lines with CRLF */
     struct gv_buf body;       /* owned */
 };
-
-/* ---- probes ---- */
-
-static void answer_readiness(struct gv_client *client)
-{
-    struct gv_proxy *proxy = client->proxy;
-    struct gv_slice none = {.data = NULL, .len = 0};
-    char text[GV_READINESS_BYTES];
-    bool ready = gv_readiness_judge(proxy->shared, gv_proxy_view(proxy), proxy->draining, text);
-    gv_client_reply(client, ready ? 200 : 503, "application/json", none, gv_slice_text(text));
-}
-
-void gv_local_probe(struct gv_client *client)
-{
-    struct gv_slice none = {.data = NULL, .len = 0};
-    if (gv_slice_is(client->head.path, "/readiness")) {
-        answer_readiness(client);
-        return;
-    }
-    gv_client_reply(client, 200, "text/plain; charset=utf-8", none, gv_slice_text("OK"));
-}
 
 /* ---- tickets ---- */
 

@@ -192,13 +192,15 @@ void gv_wait_tick(struct gv_wait *wait, uint64_t age_ms);
 /** Waits that one loop may have. */
 uint32_t gv_waits_max(const struct gv_config *config);
 
+/* ---- readiness.c ---- */
+
+/** Answer /health, /liveness and /readiness. */
+void gv_readiness_probe(struct gv_client *client);
+
 /* ---- local.c ---- */
 
 /** Hand the client's request to the holder; answered later by gv_ticket_deliver(). */
 void gv_ticket_start(struct gv_client *client);
-
-/** Answer /health, /liveness and /readiness. */
-void gv_local_probe(struct gv_client *client);
 
 /** The client is gone: its ticket is nobody's. */
 void gv_ticket_forget(struct gv_ticket *ticket);

@@ -1,6 +1,7 @@
 /* readiness.c - see readiness.h. */
 #include "grapevine/proxy/readiness.h"
 
+#include "parts.h"
 #include <stdio.h>
 
 bool gv_readiness_has_workers(const struct gv_config *config, const struct gv_fleet_view *view)
@@ -34,4 +35,25 @@ bool gv_readiness_judge(const struct gv_proxy_shared *shared, const struct gv_fl
              "{\"status\":\"ready\",\"healthy_workers\":%u,\"total_workers\":%u}", healthy,
              view->count);
     return true;
+}
+
+/* ---- on the data port ---- */
+
+static void answer_readiness(struct gv_client *client)
+{
+    struct gv_proxy *proxy = client->proxy;
+    struct gv_slice none = {.data = NULL, .len = 0};
+    char text[GV_READINESS_BYTES];
+    bool ready = gv_readiness_judge(proxy->shared, gv_proxy_view(proxy), proxy->draining, text);
+    gv_client_reply(client, ready ? 200 : 503, "application/json", none, gv_slice_text(text));
+}
+
+void gv_readiness_probe(struct gv_client *client)
+{
+    struct gv_slice none = {.data = NULL, .len = 0};
+    if (gv_slice_is(client->head.path, "/readiness")) {
+        answer_readiness(client);
+        return;
+    }
+    gv_client_reply(client, 200, "text/plain; charset=utf-8", none, gv_slice_text("OK"));
 }
