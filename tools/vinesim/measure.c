@@ -1,23 +1,29 @@
 /*
- * measure.c - see measure.h. Each figure from a world of its own.
+ * measure.c - see measure.h. Each figure from worlds of its own.
  */
 #include "measure.h"
-#include "weather.h"
+
+#include "rivals.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What a datagram and a session message cost on the wire besides their plain bytes: IP, UDP and the
  * seal (nonce, tag, key id); IP, TCP, frame and tag. An upper bound: TCP joins small messages. */
-#define PACKET_OVERHEAD_BYTES  (28 + 56)
-#define MESSAGE_OVERHEAD_BYTES (52 + 21)
+#define PACKET_OVERHEAD_BYTES  (28 + 66)
+#define MESSAGE_OVERHEAD_BYTES (52 + 22)
 
-#define PAUSES_SECONDS 1200u
+#define PAUSES_S        1200u /* of virtual time; --long: a day */
+#define PAUSES_LONG_S   86400u
+#define JOIN_OPERATIONS 16384u /* of 62 new blocks each: a million entries */
 
-static struct world *calm_world(uint32_t nodes, double loss, uint64_t seed)
+struct world *measure_calm_world(const struct measure *measure, uint64_t round)
 {
-    struct world *world =
-        world_new(&(struct world_options){.node_count = nodes, .seed = seed, .loss = loss});
+    struct world *world = world_new(&(struct world_options){.node_count = measure->nodes,
+                                                            .seed = measure->seed + round,
+                                                            .loss = measure->loss,
+                                                            .engine.detector = measure->detector});
     if (world == NULL) {
         abort();
     }
@@ -26,7 +32,7 @@ static struct world *calm_world(uint32_t nodes, double loss, uint64_t seed)
     return world;
 }
 
-static bool end_world(struct world *world)
+bool measure_end_world(struct world *world)
 {
     bool good = world->wrong[0] == '\0';
     if (!good) {
@@ -36,71 +42,103 @@ static bool end_world(struct world *world)
     return good;
 }
 
-static bool visibility(uint32_t nodes, double loss, uint64_t seed)
+static double ms_of(uint64_t us)
 {
-    struct world *world = calm_world(nodes, loss, seed);
+    return (double)us / 1000;
+}
+
+static bool visibility(const struct measure *measure)
+{
+    struct world *world = measure_calm_world(measure, 0);
     for (uint32_t i = 0; i < 5000; i++) {
         world_run(world, 1);
-        (void)world_publish(world, (uint32_t)gv_prng_below(&world->prng, nodes), i,
+        (void)world_publish(world, (uint32_t)gv_prng_below(&world->prng, measure->nodes), i,
                             1 + (uint32_t)gv_prng_below(&world->prng, 24));
     }
     world_run(world, 2000);
     uint64_t received = 0, published = 0;
-    for (uint32_t i = 0; i < nodes; i++) {
+    for (uint32_t i = 0; i < measure->nodes; i++) {
         struct gv_gossip_counters counters = world_counters(world, i);
         received += counters.operations_applied + counters.operations_duplicate;
         published += counters.operations_published;
     }
     printf("operation visible on all      p50 %.1f ms, p99 %.1f ms, max %.1f ms (%llu of %llu)\n",
-           (double)gv_hist_quantile(&world->visible_us, 0.5) / 1000,
-           (double)gv_hist_quantile(&world->visible_us, 0.99) / 1000,
-           (double)world->visible_us.max / 1000, (unsigned long long)world->visible_us.count,
-           (unsigned long long)published);
+           ms_of(gv_hist_quantile(&world->visible_us, 0.5)),
+           ms_of(gv_hist_quantile(&world->visible_us, 0.99)), ms_of(world->visible_us.max),
+           (unsigned long long)world->visible_us.count, (unsigned long long)published);
     printf("copies of an operation        %.3f per node that lacked it\n",
-           (double)received / ((double)published * (nodes - 1)));
-    return end_world(world);
+           (double)received / ((double)published * (measure->nodes - 1)));
+    return measure_end_world(world);
 }
 
-/* From the end of a node until the last of the others calls it dead. */
-static bool detection(uint32_t nodes, double loss, uint64_t seed, bool vanishes)
+/* Does everybody know that `node` has `count` requests in flight? */
+static bool is_load_known(const struct world *world, uint32_t node, uint32_t count)
 {
-    struct gv_hist hist;
-    gv_hist_init(&hist);
-    bool good = true;
-    for (uint32_t round = 0; round < 20; round++) {
-        struct world *world = calm_world(nodes, loss, seed + round);
-        uint32_t victim = (uint32_t)gv_prng_below(&world->prng, nodes);
-        world_run(world, gv_prng_below(&world->prng, 1000));
-        uint64_t start_us = world->now_us;
-        if (vanishes) {
-            world_vanish(world, victim);
-        } else {
-            world_kill(world, victim);
+    for (uint32_t i = 0; i < world->options.node_count; i++) {
+        if (i != node && world->nodes[i].load_sum[node] != count) {
+            return false;
         }
-        world_run(world, 15000);
-        uint64_t last_us = start_us;
-        for (uint32_t i = 0; i < nodes; i++) {
-            const struct world_node *node = &world->nodes[i];
-            bool knows = i == victim || node->sees[victim] == GV_MEMBER_DEAD;
-            uint64_t at_us = knows ? node->sees_at_us[victim] : world->now_us;
-            last_us = i != victim && at_us > last_us ? at_us : last_us;
-        }
-        gv_hist_add(&hist, (last_us - start_us) / 1000);
-        good = end_world(world) && good;
     }
-    printf("%s dead on all     p50 %llu ms, worst of 20 %llu ms\n",
-           vanishes ? "vanished host" : "killed node  ",
-           (unsigned long long)gv_hist_quantile(&hist, 0.5), (unsigned long long)hist.max);
-    return good;
+    return true;
 }
 
-static bool healing(uint32_t nodes, double loss, uint64_t seed)
+static bool load_visibility(const struct measure *measure)
+{
+    struct world *world = measure_calm_world(measure, 0);
+    struct gv_hist hist;
+    gv_hist_init(&hist);
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t node = (uint32_t)gv_prng_below(&world->prng, measure->nodes);
+        uint32_t count = 1 + (i * 7919) % 1000;
+        world_run(world, 1 + gv_prng_below(&world->prng, 40));
+        uint64_t start_us = world->now_us;
+        world_set_load(world, node, 0, count);
+        while (!is_load_known(world, node, count) && world->now_us < start_us + 5000000) {
+            world_run(world, 1);
+        }
+        gv_hist_add(&hist, (world->now_us - start_us) / 1000);
+    }
+    printf("load visible on all           p50 %llu ms, p99 %llu ms, max %llu ms (1000 changes)\n",
+           (unsigned long long)gv_hist_quantile(&hist, 0.5),
+           (unsigned long long)gv_hist_quantile(&hist, 0.99), (unsigned long long)hist.max);
+    return measure_end_world(world);
+}
+
+/* Requests at 1,000 a second in the whole cluster, each an operation and two changes of load. */
+static bool bytes_per_request(const struct measure *measure, uint32_t blocks)
+{
+    struct measure three = *measure;
+    three.nodes = 3;
+    struct world *world = measure_calm_world(&three, 0);
+    uint32_t flying[3] = {0};
+    uint64_t before = world->session_bytes, requests = 5000;
+    for (uint32_t i = 0; i < requests; i++) {
+        uint32_t node = (uint32_t)gv_prng_below(&world->prng, 3);
+        world_run(world, 1);
+        (void)world_publish(world, node, i, 2 + blocks); /* two are known already */
+        flying[node] += 1;
+        world_set_load(world, node, 0, flying[node]);
+        uint32_t other = (uint32_t)gv_prng_below(&world->prng, 3);
+        if (flying[other] > 0) {
+            flying[other] -= 1;
+            world_set_load(world, other, 0, flying[other]);
+        }
+    }
+    world_run(world, 100);
+    uint64_t bytes = world->session_bytes - before;
+    printf("bytes of a request per peer   %.0f plain: %u new blocks, with loads, 3 nodes\n",
+           (double)bytes / (double)requests / 2, blocks);
+    return measure_end_world(world);
+}
+
+static bool healing(const struct measure *measure)
 {
     struct gv_hist hist;
     gv_hist_init(&hist);
     bool good = true;
-    for (uint32_t round = 0; round < 10; round++) {
-        struct world *world = calm_world(nodes, loss, seed + round);
+    uint32_t nodes = measure->nodes;
+    for (uint32_t round = 0; round < MEASURE_ROUNDS; round++) {
+        struct world *world = measure_calm_world(measure, round);
         for (uint32_t a = 0; a < nodes; a++) {
             for (uint32_t b = 0; b < nodes; b++) {
                 world_block(world, a, b, a != b && (a < nodes / 2) != (b < nodes / 2));
@@ -114,16 +152,47 @@ static bool healing(uint32_t nodes, double loss, uint64_t seed)
         uint64_t took_ms = 0;
         (void)world_check_converges(world, 60000, &took_ms);
         gv_hist_add(&hist, took_ms);
-        good = end_world(world) && good;
+        good = measure_end_world(world) && good;
     }
-    printf("agreed after a healed split   p50 %llu ms, worst of 10 %llu ms (30 s apart)\n",
-           (unsigned long long)gv_hist_quantile(&hist, 0.5), (unsigned long long)hist.max);
+    printf("agreed after a healed split   p50 %llu ms, worst of %u %llu ms (30 s apart)\n",
+           (unsigned long long)gv_hist_quantile(&hist, 0.5), MEASURE_ROUNDS,
+           (unsigned long long)hist.max);
     return good;
 }
 
-static bool idleness(uint32_t nodes, double loss, uint64_t seed)
+static bool joining(const struct measure *measure)
 {
-    struct world *world = calm_world(nodes, loss, seed);
+    struct world *world = world_new(&(struct world_options){.node_count = 4,
+                                                            .seed = measure->seed,
+                                                            .loss = measure->loss,
+                                                            .worker_blocks = 10000000,
+                                                            .engine.detector = measure->detector});
+    if (world == NULL) {
+        abort();
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        world_start(world, i);
+    }
+    world_run(world, 8000);
+    for (uint32_t i = 0; i < JOIN_OPERATIONS; i++) {
+        (void)world_publish(world, i % 3, i, 64);
+        world_run(world, i % 4 == 0);
+    }
+    world_run(world, 2000);
+    uint64_t start_us = world->now_us, took_ms = 0;
+    uint64_t bytes = world->session_bytes;
+    world_start(world, 3);
+    bool good = world_check_converges(world, 60000, &took_ms);
+    printf("join, a million entries       equal after %llu ms, ready after %.0f ms, %.1f MB; 4th "
+           "node, 1 Gbit/s, no CPU time\n",
+           (unsigned long long)took_ms, ms_of(world->nodes[3].ready_at_us - start_us),
+           (double)(world->session_bytes - bytes) / 1e6);
+    return measure_end_world(world) && good;
+}
+
+static bool idleness(const struct measure *measure)
+{
+    struct world *world = measure_calm_world(measure, 0);
     uint64_t plain = world->session_bytes + world->packet_bytes;
     uint64_t packets = world->packets, messages = world->session_messages;
     world_run(world, 60000);
@@ -131,31 +200,42 @@ static bool idleness(uint32_t nodes, double loss, uint64_t seed)
     uint64_t wire = plain + (world->packets - packets) * PACKET_OVERHEAD_BYTES +
                     (world->session_messages - messages) * MESSAGE_OVERHEAD_BYTES;
     printf("idle traffic out per node     %.0f bytes/s plain, about %.1f kbit/s on the wire\n",
-           (double)plain / 60 / nodes, (double)wire * 8 / 1000 / 60 / nodes);
-    return end_world(world);
+           (double)plain / 60 / measure->nodes, (double)wire * 8 / 1000 / 60 / measure->nodes);
+    return measure_end_world(world);
 }
 
-static bool pauses(uint32_t nodes, uint64_t seed)
+static bool compare(const struct measure *measure)
 {
-    struct weather_options options = {
-        .node_count = nodes, .seconds = PAUSES_SECONDS, .loss = 0.05, .pauses = true};
-    struct weather_verdict verdict;
-    weather_run(&options, seed, &verdict);
-    printf(
-        "false deaths                  %llu in %u minutes, loss 5 %%, 1 %% of the nodes standing "
-        "still for 2 s\n",
-        (unsigned long long)verdict.deaths_false, PAUSES_SECONDS / 60);
-    return !verdict.failed;
+    return rivals_print(measure, measure->is_long ? PAUSES_LONG_S : PAUSES_S);
 }
 
-bool measure_print(uint32_t nodes, double loss, uint64_t seed)
+static bool short_requests(const struct measure *measure)
 {
-    printf("%u nodes, one way 0.2 ms + exp(0.8 ms), loss %.1f %%, seed %llu, virtual time\n", nodes,
-           loss * 100, (unsigned long long)seed);
-    bool good = visibility(nodes, loss, seed);
-    good = detection(nodes, loss, seed, false) && good;
-    good = detection(nodes, loss, seed, true) && good;
-    good = healing(nodes, loss, seed) && good;
-    good = pauses(nodes, seed) && good;
-    return idleness(nodes, loss, seed) && good;
+    return bytes_per_request(measure, 1);
+}
+
+static bool long_requests(const struct measure *measure)
+{
+    return bytes_per_request(measure, 12);
+}
+
+bool measure_print(const struct measure *measure)
+{
+    static bool (*const rows[])(const struct measure *) = {
+        visibility, load_visibility, short_requests, long_requests,
+        healing,    joining,         idleness,       compare};
+    bool good = true;
+    printf("%u nodes, one way 0.2 ms + exp(0.8 ms), loss %.1f %%, seed %llu, virtual time\n",
+           measure->nodes, measure->loss * 100, (unsigned long long)measure->seed);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct timespec from, to;
+        (void)clock_gettime(CLOCK_MONOTONIC, &from);
+        good = rows[i](measure) && good;
+        (void)clock_gettime(CLOCK_MONOTONIC, &to);
+        (void)fflush(stdout);
+        (void)fprintf(stderr, "  (took %.1f s)\n",
+                      (double)(to.tv_sec - from.tv_sec) +
+                          (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+    }
+    return good;
 }

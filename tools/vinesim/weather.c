@@ -187,6 +187,7 @@ static struct world *make_world(const struct weather_options *options, struct we
         made.engine.log_operations = 16 + dice(weather, 200);
     }
     made.engine.log_bytes = made.engine.log_operations != 0 ? 64 * 1024 : 0;
+    made.engine.detector = options->detector;
     return world_new(&made);
 }
 

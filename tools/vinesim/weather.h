@@ -26,6 +26,7 @@ struct weather_options {
     uint32_t faults;     /* enum weather_fault, or-ed */
     bool pauses; /* instead of faults: at any moment 1 % of the nodes stand still for 2 s, and no
                     death is excused */
+    const struct gv_gossip_detector *detector; /* NULL: ours */
     FILE *trace;
 };
 
