@@ -51,6 +51,11 @@ static json_t *member_json(const struct gv_cluster_view *view, const struct gv_m
         json_object_set_new(json, "boot_id", number(member->boot_id >> 1));
         json_object_set_new(json, "rtt_us", number(member->rtt_us));
         json_object_set_new(json, "applied", number(member->applied));
+        json_object_set_new(json, "missing", number(member->refused));
+        if (member->knows_clock) {
+            json_object_set_new(json, "clock_offset_ms", json_integer(member->clock_offset_ms));
+            json_object_set_new(json, "clock_off", json_boolean(gv_member_clock_is_off(member)));
+        }
         uint64_t now_ms = gv_clock_us() / 1000;
         if (member->last_contact_ms != 0 && now_ms >= member->last_contact_ms) {
             json_object_set_new(json, "last_contact_age_ms",
@@ -86,6 +91,19 @@ static json_t *members_json(const struct gv_cluster_view *view)
     return members;
 }
 
+static json_t *alarms_json(const struct gv_cluster_view *view)
+{
+    json_t *alarms = json_array();
+    for (unsigned i = 0; i < GV_ALARM_COUNT; i++) {
+        if (view->alarms[i]) {
+            json_array_append_new(alarms,
+                                  json_pack("{s:s, s:s}", "alarm", gv_alarm_name((enum gv_alarm)i),
+                                            "meaning", gv_alarm_text((enum gv_alarm)i)));
+        }
+    }
+    return alarms;
+}
+
 static json_t *mesh_json(const struct gv_cluster_view *view)
 {
     json_t *mesh = json_pack("{s:b, s:b, s:b}", "enabled", (int)view->enabled, "encrypted",
@@ -94,6 +112,8 @@ static json_t *mesh_json(const struct gv_cluster_view *view)
         json_object_set_new(mesh, "bound", address(&view->bound));
         json_object_set_new(mesh, "advertised", address(&view->advertised));
         json_object_set_new(mesh, "digest", hex(view->digest));
+        json_object_set_new(mesh, "clock_is_right", json_boolean(view->clock_is_right));
+        json_object_set_new(mesh, "alarms", alarms_json(view));
     }
     return mesh;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define SETTLE_ROUNDS_MAX 16 /* then the loop gets a turn; on_drain and the timer go on */
+#define CLOCKS_MS         1000
 #define BIND_TRIES_MAX    16 /* ports chosen by the kernel that UDP must have too */
 
 /* ---- the engine's life -------------------------------------------------------------------------
@@ -103,7 +104,8 @@ static void carry(struct gv_cluster *cluster, const struct gv_effect *effect)
             warn_of_forgery(cluster, effect);
             break;
         }
-        gv_log(GV_LOG_INFO, effect->reason == NULL ? "mesh.event" : effect->reason,
+        gv_log((enum gv_log_level)effect->level,
+               effect->reason == NULL ? "mesh.event" : effect->reason,
                GV_STR("member", effect->node));
         cluster->dirty = true;
         break;
@@ -171,15 +173,47 @@ static void on_wake(void *owner)
     gv_shell_settle(cluster);
 }
 
-/* What a wrong clock stamps is refused, one operation after the other: say so, once a minute. */
+bool gv_member_clock_is_off(const struct gv_member *member)
+{
+    return member->knows_clock && member->status <= GV_MEMBER_SUSPECT &&
+           (member->clock_offset_ms >= GV_CLOCK_OFF_MS ||
+            member->clock_offset_ms <= -GV_CLOCK_OFF_MS);
+}
+
+/* Say whose clock differs from ours, once a minute for each member. */
+static void warn_of_clocks(struct gv_cluster *cluster, bool is_right)
+{
+    const struct gv_cluster_view *view = &cluster->view.now;
+    uint64_t wall_ms = gv_clock_wall_ms();
+    for (uint32_t i = 0; i < view->member_count; i++) {
+        const struct gv_member *member = &view->members[i];
+        bool is_concerned = gv_member_clock_is_off(member) || member->refused > 0;
+        if (is_concerned && gv_shell_may_log(cluster, "mesh.clocks_differ", member->name)) {
+            gv_log(GV_LOG_WARN, "mesh.clocks_differ", GV_STR("member", member->name),
+                   GV_INT("offset_ms", member->clock_offset_ms),
+                   GV_UINT("its_wall_ms", wall_ms + (uint64_t)member->clock_offset_ms),
+                   GV_UINT("our_wall_ms", wall_ms), GV_FLAG("most_agree_with_us", is_right),
+                   GV_UINT("operations_missing", member->refused),
+                   GV_UINT("refused_stamps", gv_gossip_counters(cluster->gossip)->refused_stamps));
+        }
+    }
+}
+
+/* Once a second. A clock that was ahead and is right again has left stamps that nobody takes. */
 static void look_at_clocks(struct gv_cluster *cluster)
 {
-    uint64_t refused = gv_gossip_counters(cluster->gossip)->refused_stamps;
-    if (refused != cluster->told_stamps && gv_shell_may_log(cluster, "mesh.clocks_differ", "")) {
-        cluster->told_stamps = refused;
-        gv_log(GV_LOG_WARN, "mesh.clocks_differ", GV_UINT("refused_stamps", refused),
-               GV_STR("advice", "the clock of this node or of another is wrong by more than a "
-                                "minute; see vinectl gossip"));
+    uint64_t now_ms = gv_shell_now().now_ms;
+    if (now_ms - cluster->clocks_at_ms < CLOCKS_MS) {
+        return;
+    }
+    cluster->clocks_at_ms = now_ms;
+    bool is_right = gv_gossip_clock_is_right(cluster->gossip);
+    warn_of_clocks(cluster, is_right);
+    if (is_right && gv_forest_correct_clock(cluster->options.forest, gv_clock_wall_ms())) {
+        gv_log(GV_LOG_WARN, "mesh.clock_corrected",
+               GV_STR("meaning", "this clock was ahead; what it stamped is stamped now"));
+        gv_gossip_compare(cluster->gossip, gv_shell_now());
+        gv_shell_settle(cluster);
     }
 }
 
@@ -193,6 +227,7 @@ static void on_view_time(void *owner)
     gv_shell_wishes(cluster);
     gv_shell_settle(cluster);
     look_at_clocks(cluster);
+    gv_alarms_refresh(cluster);
     gv_view_refresh(cluster);
     gv_gauge_refresh(cluster);
     gv_state_keep(cluster);
@@ -373,6 +408,9 @@ static enum gv_err open_timers(struct gv_cluster *cluster)
 static enum gv_err open_parts(struct gv_cluster *cluster)
 {
     enum gv_err err = gv_gauge_open();
+    if (err == GV_OK) {
+        err = gv_alarms_open();
+    }
     if (err == GV_OK) {
         err = gv_absorb_open(cluster);
     }

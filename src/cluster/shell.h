@@ -10,6 +10,7 @@
  *     view.c     what may be seen from outside, and its lock
  *     keys.c     the key ring and its changes
  *     gauge.c    metrics
+ *     alarm.c    which of them somebody must look at
  *
  * Private to cluster/. Everything on the mesh thread, except where it says any thread.
  */
@@ -112,6 +113,13 @@ struct gv_shell_quiet {
     uint64_t at_ms;
 };
 
+/* ---- alarm.c ---- */
+struct gv_alarms {
+    uint64_t counted[GV_ALARM_COUNT];
+    uint64_t grown_at_ms[GV_ALARM_COUNT]; /* 0: never */
+    bool on[GV_ALARM_COUNT];
+};
+
 struct gv_cluster {
     struct gv_cluster_options options; /* node and http_url point into the next two */
     char node[GV_NODE_NAME_MAX];
@@ -132,6 +140,7 @@ struct gv_cluster {
     struct gv_absorb absorb;
     struct gv_publish publish;
     struct gv_cluster_counters counters;
+    struct gv_alarms alarms;
     struct gv_shell_quiet quiet[GV_SHELL_LOG_SLOTS];
     uint64_t strangers_since_ms; /* of the lines counted next */
     uint32_t stranger_lines;
@@ -141,7 +150,7 @@ struct gv_cluster {
     uint64_t incarnation;
     uint64_t viewed_at_ms;      /* when the view was last made true */
     uint64_t viewed_operations; /* published and applied by then */
-    uint64_t told_stamps;       /* refused stamps that the log knows of */
+    uint64_t clocks_at_ms;      /* when clocks were looked at last */
     uint64_t wake_at_ms;        /* for which the timer is armed; 0: not armed */
     bool enabled;
     bool synced;
@@ -279,6 +288,12 @@ struct gv_view_wish {
 void gv_view_wishes(struct gv_cluster *cluster, struct gv_view_wish *wish);
 /** Take the lowest stamp that was lost; false when nothing was. */
 bool gv_view_take_lost(struct gv_cluster *cluster, uint32_t *since);
+
+/* ---- alarm.c -----------------------------------------------------------------------------------
+ */
+GV_MUST_USE enum gv_err gv_alarms_open(void);
+/** Look at counters and members; log what went on or off. */
+void gv_alarms_refresh(struct gv_cluster *cluster);
 
 /* ---- gauge.c -----------------------------------------------------------------------------------
  */

@@ -127,6 +127,9 @@ void gv_view_refresh(struct gv_cluster *cluster)
     gv_gossip_digest(cluster->gossip, now->digest);
     now->gossip = *gv_gossip_counters(cluster->gossip);
     now->cluster = cluster->counters;
+    memcpy(now->alarms, cluster->alarms.on, sizeof now->alarms);
+    now->clock_is_right =
+        now->status_count[GV_MEMBER_ALIVE] <= 1 || gv_gossip_clock_is_right(cluster->gossip);
     now->bound = cluster->bound;
     now->advertised = cluster->advertised;
     now->enabled = cluster->enabled;

@@ -263,6 +263,7 @@ static bool message_fits(const Mesh__Message *message)
         return message->range_request->first >= 1 &&
                message->range_request->last >= message->range_request->first;
     case MESH__MESSAGE__BODY_RANGE_GONE:
+        return true;
     case MESH__MESSAGE__BODY_SNAPSHOT_REQUEST:
         return message->snapshot_request->n_buckets == 0 ||
                message->snapshot_request->n_buckets == GV_GOSSIP_BUCKETS / 64;

@@ -67,15 +67,15 @@ static void send_sums(struct gv_gossip *gossip, struct gv_channel *session)
     }
 }
 
-/** The peer's live set has this digest, at the same positions as ours. */
-void gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
+/** The peer's live set has this digest, at the same positions as ours; is it ours? */
+bool gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__Digest *digest, const uint8_t positions[16])
 {
     uint64_t now_ms = gossip->now.now_ms;
     if (memcmp(deep_digest(gossip, positions), digest->deep.data, 16) == 0) {
         session->deep_misses = 0;
         session->deep_rounds = 0;
-        return;
+        return true;
     }
     session->deep_misses += 1;
     uint64_t spacing_ms = (uint64_t)LEAST_SPACING_MS << session->deep_rounds;
@@ -84,12 +84,13 @@ void gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
         session->deep_asked_at_ms == 0 || now_ms >= session->deep_asked_at_ms + spacing_ms;
     bool due = digest->demand || (session->deep_misses >= MISSES_BEFORE_SUMS && rested);
     if (!due || !is_able(gossip) || now_ms < gossip->compared_at_ms + SHARED_SPACING_MS) {
-        return;
+        return false;
     }
     session->deep_asked_at_ms = now_ms;
     session->deep_rounds += session->deep_rounds < 4 && !digest->demand;
     gossip->compared_at_ms = now_ms;
     send_sums(gossip, session);
+    return false;
 }
 
 /* The entries of these buckets are to go to the peer, besides those that are on their way. */

@@ -277,7 +277,7 @@ static void mute(struct gv_gossip *gossip)
             peer->dead_at_ms = gossip->mute_until;
         }
     }
-    gv_wire_log(gossip, "detector.muted", gossip->self->member.name);
+    gv_wire_log(gossip, GV_LOG_WARN, "detector.muted", gossip->self->member.name);
 }
 
 /** Did this node stand still, or its clock jump? Then silence proves nothing about others. */

@@ -383,6 +383,7 @@ uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *mem
         const struct gv_origin *origin =
             gv_vector_find(&gossip->vector, peer->member.name, peer->member.boot_id);
         members[i].applied = origin == NULL ? 0 : origin->applied;
+        members[i].refused = origin == NULL ? 0 : origin->refused;
     }
     return count;
 }
@@ -390,6 +391,10 @@ uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *mem
 void gv_gossip_digest(const struct gv_gossip *gossip, uint8_t digest[16])
 {
     gv_vector_digest(&gossip->vector, digest);
+    uint64_t more[2] = {gv_clocks_marks(gossip), gv_records_digest(gossip)};
+    for (uint32_t byte = 0; byte < 16; byte++) {
+        digest[byte] ^= (uint8_t)(more[byte / 8] >> (8 * (byte % 8)));
+    }
 }
 
 bool gv_gossip_is_ready(const struct gv_gossip *gossip)

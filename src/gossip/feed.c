@@ -149,7 +149,7 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
     uint64_t wall_s = gossip->now.wall_ms / 1000;
     uint64_t stamp_s = STAMP_EPOCH_S + operation->stamp;
     if (stamp_s > wall_s + STAMP_AHEAD_MAX_S) {
-        gossip->counters.refused_stamps += 1;
+        gv_clocks_refuse(gossip, origin);
         return;
     }
     if (origin != NULL && operation->stamp > origin->stamp) {

@@ -12,6 +12,7 @@
  *     snapshot.c  whole state for joiners and laggards, as donor and as taker
  *     repair.c    digests, vectors, readiness
  *     compare.c   live sets bucket by bucket, when logs agree and sets do not
+ *     clocks.c    whose clock is wrong, and what was refused because of it
  *     records.c   workers, loads, opinions
  *
  * Private to gossip. One thread.
@@ -20,6 +21,7 @@
 #define GV_GOSSIP_MACHINE_H
 
 #include "codec.h"
+#include "grapevine/base/log.h"
 #include "grapevine/base/prng.h"
 #include "limits.h"
 #include "oplog.h"
@@ -49,6 +51,7 @@ struct gv_peer {
     uint64_t dial_failed_at_ms; /* last failure; 0 never */
     uint64_t urgent_at_ms;      /* last urgent probe */
     uint64_t checked_at_ms;     /* last dialed because another key claimed the name */
+    int64_t clock_sample_ms;    /* last offset heard of; the member has the better of two */
     bool dialing;
 };
 
@@ -174,7 +177,8 @@ struct gv_gossip {
     uint64_t digest_at_ms, deep_at_ms, sweep_at_ms;
     uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
     bool deep_known;
-    uint64_t compared_at_ms; /* last time that we sent our sums */
+    uint64_t compared_at_ms;        /* last time that we sent our sums */
+    uint64_t clocks_compared_at_ms; /* last time that a clock that came right made us ask for it */
     uint64_t started_at_ms;
     bool synced;     /* our state equals the cluster's, or we are alone, or gave up waiting */
     bool seeds_came; /* gv_gossip_seeds() was called */
@@ -190,7 +194,8 @@ void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, u
 void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *packet,
                     struct gv_channel *over);
 void gv_wire_effect(struct gv_gossip *gossip, const struct gv_effect *effect);
-void gv_wire_log(struct gv_gossip *gossip, const char *event, const char *node);
+void gv_wire_log(struct gv_gossip *gossip, enum gv_log_level level, const char *event,
+                 const char *node);
 size_t gv_channel_backlog(const struct gv_channel *session);
 
 /* ---- roster.c ---- */
@@ -292,12 +297,20 @@ Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
 
 /* ---- compare.c ---- */
 const uint8_t *gv_compare_fresh_digest(struct gv_gossip *gossip, const uint8_t positions[16]);
-void gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
+bool gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__Digest *digest, const uint8_t positions[16]);
 void gv_compare_sums(struct gv_gossip *gossip, struct gv_channel *session,
                      const Mesh__Sums *theirs);
 void gv_compare_wanted(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__Want *want);
+
+/* ---- clocks.c ---- */
+void gv_clocks_hear(struct gv_gossip *gossip, struct gv_channel *session, uint64_t wall_ms);
+void gv_clocks_refuse(struct gv_gossip *gossip, struct gv_origin *origin);
+void gv_clocks_refuse_set(struct gv_gossip *gossip, const struct gv_channel *session);
+void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session, uint64_t marks);
+uint64_t gv_clocks_marks(const struct gv_gossip *gossip);
+bool gv_clocks_want_comparison(struct gv_gossip *gossip);
 
 /* ---- records.c ---- */
 void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,

@@ -122,7 +122,7 @@ bool gv_proof_may_take_over(const struct gv_gossip *gossip, const struct gv_peer
 /** The name goes to another key: what was known under it is forgotten. */
 void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer)
 {
-    gv_wire_log(gossip, "member.new_key", peer->member.name);
+    gv_wire_log(gossip, GV_LOG_WARN, "member.new_key", peer->member.name);
     gv_dial_close_peer(gossip, peer, "its name has a new key");
     gv_records_vanish(gossip, peer);
     gv_detector_forget(gossip, peer);
@@ -136,7 +136,7 @@ void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer)
 void gv_proof_refuse(struct gv_gossip *gossip, const char *name, struct gv_peer *holder)
 {
     gossip->counters.forged += 1;
-    gv_wire_log(gossip, "mesh.forged", name);
+    gv_wire_log(gossip, GV_LOG_WARN, "mesh.forged", name);
     if (holder != NULL && gv_channel_of(gossip, holder) == NULL &&
         gossip->now.now_ms - holder->checked_at_ms >= CHECK_GAP_MS) {
         holder->checked_at_ms = gossip->now.now_ms;

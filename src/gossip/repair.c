@@ -243,34 +243,57 @@ static uint64_t read_half(const uint8_t digest[16], uint32_t half)
     return value;
 }
 
-static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
+/* Where we stand; with `live` (16 bytes of room) also what is live here. */
+static void make_digest(struct gv_gossip *gossip, uint8_t *live, Mesh__Digest *digest)
+{
+    uint8_t positions[16];
+    mesh__digest__init(digest);
+    gv_vector_digest(&gossip->vector, positions);
+    digest->positions_lo = read_half(positions, 0);
+    digest->positions_hi = read_half(positions, 1);
+    digest->workers = gv_records_digest(gossip);
+    digest->synced = gossip->synced;
+    digest->wall_ms = gossip->now.wall_ms;
+    digest->marks = gv_clocks_marks(gossip);
+    if (live != NULL) {
+        memcpy(live, gv_compare_fresh_digest(gossip, positions), 16);
+        digest->deep.data = live;
+        digest->deep.len = 16;
+    }
+}
+
+static void send_digest(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Digest *digest)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
-    Mesh__Digest digest = MESH__DIGEST__INIT;
-    uint8_t positions[16], live[16];
+    message.body_case = MESH__MESSAGE__BODY_DIGEST;
+    message.digest = digest;
+    digest->sent = session->sent;
+    gv_wire_send(gossip, session, &message);
+}
+
+static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
+{
+    Mesh__Digest digest;
+    uint8_t live[16];
     if (gossip->session_count == 0) {
         return;
     }
-    gv_vector_digest(&gossip->vector, positions);
-    digest.positions_lo = read_half(positions, 0);
-    digest.positions_hi = read_half(positions, 1);
-    digest.workers = gv_records_digest(gossip);
-    digest.synced = gossip->synced;
-    if (deep) {
-        memcpy(live, gv_compare_fresh_digest(gossip, positions), 16);
-        digest.demand = demand;
-        digest.deep.data = live;
-        digest.deep.len = 16;
-    }
-    message.body_case = MESH__MESSAGE__BODY_DIGEST;
-    message.digest = &digest;
+    make_digest(gossip, deep ? live : NULL, &digest);
+    digest.demand = deep && demand;
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        struct gv_channel *session = gossip->sessions[i];
-        if (session->knows_state) {
-            digest.sent = session->sent;
-            gv_wire_send(gossip, session, &message);
+        if (gossip->sessions[i]->knows_state) {
+            send_digest(gossip, gossip->sessions[i], &digest);
         }
     }
+}
+
+/* The peer refused something once and wants to hear that its live set is ours again. */
+static void confirm(struct gv_gossip *gossip, struct gv_channel *session)
+{
+    Mesh__Digest digest;
+    uint8_t live[16];
+    make_digest(gossip, live, &digest);
+    send_digest(gossip, session, &digest);
 }
 
 /** Everybody shall compare its live set with ours now, and mend what differs. */
@@ -315,8 +338,16 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
     bool same = digest->positions_lo == read_half(positions, 0) &&
                 digest->positions_hi == read_half(positions, 1);
     bool same_workers = digest->workers == gv_records_digest(gossip);
-    if (same && digest->deep.len == 16) {
-        gv_compare_digest(gossip, session, digest, positions);
+    gv_clocks_hear(gossip, session, digest->wall_ms);
+    bool marked = digest->marks != 0 || gv_clocks_marks(gossip) != 0;
+    if (digest->deep.len == 16 && (same || (digest->demand && marked))) {
+        bool equal = gv_compare_digest(gossip, session, digest, positions);
+        if (equal && same) {
+            gv_clocks_agreed(gossip, session, digest->marks);
+        }
+        if (equal && digest->demand && digest->marks != 0) {
+            confirm(gossip, session);
+        }
     }
     if (same && same_workers) {
         session->misses = 0;
@@ -360,7 +391,8 @@ void gv_repair_tick(struct gv_gossip *gossip)
         if (deep) {
             gossip->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
         }
-        send_digests(gossip, deep, false);
+        bool demand = gv_clocks_want_comparison(gossip);
+        send_digests(gossip, deep || demand, demand);
     }
     if (now_ms >= gossip->sweep_at_ms) {
         gossip->sweep_at_ms = now_ms + SWEEP_MS;

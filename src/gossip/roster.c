@@ -164,8 +164,12 @@ static void log_status(struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     static const char *const events[] = {"member.alive", "member.suspect", "member.dead",
                                          "member.left"};
-    _Static_assert(sizeof events / sizeof events[0] == GV_MEMBER_STATUS_COUNT, "one per status");
-    gv_wire_log(gossip, events[peer->member.status], peer->member.name);
+    static const enum gv_log_level levels[] = {GV_LOG_INFO, GV_LOG_WARN, GV_LOG_WARN, GV_LOG_INFO};
+    _Static_assert(sizeof events / sizeof events[0] == GV_MEMBER_STATUS_COUNT &&
+                       sizeof levels / sizeof levels[0] == GV_MEMBER_STATUS_COUNT,
+                   "one per status");
+    gv_wire_log(gossip, levels[peer->member.status], events[peer->member.status],
+                peer->member.name);
 }
 
 /** The one place where a status changes. */

@@ -354,12 +354,18 @@ static void finish(struct gv_gossip *gossip)
     }
 }
 
-static void apply_chunk(struct gv_gossip *gossip, const Mesh__SnapshotChunk *chunk)
+static void apply_chunk(struct gv_gossip *gossip, const struct gv_channel *session,
+                        const Mesh__SnapshotChunk *chunk)
 {
+    uint64_t refused = gossip->counters.refused_stamps;
     for (size_t i = 0; i < chunk->n_operations; i++) {
         struct gv_gossip_operation operation;
         gv_operation_in(chunk->operations[i], chunk->keys, chunk->workers, &operation);
         gv_feed_apply(gossip, NULL, &operation);
+    }
+    gossip->deep_known = false; /* no position tells of these */
+    if (gossip->counters.refused_stamps > refused) {
+        gv_clocks_refuse_set(gossip, session);
     }
 }
 
@@ -390,7 +396,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
     struct gv_taking *taking = &gossip->taking;
     if (chunk->mending) {
         gossip->counters.operations_mended += chunk->n_operations;
-        apply_chunk(gossip, chunk);
+        apply_chunk(gossip, session, chunk);
         return GV_OK;
     }
     struct gv_share *share = share_of(taking, session->id, chunk->id);
@@ -407,7 +413,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
         return GV_OK;
     }
     share->number += 1;
-    apply_chunk(gossip, chunk);
+    apply_chunk(gossip, session, chunk);
     if (chunk->last) {
         share->done = true;
         if (is_whole(taking)) {

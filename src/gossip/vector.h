@@ -17,8 +17,9 @@ struct gv_origin {
     uint64_t ahead_first, ahead_last; /* applied too, above a gap; 0: none */
     uint64_t asked_at_ms;             /* when the gap was last asked for; 0: not */
     uint64_t gone_at_ms;              /* since when nobody runs under this boot; 0: somebody does */
-    uint32_t stamp;                   /* highest stamp applied */
-    bool forgotten;                   /* gone for long: no part of digests and messages */
+    uint64_t refused; /* operations refused for their stamp and not made up for; see clocks.c */
+    uint32_t stamp;   /* highest stamp applied */
+    bool forgotten;   /* gone for long: no part of digests and messages */
 };
 
 struct gv_vector {

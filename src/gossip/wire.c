@@ -15,9 +15,10 @@ void gv_wire_effect(struct gv_gossip *gossip, const struct gv_effect *effect)
     }
 }
 
-void gv_wire_log(struct gv_gossip *gossip, const char *event, const char *node)
+void gv_wire_log(struct gv_gossip *gossip, enum gv_log_level level, const char *event,
+                 const char *node)
 {
-    struct gv_effect effect = {.kind = GV_EFFECT_LOG, .reason = event};
+    struct gv_effect effect = {.kind = GV_EFFECT_LOG, .reason = event, .level = (uint8_t)level};
     (void)gv_slice_copy_text(gv_slice_text(node), effect.node, sizeof effect.node);
     gv_wire_effect(gossip, &effect);
 }

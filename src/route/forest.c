@@ -26,6 +26,7 @@
 struct tree {
     struct gv_rwlock lock;
     struct gv_trie *trie; /* owned */
+    char key[GV_KEY_MAX]; /* never changes: read without the lock */
 };
 
 struct gv_forest {
@@ -119,7 +120,7 @@ static struct tree *find_tree(struct gv_forest *forest, const char *key)
     uint32_t at = slot_of(forest, key);
     struct tree *tree;
     while ((tree = atomic_load_explicit(&forest->slots[at], memory_order_acquire)) != NULL) {
-        if (strcmp(gv_trie_key(tree->trie), key) == 0) {
+        if (strcmp(tree->key, key) == 0) {
             return tree;
         }
         at = (at + 1) & (forest->slot_count - 1);
@@ -145,6 +146,7 @@ static enum gv_err plant(struct gv_forest *forest, const char *key, struct tree 
         gv_mem_budget_free(&forest->budget, made, sizeof *made);
         return err;
     }
+    gv_slice_copy_text(gv_slice_text(key), made->key, sizeof made->key);
     gv_rwlock_init(&made->lock);
     uint32_t at = slot_of(forest, key);
     while (atomic_load_explicit(&forest->slots[at], memory_order_relaxed) != NULL) {
@@ -576,6 +578,74 @@ uint32_t gv_forest_sweep(struct gv_forest *forest, uint64_t wall_ms,
     return sweep.made;
 }
 
+/* ---- a clock that was ahead ---- */
+
+/* What the trie holds, but nothing later than `now`: into `to`. What finds no room is forgotten. */
+static void copy_until(struct gv_forest *forest, const struct gv_trie *from, struct gv_trie *to,
+                       uint32_t now)
+{
+    uint64_t scratch[1024];
+    struct gv_trie_walk walk = {.scratch = scratch, .scratch_count = 1024};
+    struct gv_operation operation;
+    const struct gv_floors *floors = gv_trie_floors(from);
+    for (uint32_t i = 0; i < floors->room; i++) {
+        uint32_t own = floors->rows[i] != NULL ? floors->rows[i]->own : 0;
+        if (own != 0 &&
+            gv_trie_raise_floor(to, i, own < now ? own : now - 1, false, now) != GV_OK) {
+            count(&forest->refused, 1);
+        }
+    }
+    for (uint64_t at = 0; gv_trie_next(from, &walk, &at, &operation);) {
+        operation.stamp = operation.stamp < now ? operation.stamp : now;
+        if (gv_trie_apply(to, &operation) != GV_OK) {
+            count(&forest->refused, 1);
+        }
+    }
+}
+
+/* `lock` is held. */
+static void correct(struct gv_forest *forest, struct tree *tree, uint32_t now)
+{
+    struct gv_trie *fresh;
+    gv_rwlock_write(&tree->lock);
+    enum gv_err err = gv_trie_new(tree->key, &forest->budget, &fresh);
+    for (uint32_t i = 0; i < GV_WORKERS_MAX && err == GV_OK; i++) {
+        if (forest->star_floors[i] != 0) {
+            err = gv_trie_raise_floor(fresh, i, forest->star_floors[i], true, now);
+        }
+        if (err != GV_OK) {
+            gv_trie_free(fresh);
+        }
+    }
+    if (err == GV_OK) {
+        copy_until(forest, tree->trie, fresh, now);
+        gv_trie_free(tree->trie);
+        tree->trie = fresh;
+    }
+    gv_rwlock_unlock(&tree->lock);
+}
+
+bool gv_forest_correct_clock(struct gv_forest *forest, uint64_t wall_ms)
+{
+    uint32_t now = gv_stamp_from_wall_ms(wall_ms);
+    uint32_t highest = atomic_load_explicit(&forest->highest, memory_order_relaxed);
+    if (highest <= now || highest - now <= forest->limits.max_ahead_s || now == 0) {
+        return false;
+    }
+    gv_mutex_lock(&forest->sweep_lock);
+    gv_mutex_lock(&forest->lock);
+    atomic_store_explicit(&forest->highest, now, memory_order_relaxed);
+    for (uint32_t i = 0; i < GV_WORKERS_MAX; i++) {
+        forest->star_floors[i] = forest->star_floors[i] < now ? forest->star_floors[i] : now - 1;
+    }
+    for (uint32_t i = 0; i < trees_now(forest); i++) {
+        correct(forest, forest->trees[i], now);
+    }
+    gv_mutex_unlock(&forest->lock);
+    gv_mutex_unlock(&forest->sweep_lock);
+    return true;
+}
+
 /* ---- figures, walking ---- */
 
 void gv_forest_stats(struct gv_forest *forest, struct gv_forest_stats *stats)
@@ -603,8 +673,7 @@ uint32_t gv_forest_trees(struct gv_forest *forest, struct gv_forest_tree *trees,
     for (uint32_t i = 0; i < told; i++) {
         struct tree *tree = forest->trees[i];
         gv_rwlock_read(&tree->lock);
-        gv_slice_copy_text(gv_slice_text(gv_trie_key(tree->trie)), trees[i].key,
-                           sizeof trees[i].key);
+        gv_slice_copy_text(gv_slice_text(tree->key), trees[i].key, sizeof trees[i].key);
         trees[i].blocks = gv_trie_blocks(tree->trie);
         trees[i].entries = gv_trie_floors(tree->trie)->live;
         trees[i].bytes = gv_trie_bytes(tree->trie);
@@ -618,8 +687,7 @@ bool gv_forest_key(struct gv_forest *forest, uint32_t number, char key[GV_KEY_MA
     if (number >= trees_now(forest)) {
         return false;
     }
-    return gv_slice_copy_text(gv_slice_text(gv_trie_key(forest->trees[number]->trie)), key,
-                              GV_KEY_MAX);
+    return gv_slice_copy_text(gv_slice_text(forest->trees[number]->key), key, GV_KEY_MAX);
 }
 
 static void tell_floor(const char *key, uint32_t worker, uint32_t stamp,
@@ -660,7 +728,7 @@ static bool next_floor(struct tree *tree, struct gv_forest_cursor *cursor,
         cursor->at += 1;
         found = floors->rows[worker] != NULL && floors->rows[worker]->own != 0;
         if (found) {
-            tell_floor(gv_trie_key(tree->trie), worker, floors->rows[worker]->own, operation);
+            tell_floor(tree->key, worker, floors->rows[worker]->own, operation);
         }
     }
     gv_rwlock_unlock(&tree->lock);
@@ -669,7 +737,7 @@ static bool next_floor(struct tree *tree, struct gv_forest_cursor *cursor,
 
 static bool is_of(const struct tree *tree, const struct gv_forest_part *part)
 {
-    return part == NULL || part->key[0] == '\0' || strcmp(part->key, gv_trie_key(tree->trie)) == 0;
+    return part == NULL || part->key[0] == '\0' || strcmp(part->key, tree->key) == 0;
 }
 
 static bool walk_on(struct gv_forest *forest, struct gv_forest_cursor *cursor,
@@ -731,7 +799,7 @@ bool gv_forest_sums(struct gv_forest *forest, const char *key, const uint64_t *u
         struct tree *tree = forest->trees[i];
         uint32_t run = 0;
         bool more = true;
-        if (strcmp(gv_trie_key(tree->trie), key) != 0) {
+        if (strcmp(tree->key, key) != 0) {
             continue;
         }
         while (more) {

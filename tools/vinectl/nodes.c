@@ -48,6 +48,10 @@ static void add_wide(struct table *table, const json_t *node, const struct answe
     snprintf(text, sizeof text, "%.1f s", (double)json_integer_value(age) / 1000);
     table_text(table, self || age == NULL ? "-" : text);
     table_number(table, number_of(node, "applied"));
+    table_number(table, number_of(node, "missing"));
+    const json_t *offset = json_object_get(node, "clock_offset_ms");
+    snprintf(text, sizeof text, "%+.1f s", (double)json_integer_value(offset) / 1000);
+    table_text(table, self || offset == NULL ? "-" : text);
     snprintf(text, sizeof text, "%016" PRIx64, number_of(node, "boot_id"));
     table_text(table, text);
     opinion_of_others(others, text_of(node, "name"), text, sizeof text);
@@ -83,9 +87,10 @@ enum outcome nodes_command(const struct context *context)
     }
     static const char *const names[] = {"NODE",         "STATUS",  "READY", "SESSION", "#RTT",
                                         "#INCARNATION", "VERSION", "MESH",  "HTTP",    NULL};
-    static const char *const wide_names[] = {
-        "NODE", "STATUS", "READY",         "SESSION",  "#RTT", "#INCARNATION", "VERSION",
-        "MESH", "HTTP",   "#LAST-CONTACT", "#APPLIED", "BOOT", "OTHERS SAY",   NULL};
+    static const char *const wide_names[] = {"NODE",   "STATUS",        "READY",      "SESSION",
+                                             "#RTT",   "#INCARNATION",  "VERSION",    "MESH",
+                                             "HTTP",   "#LAST-CONTACT", "#APPLIED",   "#MISSING",
+                                             "#CLOCK", "BOOT",          "OTHERS SAY", NULL};
     struct table table;
     struct answers others = {.items = NULL};
     if (context->wide &&
@@ -96,6 +101,7 @@ enum outcome nodes_command(const struct context *context)
     table_init(&table, context->wide ? wide_names : names);
     size_t alive = 0;
     size_t expected = 0;
+    size_t off = 0;
     size_t at;
     json_t *node;
     json_array_foreach(json_object_get(json, "nodes"), at, node)
@@ -106,6 +112,7 @@ enum outcome nodes_command(const struct context *context)
         }
         bool left = strcmp(text_of(node, "status"), "left") == 0;
         expected += left ? 0 : 1;
+        off += flag_of(node, "clock_off");
         alive += strcmp(text_of(node, "status"), "alive") == 0 &&
                  (flag_of(node, "self") || flag_of(node, "connected"));
     }
@@ -113,11 +120,13 @@ enum outcome nodes_command(const struct context *context)
         print_json(json_incref(json));
     } else {
         table_print(&table, context->headers);
-        printf("%s: %zu of %zu nodes alive and connected, seen from %s\n",
-               alive == expected ? "healthy" : "DEGRADED", alive, expected, text_of(json, "node"));
+        printf("%s: %zu of %zu nodes alive and connected, seen from %s",
+               alive == expected && off == 0 ? "healthy" : "DEGRADED", alive, expected,
+               text_of(json, "node"));
+        printf(off > 0 ? "; %zu with another time\n" : "\n", off);
     }
     answers_deinit(&others);
     table_deinit(&table);
     json_decref(json);
-    return alive == expected ? OUTCOME_OK : OUTCOME_DEGRADED;
+    return alive == expected && off == 0 ? OUTCOME_OK : OUTCOME_DEGRADED;
 }

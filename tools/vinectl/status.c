@@ -17,6 +17,8 @@ struct summary {
     uint64_t workers;
     uint64_t workers_ready;
     uint64_t in_flight;
+    char clocks[120]; /* "node-b +86400 s, ...": whose clock most others find wrong */
+    char alarms[120]; /* "node-a: queue_overflowed, ..." */
 };
 
 static void add_node(struct table *table, const struct answer *answer, struct summary *summary)
@@ -67,6 +69,58 @@ static void add_pools(const json_t *workers, struct table *table, struct summary
     }
 }
 
+static void append(char *text, size_t size, const char *more)
+{
+    size_t len = strlen(text);
+    snprintf(text + len, size - len, "%s%s", len == 0 ? "" : ", ", more);
+}
+
+/* Whose clock do most of the others find wrong, and by how much? */
+static void note_clocks(const struct answers *answers, struct summary *summary)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        size_t asked = 0;
+        size_t off = 0;
+        json_int_t offset_ms = 0;
+        for (size_t j = 0; j < answers->count; j++) {
+            size_t at;
+            json_t *member;
+            json_array_foreach(json_object_get(answers->items[j].json, "members"), at, member)
+            {
+                const json_t *offset = json_object_get(member, "clock_offset_ms");
+                if (offset != NULL &&
+                    strcmp(text_of(member, "name"), answers->items[i].node) == 0) {
+                    asked += 1;
+                    off += flag_of(member, "clock_off");
+                    offset_ms =
+                        flag_of(member, "clock_off") ? json_integer_value(offset) : offset_ms;
+                }
+            }
+        }
+        if (off > 0 && 2 * off > asked) {
+            char text[100];
+            snprintf(text, sizeof text, "%s by %+.0f s", answers->items[i].node,
+                     (double)offset_ms / 1000);
+            append(summary->clocks, sizeof summary->clocks, text);
+        }
+    }
+}
+
+static void note_alarms(const struct answers *answers, struct summary *summary)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        const json_t *mesh = json_object_get(answers->items[i].json, "mesh");
+        size_t at;
+        json_t *alarm;
+        json_array_foreach(json_object_get(mesh, "alarms"), at, alarm)
+        {
+            char text[100];
+            snprintf(text, sizeof text, "%s: %s", answers->items[i].node, text_of(alarm, "alarm"));
+            append(summary->alarms, sizeof summary->alarms, text);
+        }
+    }
+}
+
 /* What is wrong, in the order in which one would mend it; "" when nothing is. */
 static const char *complaint(const struct summary *summary, char text[200])
 {
@@ -76,6 +130,9 @@ static const char *complaint(const struct summary *summary, char text[200])
                  summary->gone, summary->nodes);
     } else if (summary->silent > 0) {
         snprintf(text, 200, "%zu of %zu nodes did not answer", summary->silent, summary->nodes);
+    } else if (summary->clocks[0] != '\0') {
+        snprintf(text, 200, "the clock is wrong: %s; set it right, see `vinectl nodes -o wide`",
+                 summary->clocks);
     } else if (summary->groups != 1) {
         snprintf(text, 200, "nodes hold %zu different states; look at `vinectl diff`",
                  summary->groups);
@@ -86,6 +143,7 @@ static const char *complaint(const struct summary *summary, char text[200])
     } else if (summary->ready < summary->nodes) {
         snprintf(text, 200, "%zu of %zu nodes are ready", summary->ready, summary->nodes);
     }
+    /* Other alarms tell of what is counted and mended: shown, and no reason to be degraded. */
     return text;
 }
 
@@ -142,9 +200,14 @@ enum outcome status_command(const struct context *context)
     }
     json_t *own = ask_one(context, "/grapevine/v1/status", gv_slice_of(NULL, 0), &outcome);
     summary.silent = answers.silent;
+    note_clocks(&answers, &summary);
+    note_alarms(&answers, &summary);
     print_tables(context, &answers, json_object_get(own, "workers"), &summary);
     char text[200];
     const char *wrong = complaint(&summary, text);
+    if (!context->json && summary.alarms[0] != '\0') {
+        printf("alarms: %s\n", summary.alarms);
+    }
     if (context->json) {
         print_status_json(&answers, &summary, wrong);
     } else if (wrong[0] == '\0') {

@@ -33,6 +33,33 @@ struct gv_cluster_counters {
 #undef GV_CLUSTER_COUNTER_FIELD
 };
 
+/* X(id, name, what it means): what an operator must look at. */
+#define GV_ALARM_LIST(X)                                                                           \
+    X(CLOCKS_DIFFER, "clocks_differ", "the clock of a member is off by half a minute or more")     \
+    X(OPERATIONS_MISSING, "operations_missing",                                                    \
+      "operations stamped by a wrong clock were refused and not made up for yet")                  \
+    X(QUEUE_OVERFLOWED, "queue_overflowed", "operations found no room in the last minute")         \
+    X(LIMIT_REACHED, "limit_reached",                                                              \
+      "operations or loads of others passed a limit of this node in the last minute")              \
+    X(RECORDS_FORGED, "records_forged", "records were refused as forged in the last minute")       \
+    X(NONSENSE_RECEIVED, "nonsense_received", "a message made no sense in the last minute")        \
+    X(PEERS_REFUSED, "peers_refused", "a peer was refused in the last minute; the log says why")   \
+    X(DATAGRAMS_DROPPED, "datagrams_dropped", "datagrams were dropped in the last minute")         \
+    X(STATE_UNWRITTEN, "state_unwritten", "the state directory could not be written lately")
+
+enum gv_alarm {
+#define GV_ALARM_ID(id, name, text) GV_ALARM_##id,
+    GV_ALARM_LIST(GV_ALARM_ID)
+#undef GV_ALARM_ID
+    GV_ALARM_COUNT
+};
+const char *gv_alarm_name(enum gv_alarm alarm);
+const char *gv_alarm_text(enum gv_alarm alarm);
+
+/** Is the clock of a member so far from ours that its operations are, or soon will be, refused? */
+#define GV_CLOCK_OFF_MS 30000
+bool gv_member_clock_is_off(const struct gv_member *member);
+
 /* A TCP session as it is now. */
 struct gv_cluster_session {
     char peer[GV_NODE_NAME_MAX];
@@ -55,7 +82,9 @@ struct gv_cluster_view {
     bool synced;               /* its state equalled a donor's, or it was alone long enough */
     bool ready;                /* says of itself that it takes requests */
     bool leaving;
-    uint8_t digest[16];   /* over version vector and floors; equal on nodes that applied the same */
+    uint8_t digest[16]; /* equal on nodes that applied the same, see gv_gossip_digest() */
+    bool alarms[GV_ALARM_COUNT];
+    bool clock_is_right;  /* it agrees with half of the peers or more, or there are none */
     uint64_t taken_at_ms; /* wall clock */
     struct gv_gossip_counters gossip;
     struct gv_cluster_counters cluster;

@@ -108,6 +108,9 @@ struct gv_member {
     uint32_t rtt_us;                              /* 0 unknown */
     uint64_t last_contact_ms;                     /* engine time; 0 never */
     uint64_t applied;                             /* operations of its log applied here */
+    uint64_t refused;        /* of them refused for their stamp, and not made up for yet */
+    int64_t clock_offset_ms; /* its wall clock minus ours, when knows_clock */
+    bool knows_clock;
 };
 
 /* ---- the store: handed down at init, called back by the engine --------------------------------
@@ -159,7 +162,7 @@ enum gv_effect_kind {
     GV_EFFECT_CLOSE,    /* session: close it; `reason` for the log */
     GV_EFFECT_READY,    /* this node may now say ready */
     GV_EFFECT_CONFLICT, /* our name is another node's: stop with an error; addr */
-    GV_EFFECT_LOG       /* reason: event name; node: whom it is about */
+    GV_EFFECT_LOG       /* reason: event name; node: whom it is about; level */
 };
 
 struct gv_effect {
@@ -169,6 +172,7 @@ struct gv_effect {
     char node[GV_NODE_NAME_MAX];
     struct gv_slice bytes; /* owned by the engine until the next call into it */
     const char *reason;    /* static */
+    uint8_t level;         /* enum gv_log_level */
 };
 
 /* ---- the signer: who signs for this node, and checks the others' signatures ---------------------
@@ -371,8 +375,17 @@ bool gv_gossip_next_effect(struct gv_gossip *gossip, struct gv_effect *effect);
 uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *members,
                            uint32_t room);
 
-/** 16 bytes over version vector and floors; equal on nodes that have applied the same. */
+/**
+ * 16 bytes that are equal on nodes that have applied the same, refused nothing of it, and hold the
+ * same records.
+ */
 void gv_gossip_digest(const struct gv_gossip *gossip, uint8_t digest[16]);
+
+/**
+ * Does the wall clock of this node agree, within half a minute, with that of at least half of the
+ * peers in session? false also when there is none to ask.
+ */
+bool gv_gossip_clock_is_right(const struct gv_gossip *gossip);
 
 /** True once this node's state equals a donor's, or it is alone, or sync_timeout_ms is over. */
 bool gv_gossip_is_ready(const struct gv_gossip *gossip);

@@ -57,6 +57,14 @@ void gv_forest_forget(struct gv_forest *forest, const char *key, uint32_t worker
 GV_MUST_USE enum gv_err gv_forest_apply(struct gv_forest *forest,
                                         const struct gv_operation *operation, uint64_t wall_ms);
 
+/**
+ * The wall clock is right, but stamps were made here by one that was ahead of it by more than
+ * max_ahead_s: nobody else can have taken those. Lower them, and floors, to now. Returns whether
+ * there were any. Stops each trie for as long as copying it takes; for the one moment after a wrong
+ * clock was set right.
+ */
+bool gv_forest_correct_clock(struct gv_forest *forest, uint64_t wall_ms);
+
 /** Set a worker's capacity in blocks per key (0: the default of the limits). */
 void gv_forest_set_capacity(struct gv_forest *forest, uint32_t worker, uint64_t blocks);
 

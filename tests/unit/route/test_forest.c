@@ -139,6 +139,40 @@ static void a_stamp_too_far_ahead_is_refused_and_counted(void)
     gv_forest_free(forest);
 }
 
+/* Both sides of the limit: stamps 60 s ahead stay, at 61 s they are stamped now. */
+static void what_an_early_clock_stamped_is_stamped_now_when_it_is_right(void)
+{
+    const uint64_t right_ms = WALL(1000000);
+    struct gv_forest *early = forest_of(64 << 20);
+    struct gv_forest *other = forest_of(64 << 20);
+    struct gv_operation made;
+    CU_ASSERT(gv_forest_record(early, "regular::m", path, 4, 1, right_ms + 60000, &made));
+    CU_ASSERT_FALSE(gv_forest_correct_clock(early, right_ms));
+    CU_ASSERT(gv_forest_record(early, "regular::m", path, 8, 1, right_ms + 86400000, &made));
+    CU_ASSERT_EQUAL(gv_forest_apply(other, &made, right_ms), GV_ERANGE);
+    gv_forest_forget(early, "*", 2, GV_FLOOR_REMOVED, right_ms + 86400000, &made);
+    CU_ASSERT(gv_forest_correct_clock(early, right_ms));
+    CU_ASSERT_FALSE(gv_forest_correct_clock(early, right_ms));
+    CU_ASSERT_EQUAL(depth_of(early, "regular::m", path, 8, 1), 8);
+
+    uint64_t scratch[64];
+    struct gv_forest_cursor cursor = {.key = 0};
+    while (gv_forest_next(early, &cursor, 0, scratch, 64, &made)) {
+        CU_ASSERT(made.stamp <= gv_stamp_from_wall_ms(right_ms));
+        CU_ASSERT_EQUAL(gv_forest_apply(other, &made, right_ms), GV_OK);
+    }
+    static const uint64_t urls[3] = {71, 72, 73};
+    struct gv_forest_digest digests[2];
+    gv_forest_digest(early, urls, 3, &digests[0]);
+    gv_forest_digest(other, urls, 3, &digests[1]);
+    CU_ASSERT(digests[0].lo == digests[1].lo && digests[0].hi == digests[1].hi);
+    /* The worker that was forgotten comes back at once, with a stamp that others take. */
+    CU_ASSERT(gv_forest_record(early, "regular::m", path, 2, 2, right_ms, &made));
+    CU_ASSERT_EQUAL(gv_forest_apply(other, &made, right_ms), GV_OK);
+    gv_forest_free(early);
+    gv_forest_free(other);
+}
+
 static void a_malformed_operation_is_refused(void)
 {
     struct gv_forest *forest = forest_of(1 << 20);
@@ -567,6 +601,7 @@ GV_SUITE("route/forest", GV_CASE(an_unknown_key_holds_nothing),
          GV_CASE(another_worker_is_told_all_blocks_that_it_lacks),
          GV_CASE(a_forgotten_worker_holds_nothing_and_comes_back_above_its_floor),
          GV_CASE(a_stamp_too_far_ahead_is_refused_and_counted),
+         GV_CASE(what_an_early_clock_stamped_is_stamped_now_when_it_is_right),
          GV_CASE(a_malformed_operation_is_refused), GV_CASE(no_more_keys_than_the_limit),
          GV_CASE(capacity_keeps_the_newest_and_spares_the_young),
          GV_CASE(churn_at_the_cap_never_passes_it_and_keeps_the_newest),
