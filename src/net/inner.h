@@ -12,6 +12,7 @@
 #define GV_NET_INNER_H
 
 #include "grapevine/base/addr.h"
+#include "grapevine/base/buf.h"
 #include "grapevine/base/err.h"
 #include "grapevine/base/list.h"
 #include "grapevine/net/loop.h"
@@ -20,7 +21,8 @@
 #include <uv.h>
 
 #define GV_LOOP_NAME_BYTES 16
-#define GV_LOOP_READ_BYTES (128 * 1024) /* one read of one stream */
+#define GV_LOOP_READ_BYTES (128 * 1024)  /* one read of one stream */
+#define GV_LOOP_TLS_BYTES  (1024 * 1024) /* far above what one read or one piece can become */
 
 struct gv_thing {
     struct gv_list link;                   /* in loop->things, later in loop->graves */
@@ -60,6 +62,8 @@ struct gv_loop {
     struct gv_loop_clock *clock; /* points into this struct; the clock is a cache */
     struct gv_loop_clock clock_space;
     uint8_t *read_buffer; /* owned; GV_LOOP_READ_BYTES */
+    struct gv_buf plain;  /* owned: what a stream's TLS has opened; for the length of an on_data */
+    struct gv_buf sealed; /* owned: what it has sealed; until it is sent or queued */
     pthread_t thread;
     bool has_thread; /* gv_loop_start() was called and gv_loop_join() not yet */
     bool is_freeing;

@@ -32,6 +32,7 @@ struct gv_listener {
     uv_timer_t pause;
     int fd; /* owned */
     struct gv_addr addr;
+    struct gv_tls *tls; /* borrowed; NULL: plain */
     gv_accept_fn on_accept;
     void *owner; /* borrowed */
     struct gv_net_metrics metrics;
@@ -80,6 +81,10 @@ static void accept_one(struct gv_listener *listener, int fd, const struct sockad
         return;
     }
     gv_metric_add(listener->metrics.accepted, 1);
+    if (listener->tls != NULL && gv_stream_secure(stream, listener->tls, NULL) != GV_OK) {
+        gv_stream_reset(stream);
+        return;
+    }
     listener->on_accept(listener->owner, stream);
     if (!gv_stream_is_adopted(stream)) {
         gv_stream_close(stream);
@@ -214,6 +219,7 @@ enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listener_options op
         return err;
     }
     gv_thing_init(&made->thing, loop, close_thing, gone);
+    made->tls = options.tls;
     made->on_accept = on_accept;
     made->owner = owner;
     made->metrics = gv_net_metrics_of(loop);

@@ -164,6 +164,8 @@ enum gv_err gv_loop_new(const char *name, struct gv_loop **loop)
     gv_list_init(&made->deferred);
     gv_list_init(&made->paused);
     gv_list_init(&made->gathered);
+    gv_buf_init(&made->plain, GV_MEM_BUFFER, GV_LOOP_TLS_BYTES);
+    gv_buf_init(&made->sealed, GV_MEM_BUFFER, GV_LOOP_TLS_BYTES);
     made->clock = &made->clock_space;
     made->clock->turn = 1;
     enum gv_err err = gv_net_err(uv_loop_init(&made->uv));
@@ -258,6 +260,8 @@ void gv_loop_free(struct gv_loop *loop)
     {
         gv_mem_free(GV_MEM_NET, GV_CONTAINER(at, struct gv_thing, link));
     }
+    gv_buf_deinit(&loop->plain);
+    gv_buf_deinit(&loop->sealed);
     gv_mem_free(GV_MEM_NET, loop->read_buffer);
     gv_mem_free(GV_MEM_NET, loop);
 }

@@ -23,9 +23,11 @@ static void gone(struct gv_thing *thing)
     struct gv_stream *stream = (struct gv_stream *)(void *)thing;
     gv_queue_drop(&stream->queue, false);
     GV_ASSERT(stream->queue.bytes == 0);
+    enum gv_err why = stream->tls == NULL ? stream->why : gv_stream_tls_why(stream, stream->why);
     if (!stream->is_silent && stream->events != NULL && stream->events->on_closed != NULL) {
-        stream->events->on_closed(stream->owner, stream->why);
+        stream->events->on_closed(stream->owner, why);
     }
+    gv_stream_tls_free(stream);
 }
 
 void gv_stream_close_with(struct gv_stream *stream, enum gv_err why)
@@ -41,6 +43,9 @@ void gv_stream_close_with(struct gv_stream *stream, enum gv_err why)
     if (stream->has_linger) {
         gv_thing_close_handle(&stream->thing, &stream->linger);
     }
+    if (stream->tls != NULL) {
+        gv_stream_tls_close(stream);
+    }
 }
 
 static void close_thing(struct gv_thing *thing)
@@ -50,6 +55,9 @@ static void close_thing(struct gv_thing *thing)
 
 void gv_stream_close(struct gv_stream *stream)
 {
+    if (stream->tls != NULL && !stream->is_finishing) {
+        gv_stream_tls_say_end(stream);
+    }
     gv_stream_send_gathered(
         stream); /* what was sent before is not dropped for having been gathered */
     gv_stream_close_with(stream, GV_OK);
@@ -98,7 +106,8 @@ static void on_shut(uv_shutdown_t *request, int status)
 
 void gv_stream_finish_if_sent(struct gv_stream *stream)
 {
-    if (stream->thing.closed || !stream->is_open || stream->queue.bytes > 0) {
+    if (stream->thing.closed || !stream->is_open || stream->queue.bytes > 0 ||
+        (stream->tls != NULL && gv_stream_tls_is_shaking(stream))) {
         return;
     }
     if (!stream->is_shut) {
@@ -123,6 +132,12 @@ void gv_stream_finish(struct gv_stream *stream, uint64_t linger_ms)
         return;
     }
     struct gv_loop *loop = stream->thing.loop;
+    if (stream->tls != NULL) {
+        gv_stream_tls_say_end(stream);
+        if (stream->thing.closed) {
+            return;
+        }
+    }
     stream->is_finishing = true;
     stream->finish_by_ms = gv_loop_now_ms(loop) + linger_ms;
     int failed = uv_timer_init(&loop->uv, &stream->linger);
@@ -180,6 +195,10 @@ static void on_connected(uv_connect_t *request, int status)
     }
     stream->is_open = true;
     gv_stream_read_on(stream);
+    if (stream->tls != NULL) {
+        gv_stream_tls_begin(stream); /* on_open comes when the two have shaken hands */
+        return;
+    }
     if (!stream->thing.closed && stream->events->on_open != NULL) {
         stream->events->on_open(stream->owner);
     }

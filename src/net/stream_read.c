@@ -21,7 +21,7 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     *buffer = uv_buf_init((char *)stream->thing.loop->read_buffer, GV_LOOP_READ_BYTES);
 }
 
-static void end(struct gv_stream *stream)
+void gv_stream_end(struct gv_stream *stream)
 {
     if (stream->write_failure != GV_OK) {
         gv_stream_close_with(stream, stream->write_failure);
@@ -41,8 +41,7 @@ static void end(struct gv_stream *stream)
     }
 }
 
-/* Hand bytes to the owner, then send what that made it send. */
-static void give(struct gv_stream *stream, struct gv_slice bytes)
+void gv_stream_give(struct gv_stream *stream, struct gv_slice bytes)
 {
     struct gv_loop *loop = stream->thing.loop;
     loop->read_number += 1;
@@ -55,6 +54,14 @@ static void give(struct gv_stream *stream, struct gv_slice bytes)
     }
 }
 
+/* The kernel says that no more comes. */
+static void take_end(struct gv_stream *stream)
+{
+    if (stream->tls == NULL || gv_stream_tls_take_end(stream)) {
+        gv_stream_end(stream);
+    }
+}
+
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 {
     struct gv_stream *stream = handle->data;
@@ -62,11 +69,13 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
         return;
     }
     if (count == UV_EOF) {
-        end(stream);
+        take_end(stream);
     } else if (count < 0) {
         gv_stream_close_with(stream, gv_net_err((int)count));
+    } else if (stream->tls != NULL) {
+        gv_stream_tls_take(stream, gv_slice_of(buffer->base, (size_t)count));
     } else if (!stream->is_finishing) { /* what comes after our last word is read and dropped */
-        give(stream, gv_slice_of(buffer->base, (size_t)count));
+        gv_stream_give(stream, gv_slice_of(buffer->base, (size_t)count));
     }
 }
 
@@ -92,7 +101,7 @@ static void look_at(struct gv_stream *stream, int fd)
     char byte;
     ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got == 0) {
-        end(stream);
+        take_end(stream);
     } else if (got < 0 && errno != EAGAIN && errno != EINTR) {
         gv_stream_close_with(stream, gv_net_err(-errno));
     }

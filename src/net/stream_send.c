@@ -104,6 +104,16 @@ static enum gv_err gather(struct gv_stream *stream, struct gv_slice bytes, struc
     return err;
 }
 
+void gv_stream_tell_drain(struct gv_stream *stream)
+{
+    if (stream->wants_drain && stream->queue.bytes <= stream->limits.low_mark_bytes) {
+        stream->wants_drain = false;
+        if (stream->events->on_drain != NULL) {
+            stream->events->on_drain(stream->owner);
+        }
+    }
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct gv_stream *stream = ((uv_handle_t *)request->handle)->data;
@@ -124,11 +134,8 @@ static void on_written(uv_write_t *request, int status)
     }
     if (stream->is_finishing) {
         gv_stream_finish_if_sent(stream);
-    } else if (stream->wants_drain && stream->queue.bytes <= stream->limits.low_mark_bytes) {
-        stream->wants_drain = false;
-        if (stream->events->on_drain != NULL) {
-            stream->events->on_drain(stream->owner);
-        }
+    } else {
+        gv_stream_tell_drain(stream);
     }
 }
 
@@ -141,11 +148,9 @@ static size_t cut_front(struct gv_slice *bytes, size_t count)
     return count - part;
 }
 
-enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, struct gv_slice more)
+enum gv_err gv_stream_send_raw(struct gv_stream *stream, struct gv_slice bytes,
+                               struct gv_slice more)
 {
-    if (stream->thing.closed || stream->is_finishing || stream->write_failure != GV_OK) {
-        return GV_ECLOSED;
-    }
     if (may_gather(stream, bytes.len + more.len)) {
         return gather(stream, bytes, more);
     }
@@ -187,6 +192,15 @@ enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, str
     return GV_OK;
 }
 
+enum gv_err gv_stream_send2(struct gv_stream *stream, struct gv_slice bytes, struct gv_slice more)
+{
+    if (stream->thing.closed || stream->is_finishing || stream->write_failure != GV_OK) {
+        return GV_ECLOSED;
+    }
+    return stream->tls == NULL ? gv_stream_send_raw(stream, bytes, more)
+                               : gv_stream_tls_send(stream, bytes, more);
+}
+
 enum gv_err gv_stream_send(struct gv_stream *stream, struct gv_slice bytes)
 {
     return gv_stream_send2(stream, bytes, gv_slice_of(NULL, 0));
@@ -194,9 +208,10 @@ enum gv_err gv_stream_send(struct gv_stream *stream, struct gv_slice bytes)
 
 size_t gv_stream_queued_bytes(const struct gv_stream *stream)
 {
+    size_t early = stream->tls == NULL ? 0 : gv_stream_tls_early_bytes(stream);
     if (!stream->is_writing || stream->queue.bytes == 0) {
-        return stream->queue.bytes;
+        return early + stream->queue.bytes;
     }
-    return stream->queue.bytes - gv_queue_first_bytes(&stream->queue) +
+    return early + stream->queue.bytes - gv_queue_first_bytes(&stream->queue) +
            uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
 }

@@ -219,7 +219,7 @@ static enum gv_err take_authorities(const struct gv_tls *tls, SSL_CTX *context,
                                     char trouble[GV_TLS_TROUBLE_BYTES])
 {
     const struct gv_tls_options *options = &tls->options;
-    if (options->side == GV_TLS_CLIENT && options->ca_count == 0) {
+    if (options->side == GV_TLS_CONNECTING && options->ca_count == 0) {
         if (SSL_CTX_set_default_verify_paths(context) != 1) {
             (void)snprintf(trouble, GV_TLS_TROUBLE_BYTES, "the system's authorities: unreadable");
             ERR_clear_error();
@@ -259,7 +259,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-static void set_server_rules(const struct gv_tls *tls, SSL_CTX *context)
+static void set_accepting_rules(const struct gv_tls *tls, SSL_CTX *context)
 {
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
     (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -273,25 +273,25 @@ static void set_server_rules(const struct gv_tls *tls, SSL_CTX *context)
         /* Each connection proves itself: a ticket would outlive a certificate that expires. */
         (void)SSL_CTX_set_num_tickets(context, 0);
         (void)SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
-        SSL_CTX_set_verify(context,
-                           SSL_VERIFY_PEER | (tls->options.proof == GV_TLS_PROOF_REQUIRED
-                                                  ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-                                                  : 0),
-                           NULL);
+        SSL_CTX_set_verify(
+            context,
+            SSL_VERIFY_PEER |
+                (tls->options.proof == GV_TLS_PROOF_REQUIRED ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+            NULL);
         return;
     }
 }
 
 static bool set_rules(const struct gv_tls *tls, SSL_CTX *context)
 {
-    bool is_server = tls->options.side == GV_TLS_SERVER;
+    bool is_accepting = tls->options.side == GV_TLS_ACCEPTING;
     (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE |
                                            SSL_OP_PRIORITIZE_CHACHA);
     (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_default_passwd_cb(context, no_passphrase);
-    if (is_server) {
-        set_server_rules(tls, context);
+    if (is_accepting) {
+        set_accepting_rules(tls, context);
     } else {
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
         if (SSL_CTX_set_alpn_protos(context, alpn_http_1_1, sizeof alpn_http_1_1 - 1) != 0) {
@@ -306,8 +306,8 @@ static enum gv_err make_context(const struct gv_tls *tls, SSL_CTX **made,
                                 char trouble[GV_TLS_TROUBLE_BYTES])
 {
     ERR_clear_error();
-    SSL_CTX *context = SSL_CTX_new(tls->options.side == GV_TLS_SERVER ? TLS_server_method()
-                                                                      : TLS_client_method());
+    SSL_CTX *context = SSL_CTX_new(tls->options.side == GV_TLS_ACCEPTING ? TLS_server_method()
+                                                                         : TLS_client_method());
     if (context == NULL || !set_rules(tls, context)) {
         (void)snprintf(trouble, GV_TLS_TROUBLE_BYTES, "OpenSSL made no context");
         ERR_clear_error();
@@ -319,7 +319,7 @@ static enum gv_err make_context(const struct gv_tls *tls, SSL_CTX **made,
         err = take_certificate(tls, context, trouble);
     }
     if (err == GV_OK &&
-        (tls->options.side == GV_TLS_CLIENT || tls->options.proof != GV_TLS_PROOF_NONE)) {
+        (tls->options.side == GV_TLS_CONNECTING || tls->options.proof != GV_TLS_PROOF_NONE)) {
         err = take_authorities(tls, context, trouble);
     }
     if (err != GV_OK) {

@@ -111,7 +111,7 @@ static int on_verify(int is_fine, X509_STORE_CTX *store)
     return is_fine;
 }
 
-/* The name that the certificate must be for, and that the server is told. */
+/* The name that the certificate must be for, and that the peer is told. */
 static bool expect_host(struct gv_tls_session *session, const char *host)
 {
     (void)snprintf(session->host, sizeof session->host, "%s", host);
@@ -138,7 +138,7 @@ static enum gv_err begin(struct gv_tls_session *session, const char *host)
     SSL_set_bio(session->ssl, bio, bio);
     SSL_set_app_data(session->ssl, session);
     SSL_set_verify(session->ssl, mode, on_verify);
-    if (gv_tls_options_of(session->tls)->side == GV_TLS_SERVER) {
+    if (gv_tls_options_of(session->tls)->side == GV_TLS_ACCEPTING) {
         SSL_set_accept_state(session->ssl);
         return GV_OK;
     }
@@ -318,8 +318,7 @@ static enum gv_err read_all(struct gv_tls_session *session, struct gv_buf *plain
 static bool is_plain(const struct gv_tls_session *session)
 {
     return !session->has_read && session->in.len > 0 && session->in.data[0] >= 'A' &&
-           session->in.data[0] <= 'Z' &&
-           gv_tls_options_of(session->tls)->side == GV_TLS_SERVER;
+           session->in.data[0] <= 'Z' && gv_tls_options_of(session->tls)->side == GV_TLS_ACCEPTING;
 }
 
 enum gv_err gv_tls_session_feed(struct gv_tls_session *session, struct gv_slice bytes,

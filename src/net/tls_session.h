@@ -49,8 +49,8 @@ enum gv_tls_outcome {
 };
 
 /**
- * Begin with what `tls` holds now. `host`: the name or address that the server's certificate must
- * be for; NULL on the server's side. Errors: GV_EFULL too many handshakes are under way, which is
+ * Begin with what `tls` holds now. `host`: the name or address that the peer's certificate must
+ * be for; NULL on the accepting side. Errors: GV_EFULL too many handshakes are under way, which is
  * counted; GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_tls_session_new(struct gv_tls *tls, const char *host,
@@ -60,7 +60,7 @@ GV_MUST_USE enum gv_err gv_tls_session_new(struct gv_tls *tls, const char *host,
 void gv_tls_session_free(struct gv_tls_session *session);
 
 /**
- * Take what came; what it held is appended to `plain`. With no bytes on the client's side: begin.
+ * Take what came; what it held is appended to `plain`. With no bytes on the connecting side: begin.
  * Errors: GV_EAUTH a certificate does not do, or we were refused; GV_EPROTO not TLS as it should
  * be; GV_ENOMEM. Then the phase is FAILED.
  */

@@ -18,6 +18,7 @@ struct gv_listener_options {
     struct gv_addr addr; /* port 0: the kernel chooses, see gv_listener_addr() */
     bool share_port;     /* SO_REUSEPORT */
     int backlog;         /* 0: 1024 */
+    struct gv_tls *tls;  /* borrowed: accepted streams speak TLS, before the owner sees them */
     int inherited_fd;    /* above 0: accept from this listening socket in place of addr; it is
                             duplicated, several loops may share it */
 };

@@ -5,6 +5,10 @@
  *
  * on_closed comes exactly once for every stream that was opened or accepted, and is the last call;
  * the stream is freed when it returns. TCP_NODELAY is set. One thread.
+ *
+ * With gv_stream_secure() the bytes travel in TLS and all else stays as it is said here: on_open
+ * comes when the handshake is done, on_end when the peer has said that it sends no more. A
+ * connection that ends without that is closed with GV_EPROTO: what was sent may be cut.
  */
 #ifndef GV_NET_STREAM_H
 #define GV_NET_STREAM_H
@@ -12,6 +16,7 @@
 #include "grapevine/base/addr.h"
 #include "grapevine/base/slice.h"
 #include "grapevine/net/loop.h"
+#include "grapevine/net/tls.h"
 
 struct gv_stream;
 
@@ -41,6 +46,19 @@ GV_MUST_USE enum gv_err gv_stream_connect(struct gv_loop *loop, const struct gv_
  */
 void gv_stream_adopt(struct gv_stream *stream, const struct gv_stream_events *events, void *owner,
                      struct gv_stream_limits limits);
+
+/**
+ * Speak TLS: right behind gv_stream_connect(), where `host` is the name or address that the
+ * certificate must be for, or inside on_accept before gv_stream_adopt(), with NULL. `tls` must
+ * outlive the stream. Later, on_closed with GV_EAUTH: a certificate does not do, or ours was
+ * refused; GV_EPROTO: this is not TLS, or it was cut off; GV_ETIMEOUT.
+ * Errors: GV_EFULL too many handshakes are under way; GV_ENOMEM. Then close the stream.
+ */
+GV_MUST_USE enum gv_err gv_stream_secure(struct gv_stream *stream, struct gv_tls *tls,
+                                         const char *host);
+
+/** Inside on_closed: what was wrong, as a sentence; "" when that is all in `why`. */
+const char *gv_stream_trouble(const struct gv_stream *stream);
 
 /** Change events and owner, e.g. when a pooled connection gets its next user. */
 void gv_stream_set_owner(struct gv_stream *stream, const struct gv_stream_events *events,

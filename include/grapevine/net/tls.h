@@ -4,8 +4,8 @@
  * Streams that speak TLS (gv_stream_secure(), gv_listener_options.tls) take these from a gv_tls
  * when they begin. gv_tls_reload() reads the files again; connections that stand keep what they
  * began with. TLS 1.2 and newer with forward secrecy, no renegotiation, no compression, ALPN
- * "http/1.1". The server side gives tickets, except where it asks for certificates of clients, and
- * forgets their keys with each reload, which happens at least twice a day.
+ * "http/1.1". The accepting side gives tickets, except where it asks for certificates of clients,
+ * and forgets their keys with each reload, which happens at least twice a day.
  *
  * Opened, reloaded and freed on one thread, used on any. It must outlive its streams.
  */
@@ -22,8 +22,8 @@
 struct gv_tls;
 
 enum gv_tls_side {
-    GV_TLS_SERVER = 0,
-    GV_TLS_CLIENT
+    GV_TLS_ACCEPTING = 0,
+    GV_TLS_CONNECTING
 };
 
 /* Must a client show a certificate that `ca_paths` vouches for? */
@@ -37,15 +37,15 @@ enum gv_tls_proof {
 struct gv_tls_options {
     const char *name; /* "clients", "workers", ...: whom we speak to, in logs and metrics */
     enum gv_tls_side side;
-    const char *cert_path; /* PEM: our certificate, then those that vouch for it; client: NULL or ""
-                              for none */
+    const char *cert_path; /* PEM: our certificate, then those that vouch for it; connecting side:
+                              NULL or "" for none */
     const char *key_path;  /* PEM, without a passphrase */
-    char *const *ca_paths; /* PEM bundles of those we trust; client: none means the system's */
+    char *const *ca_paths; /* PEM: whom we trust; connecting side: none means the system's */
     size_t ca_count;
-    enum gv_tls_proof proof;       /* server */
+    enum gv_tls_proof proof;       /* accepting side */
     uint64_t handshake_timeout_ms; /* 0: the owner of the stream watches the time */
     uint32_t handshakes_max;       /* under way at a time; more are reset; 0: no limit */
-    const char *plain_answer;      /* server: sent to a client that speaks plain HTTP; NULL: none */
+    const char *plain_answer;      /* accepting side: for who speaks plain HTTP; NULL: none */
 };
 
 /**
