@@ -54,20 +54,33 @@ function(gv_program name folder)
   target_link_libraries(${name} PRIVATE ${ARGN})
 endfunction()
 
-# gv_programs_under(FOLDER): each sub-folder that holds a main.c is a program of that name.
+# gv_programs_under(FOLDER): each sub-folder that holds a main.c is a program of that name. All but
+# the main.c (files of its own sub-folders too) are a library gv_tool_<name>, for tests to link; what
+# one tool needs of another stands in GV_TOOL_USES_<name>.
 function(gv_programs_under folder)
   file(GLOB mains CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*/main.c)
   foreach(main ${mains})
     get_filename_component(path ${main} DIRECTORY)
     get_filename_component(name ${path} NAME)
-    gv_program(${name} ${folder}/${name} gv_admin)
+    file(GLOB sources CONFIGURE_DEPENDS ${path}/*.c ${path}/*/*.c)
+    list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+    add_executable(${name} ${main})
+    target_include_directories(${name} PRIVATE ${path})
+    target_link_libraries(${name} PRIVATE gv_admin)
+    if(sources)
+      add_library(gv_tool_${name} STATIC ${sources})
+      target_include_directories(gv_tool_${name} PRIVATE ${path} PUBLIC ${CMAKE_SOURCE_DIR}/${folder})
+      target_link_libraries(gv_tool_${name} PUBLIC ${GV_TOOL_USES_${name}} gv_admin m)
+      target_link_libraries(${name} PRIVATE gv_tool_${name})
+    endif()
   endforeach()
 endfunction()
 
 # gv_tests_under(FOLDER): found, never registered by hand.
 #   unit/<layer>/test_*.c      one program each; links only its layer and below
 #   model/ scenario/ sim/ integration/  test_*.c, one program each; may link everything; the
-#                          worlds of tools/vinesim too ("vinesim/world.h")
+#                          worlds of tools/vinesim too ("vinesim/world.h"), and the laboratory of
+#                          tools/replay ("replay/lab/lab.h")
 #   fuzz/fuzz_*.c              a replay program over fuzz/corpus/<name>, and a libFuzzer driver
 #   bench/bench_*.c            programs for tools/bench; not run as tests
 function(gv_tests_under folder)
@@ -76,11 +89,6 @@ function(gv_tests_under folder)
   add_library(gv_support STATIC ${support})
   target_include_directories(gv_support PUBLIC ${root})
   target_link_libraries(gv_support PUBLIC gv_base PkgConfig::CUNIT)
-  file(GLOB worlds CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/vinesim/*.c)
-  list(FILTER worlds EXCLUDE REGEX "/main\\.c$")
-  add_library(gv_worlds STATIC ${worlds})
-  target_include_directories(gv_worlds PUBLIC ${CMAKE_SOURCE_DIR}/tools)
-  target_link_libraries(gv_worlds PUBLIC gv_admin)
   set(count 0)
   file(GLOB units CONFIGURE_DEPENDS ${root}/unit/*/test_*.c)
   foreach(file ${units})
@@ -92,7 +100,7 @@ function(gv_tests_under folder)
   foreach(kind model scenario sim integration)
     file(GLOB files CONFIGURE_DEPENDS ${root}/${kind}/test_*.c)
     foreach(file ${files})
-      gv_test(${file} ${kind} ${kind} 300 gv_worlds gv_admin)
+      gv_test(${file} ${kind} ${kind} 300 gv_tool_replay gv_tool_vinesim gv_admin)
       math(EXPR count "${count} + 1")
     endforeach()
   endforeach()

@@ -163,29 +163,38 @@ static void saw(struct world *world, uint64_t print)
  * -------------------------------------------------------------------------
  */
 
-static const char *worker_url(uint32_t worker)
+const char *world_worker_url(uint32_t worker)
 {
-    static const char *const urls[WORLD_WORKERS] = {
-        "http://w0:8000", "http://w1:8000", "http://w2:8000", "http://w3:8000",
-        "http://w4:8000", "http://w5:8000", "http://w6:8000", "http://w7:8000"};
-    return urls[worker % WORLD_WORKERS];
+    static char urls[WORLD_WORKERS_MAX][24];
+    char *url = urls[worker % WORLD_WORKERS_MAX];
+    if (url[0] == '\0') {
+        (void)snprintf(url, sizeof urls[0], "http://w%u:8000", worker % WORLD_WORKERS_MAX);
+    }
+    return url;
 }
 
-static uint32_t worker_index(struct gv_slice url)
+static uint32_t worker_count(const struct world *world)
 {
-    for (uint32_t i = 0; i < WORLD_WORKERS; i++) {
-        if (gv_slice_is(url, worker_url(i))) {
-            return i;
-        }
+    return world->options.guest == NULL ? WORLD_WORKERS : world->options.guest->worker_count;
+}
+
+/* WORLD_WORKERS_MAX: there is none of this URL. */
+static uint32_t worker_index(const struct world *world, struct gv_slice url)
+{
+    static const char head[] = "http://w";
+    uint32_t index = 0;
+    for (size_t at = sizeof head - 1; at < url.len && url.data[at] != ':'; at++) {
+        index = index * 10 + (uint32_t)(url.data[at] - '0');
     }
-    return WORLD_WORKERS;
+    bool known = index < worker_count(world) && gv_slice_is(url, world_worker_url(index));
+    return known ? index : WORLD_WORKERS_MAX;
 }
 
 static void apply(void *owner, const struct gv_gossip_operation *from)
 {
     struct world_node *node = owner;
     struct gv_operation to = {.kind = (enum gv_operation_kind)from->kind,
-                              .worker = worker_index(from->worker),
+                              .worker = worker_index(node->world, from->worker),
                               .stamp = from->stamp,
                               .reason = (enum gv_floor_reason)from->reason,
                               .depth = from->depth,
@@ -194,7 +203,7 @@ static void apply(void *owner, const struct gv_gossip_operation *from)
                               .fingerprints = from->fingerprints};
     (void)gv_slice_copy_text(from->key, to.key, sizeof to.key);
     uint32_t at = (uint32_t)(node - node->world->nodes);
-    enum gv_err err = to.worker == WORLD_WORKERS
+    enum gv_err err = to.worker == WORLD_WORKERS_MAX
                           ? GV_EINVAL
                           : gv_forest_apply(node->forest, &to, world_now(node->world, at).wall_ms);
     if (err != GV_OK) {
@@ -233,7 +242,7 @@ struct gv_gossip_operation world_outward(const struct gv_operation *from)
 {
     return (struct gv_gossip_operation){.kind = (uint8_t)from->kind,
                                         .key = gv_slice_text(from->key),
-                                        .worker = gv_slice_text(worker_url(from->worker)),
+                                        .worker = gv_slice_text(world_worker_url(from->worker)),
                                         .stamp = from->stamp,
                                         .reason = (uint32_t)from->reason,
                                         .depth = from->depth,
@@ -257,22 +266,23 @@ static bool key_at(void *owner, uint32_t number, struct gv_slice *key)
     return found;
 }
 
-static void hash_urls(uint64_t hashes[WORLD_WORKERS])
+static uint32_t hash_urls(const struct world *world, uint64_t hashes[WORLD_WORKERS_MAX])
 {
     static const uint64_t secret[2] = {7, 7};
-    for (uint32_t w = 0; w < WORLD_WORKERS; w++) {
-        hashes[w] = gv_siphash(secret, gv_slice_text(worker_url(w)));
+    for (uint32_t w = 0; w < worker_count(world); w++) {
+        hashes[w] = gv_siphash(secret, gv_slice_text(world_worker_url(w)));
     }
+    return worker_count(world);
 }
 
 static bool key_sums(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_BUCKETS])
 {
     struct world_node *node = owner;
     char text[GV_KEY_MAX];
-    uint64_t hashes[WORLD_WORKERS];
-    hash_urls(hashes);
+    uint64_t hashes[WORLD_WORKERS_MAX];
+    uint32_t count = hash_urls(node->world, hashes);
     (void)gv_slice_copy_text(key, text, sizeof text);
-    return gv_forest_sums(node->forest, text, hashes, WORLD_WORKERS, sums);
+    return gv_forest_sums(node->forest, text, hashes, count, sums);
 }
 
 static uint32_t index_of(const char *name)
@@ -326,8 +336,15 @@ static void load_changed(void *owner, const char *name, const struct gv_gossip_l
 {
     struct world_node *node = owner;
     uint32_t about = index_of(name);
-    if (about < node->world->options.node_count) {
-        node->load_sum[about] = load->count; /* one worker has load in these worlds */
+    const struct world_guest *guest = node->world->options.guest;
+    if (about >= node->world->options.node_count) {
+        return;
+    }
+    node->load_sum[about] = load->count; /* one worker has load in worlds without a guest */
+    uint32_t worker = worker_index(node->world, load->worker);
+    if (guest != NULL && worker < WORLD_WORKERS_MAX) {
+        guest->load_changed(guest->owner, (uint32_t)(node - node->world->nodes), about, worker,
+                            load);
     }
 }
 
@@ -451,6 +468,9 @@ static void make_engine(struct world *world, uint32_t i)
         .worker_blocks = world->options.worker_blocks == 0 ? 1000000 : world->options.worker_blocks,
         .min_age_s = 10,
         .max_ahead_s = 60};
+    if (world->options.guest != NULL) {
+        limits = world->options.guest->limits;
+    }
     if (gv_forest_new(limits, &node->forest) != GV_OK ||
         gv_gossip_new(&options, &store, now.now_ms, &node->engine) != GV_OK) {
         abort();
@@ -589,22 +609,26 @@ static void step(struct world *world, struct world_event event)
     free(event.bytes);
 }
 
-void world_run(struct world *world, uint64_t ms)
+void world_run_until(struct world *world, uint64_t until_us)
 {
-    uint64_t until_us = world->now_us + ms * 1000;
     while (world->heap_count > 0 && world->heap[0].at_us <= until_us) {
         struct world_event event = pop(world);
         world->now_us = event.at_us > world->now_us ? event.at_us : world->now_us;
         step(world, event);
     }
-    world->now_us = until_us;
+    world->now_us = until_us > world->now_us ? until_us : world->now_us;
+}
+
+void world_run(struct world *world, uint64_t ms)
+{
+    world_run_until(world, world->now_us + ms * 1000);
 }
 
 /* ---- what nodes do
  * -------------------------------------------------------------------------------
  */
 
-static void publish(struct world *world, uint32_t i, const struct gv_operation *operation)
+void world_tell(struct world *world, uint32_t i, const struct gv_operation *operation)
 {
     struct gv_gossip_operation outward = world_outward(operation);
     struct world_node *node = &world->nodes[i];
@@ -652,7 +676,7 @@ uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_
                           world_now(world, i).wall_ms, &operation)) {
         return 0;
     }
-    publish(world, i, &operation);
+    world_tell(world, i, &operation);
     return chain[count - 1];
 }
 
@@ -666,7 +690,7 @@ void world_forget(struct world *world, uint32_t i, uint32_t worker)
     gv_forest_forget(node->forest, "*", worker % WORLD_WORKERS, GV_FLOOR_RESTARTED,
                      world_now(world, i).wall_ms, &operation);
     world_note(world, "%s forgets worker %u below %u", node->name, worker, operation.stamp);
-    publish(world, i, &operation);
+    world_tell(world, i, &operation);
 }
 
 void world_sweep(struct world *world, uint32_t i)
@@ -680,23 +704,24 @@ void world_sweep(struct world *world, uint32_t i)
     for (uint32_t at = 0; at < count; at++) {
         world_note(world, "%s evicts worker %u below %u", node->name, operations[at].worker,
                    operations[at].stamp);
-        publish(world, i, &operations[at]);
+        world_tell(world, i, &operations[at]);
     }
 }
 
 void world_set_load(struct world *world, uint32_t i, uint32_t worker, uint32_t count)
 {
-    struct gv_gossip_load load = {.worker = gv_slice_text(worker_url(worker)), .count = count};
+    struct gv_gossip_load load = {.worker = gv_slice_text(world_worker_url(worker)),
+                                  .count = count};
     gv_gossip_set_load(world->nodes[i].engine, &load, world_now(world, i));
     world_settle(world, i);
 }
 
 void world_live_digest(const struct world *world, uint32_t i, uint8_t digest[16])
 {
-    uint64_t hashes[WORLD_WORKERS];
-    hash_urls(hashes);
+    uint64_t hashes[WORLD_WORKERS_MAX];
+    uint32_t count = hash_urls(world, hashes);
     struct gv_forest_digest sum;
-    gv_forest_digest(world->nodes[i].forest, hashes, WORLD_WORKERS, &sum);
+    gv_forest_digest(world->nodes[i].forest, hashes, count, &sum);
     memcpy(digest, &sum.lo, 8);
     memcpy(digest + 8, &sum.hi, 8);
 }

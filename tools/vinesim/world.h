@@ -20,9 +20,21 @@
 #include <stdio.h>
 
 #define WORLD_NODES_MAX   100
-#define WORLD_WORKERS     8
+#define WORLD_WORKERS     8 /* unless the options say otherwise */
+#define WORLD_WORKERS_MAX 1024
 #define WORLD_TRACE_LINES 60
 #define WORLD_LINE_BYTES  160
+
+/* Who lives in a world that has more in it than gossip (tools/replay/lab): told what a node hears
+ * of the others' loads. The workers are then his, too: number i is "http://w<i>:8000". */
+struct world_guest {
+    void *owner;           /* borrowed */
+    uint32_t worker_count; /* at most WORLD_WORKERS_MAX */
+    struct gv_forest_limits limits;
+    /* `about` said that of `worker`. */
+    void (*load_changed)(void *owner, uint32_t node, uint32_t about, uint32_t worker,
+                         const struct gv_gossip_load *load);
+};
 
 struct world_options {
     uint32_t node_count;
@@ -33,7 +45,8 @@ struct world_options {
     uint32_t jitter_us;     /* mean of the exponential part on top [800] */
     bool is_strict;         /* neither loss nor a pause of its excuses a node's death */
     uint32_t worker_blocks; /* capacity of a worker in a trie [1,000,000] */
-    FILE *trace;            /* every line goes here too; NULL: only the last lines are kept */
+    const struct world_guest *guest; /* NULL: nobody; borrowed */
+    FILE *trace; /* every line goes here too; NULL: only the last lines are kept */
     struct gv_gossip_options engine; /* limits to override; identity is filled in */
 };
 
@@ -121,8 +134,9 @@ void world_free(struct world *world);
 /** Start node `i` with all the others as seeds; after a crash: a new life. */
 void world_start(struct world *world, uint32_t i);
 void world_start_all(struct world *world);
-/** Let virtual time pass. */
+/** Let virtual time pass: so many milliseconds, or until an instant. */
 void world_run(struct world *world, uint64_t ms);
+void world_run_until(struct world *world, uint64_t at_us);
 
 /** The process is killed: sessions are reset. */
 void world_kill(struct world *world, uint32_t i);
@@ -141,7 +155,11 @@ void world_heal(struct world *world);
 /** Node `i` gave worker `worker` a prompt: a fresh chain of `count` blocks. Returns its last
  * fingerprint, 0 when the forest refused. */
 uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
-/** The same, but nobody is told: what a bug would do. Returns the first fingerprint. */
+/** Node `i`, which is up, has applied this operation to its forest: all others are told. */
+void world_tell(struct world *world, uint32_t i, const struct gv_operation *operation);
+/** "http://w3:8000" of worker 3. */
+const char *world_worker_url(uint32_t worker);
+/** A fresh chain, but nobody is told: what a bug would do. Returns the first fingerprint. */
 uint64_t world_slip(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
 /** Node `i` forgets all that `worker` holds. */
 void world_forget(struct world *world, uint32_t i, uint32_t worker);
