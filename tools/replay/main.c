@@ -5,6 +5,7 @@
  * rate is what the engines report; beside it stands what one cache that never forgets would have
  * had. The exit code is 0 when the verdict is good.
  */
+#include "lab/lab.h"
 #include "replay.h"
 #include <getopt.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 
 static const char help[] =
     "replay - drives a trace through one or several routers\n"
+    "replay lab - simulates routers and engines in virtual time instead (replay lab --help)\n"
     "\n"
     "  --trace FILE             the trace: one JSON object per line\n"
     "  --format F               auto, conversation, agentic or text (auto)\n"
@@ -355,6 +357,9 @@ static void run(struct play *play)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "lab") == 0) {
+        return lab_main(argc - 1, argv + 1);
+    }
     struct play *play = gv_mem_new(GV_MEM_GENERAL, sizeof *play);
     if (play == NULL) {
         return 2;

@@ -67,6 +67,7 @@ struct options {
     uint64_t pool_tokens;    /* of the one cache that "possible" is also told for; 0: not told */
     uint32_t worker_count;   /* 0: those that answered */
     double session_spread_s; /* agentic: starts of the sessions */
+    double gap_max_s;        /* agentic: between two requests of a session; 0: as in the trace */
     double hit_at_least;     /* verdict; 0: any */
     bool json;
 };

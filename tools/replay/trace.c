@@ -27,6 +27,8 @@ struct reader {
     uint64_t session_name_hash; /* agentic: the session being read */
     uint64_t session_index;     /* counts sessions from 1 */
     uint64_t session_start_us;
+    double session_last_s; /* the last request, in the session's own time, */
+    double session_cut_s;  /* of which so much has been cut out */
 };
 
 static const uint64_t name_secret[2] = {0x7265706c6179, 0x74726163};
@@ -99,6 +101,16 @@ static bool read_conversation(struct reader *reader, const json_t *line, struct 
     return json_is_array(ids);
 }
 
+/* The time of the session's next request, when no gap may be longer than --gap-max-s. */
+static double cut_gap(struct reader *reader, double at_s)
+{
+    double gap_s = at_s - reader->session_last_s;
+    double most_s = reader->options->gap_max_s;
+    reader->session_cut_s += most_s > 0 && gap_s > most_s ? gap_s - most_s : 0;
+    reader->session_last_s = at_s > reader->session_last_s ? at_s : reader->session_last_s;
+    return at_s - reader->session_cut_s;
+}
+
 static bool read_agentic(struct reader *reader, const json_t *line, struct request *request)
 {
     const char *name = json_string_value(json_object_get(line, "trace"));
@@ -113,7 +125,10 @@ static bool read_agentic(struct reader *reader, const json_t *line, struct reque
         reader->session_index += 1;
         reader->session_start_us =
             (uint64_t)(gv_prng_unit(&reader->prng) * reader->options->session_spread_s * 1e6);
+        reader->session_last_s = 0;
+        reader->session_cut_s = 0;
     }
+    at_s = cut_gap(reader, at_s);
     request->session = hash;
     request->at_us = reader->session_start_us + (uint64_t)(at_s > 0 ? at_s * 1e6 : 0);
     request->prompt_tokens = whole(line, "in");
