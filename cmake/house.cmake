@@ -3,7 +3,8 @@
 # gv_layer(NAME LIBRARIES...): src/NAME/*.c (and .cc) become the static library gv_NAME.
 function(gv_layer name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.c
-    ${CMAKE_SOURCE_DIR}/src/${name}/*.cc ${CMAKE_SOURCE_DIR}/src/${name}/policy/*.c)
+    ${CMAKE_SOURCE_DIR}/src/${name}/*.cc ${CMAKE_SOURCE_DIR}/src/${name}/policy/*.c
+    ${CMAKE_SOURCE_DIR}/src/${name}/engine/*.c)
   if(NOT sources)
     add_library(gv_${name} INTERFACE)
     target_link_libraries(gv_${name} INTERFACE gv_flags ${ARGN})

@@ -105,6 +105,13 @@ static const struct gv_option table[] = {
         "Loads are out of balance when they differ by more than this many requests, and ..."),
     ROW("balance-rel-threshold", REAL, ROUTING, balance_rel_threshold, "1.5", 1, MANY,
         "... the largest load is more than this many times the smallest."),
+    ROW("balance-token-usage-threshold", REAL, ROUTING, balance_token_usage_threshold, "1.0", 0, 1,
+        "Loads are out of balance, too, when the shares of KV tokens in use that engines report "
+        "differ by more than this; 1 means never."),
+    ROW("overload-token-usage-threshold", REAL, ROUTING, overload_token_usage_threshold, "1.0", 0,
+        1,
+        "An engine that reports a larger share of its KV tokens in use is spared while another "
+        "is not; 1 means never."),
     ROW("prefix-token-count", COUNT, ROUTING, prefix_token_count, "256", 1, 65536,
         "prefix_hash: leading tokens of a prompt that are hashed, taken as 4 bytes each and whole "
         "blocks."),
@@ -177,6 +184,13 @@ static const struct gv_option table[] = {
         "Good probes in a row after which a worker is ready."),
     ROW("health-check-endpoint", TEXT, PROBES, health_endpoint, "/health", 1, 1024,
         "Path that is probed."),
+    ALIASED("load-monitor-interval", "load-monitor-interval-secs", SECONDS, PROBES,
+            load_monitor_interval_ms, "10", 0, DAY_S,
+            "How often an engine is asked how busy it is, by one node of the mesh; what is three "
+            "times as old is not believed; 0 means never."),
+    ROW("dp-aware", SWITCH, PROBES, dp_aware, "false", 0, 1,
+        "An engine that spreads requests over data-parallel ranks is one worker per rank, "
+        "URL@RANK."),
 
     ROW("shutdown-grace-period-secs", SECONDS, ENDING, shutdown_grace_ms, "180", 0, DAY_S,
         "How long requests under way may take to end after SIGTERM."),

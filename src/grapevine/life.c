@@ -8,6 +8,7 @@
 
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
+#include "grapevine/http/uri.h"
 #include "grapevine/proxy/readiness.h"
 
 #include <signal.h>
@@ -105,8 +106,30 @@ static void on_removed(void *owner, const struct gv_worker *worker)
     }
 }
 
-const struct gv_probe_events gv_node_probe_events = {.on_opinion = on_opinion,
-                                                     .on_removed = on_removed};
+/* One worker per rank in place of the one that stands for all; every node may do it, alike. */
+static void on_ranks(void *owner, const struct gv_worker *worker, uint32_t count)
+{
+    struct gv_node *node = owner;
+    struct gv_worker rank = *worker;
+    struct gv_uri uri;
+    enum gv_err err = gv_uri_parse(gv_slice_text(worker->url), &uri);
+    for (uint32_t i = 0; i < count && err == GV_OK; i++) {
+        uri.dp_rank = (int32_t)i;
+        err = gv_uri_format(&uri, rank.url);
+        if (err == GV_OK) {
+            err = gv_cluster_put_worker(node->cluster, &rank);
+        }
+    }
+    if (err == GV_OK) {
+        err = gv_cluster_delete_worker(node->cluster, worker->url);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_WARN, "worker.unranked", GV_STR("worker", worker->url), GV_ERR(err));
+    }
+}
+
+const struct gv_probe_events gv_node_probe_events = {
+    .on_opinion = on_opinion, .on_removed = on_removed, .on_ranks = on_ranks};
 
 void gv_life_on_synced(void *owner)
 {

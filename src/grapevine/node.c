@@ -78,6 +78,10 @@ static enum gv_err open_policies(struct gv_node *node)
     struct gv_policy_options options = {.cache_threshold = config->cache_threshold,
                                         .balance_abs_threshold = config->balance_abs_threshold,
                                         .balance_rel_threshold = config->balance_rel_threshold,
+                                        .usage_spread = config->balance_token_usage_threshold,
+                                        .usage_most = config->overload_token_usage_threshold,
+                                        .report_stale_ms = config->load_monitor_interval_ms *
+                                                           GV_LOAD_STALE_INTERVALS,
                                         .load_bound = config->prefix_hash_load_factor,
                                         .block_bytes = config->block_bytes,
                                         .manual_idle_ms = config->manual_idle_ms,

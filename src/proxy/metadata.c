@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static json_t *load(struct gv_slice text)
 {
@@ -35,10 +34,11 @@ static void learn_runtime(struct gv_metadata *metadata, const char *owner)
     if (owner == NULL || metadata->runtime[0] != '\0') {
         return;
     }
+    if (strcmp(owner, "nvidia") == 0) {
+        owner = "sglang"; /* its builds of SGLang say so */
+    }
     if (strcmp(owner, "sglang") == 0 || strcmp(owner, "vllm") == 0) {
         copy_text(metadata->runtime, sizeof metadata->runtime, owner);
-    } else {
-        copy_text(metadata->runtime, sizeof metadata->runtime, "openai");
     }
 }
 
@@ -122,6 +122,29 @@ static void learn_capacity(struct gv_metadata *metadata, const json_t *json)
     }
 }
 
+/* How long it has run, for engines that say no moment. */
+static void learn_uptime(struct gv_metadata *metadata, const json_t *json)
+{
+    const json_t *value = json_object_get(json, "uptime_seconds");
+    value = value != NULL ? value : json_object_get(json, "uptime");
+    double seconds = json_number_value(value);
+    if (seconds > 0 && seconds < 1e12) {
+        metadata->uptime_ms = (uint64_t)(seconds * 1000);
+    }
+}
+
+/* vLLM has a path of the same name, for developers, with other contents. */
+static void learn_kind(struct gv_metadata *metadata, const json_t *json)
+{
+    static const char *const own[] = {"disaggregation_mode", "max_total_num_tokens", "tp_size",
+                                      "internal_states"};
+    for (size_t i = 0; i < sizeof own / sizeof own[0] && metadata->runtime[0] == '\0'; i++) {
+        if (json_object_get(json, own[i]) != NULL) {
+            copy_text(metadata->runtime, sizeof metadata->runtime, "sglang");
+        }
+    }
+}
+
 bool gv_metadata_read_server_info(struct gv_metadata *metadata, struct gv_slice text)
 {
     json_t *json = load(text);
@@ -136,6 +159,10 @@ bool gv_metadata_read_server_info(struct gv_metadata *metadata, struct gv_slice 
         learn_role(metadata, json);
         learn_capacity(metadata, json);
         learn_marker(metadata, json);
+        learn_uptime(metadata, json);
+        learn_kind(metadata, json);
+        uint64_t dp_size = whole_number(json, "dp_size");
+        metadata->dp_size = dp_size <= GV_ENGINE_RANKS_MAX ? (uint32_t)dp_size : 0;
     }
     json_decref(json);
     return understood;
@@ -155,27 +182,65 @@ bool gv_metadata_read_model_info(struct gv_metadata *metadata, struct gv_slice t
     return understood;
 }
 
-bool gv_metadata_read_metrics(struct gv_metadata *metadata, struct gv_slice text)
+bool gv_metadata_read_version(struct gv_metadata *metadata, struct gv_slice text)
 {
-    static const char name[] = "process_start_time_seconds ";
-    const size_t name_len = sizeof name - 1;
-    for (size_t at = 0; at + name_len < text.len; at++) {
-        bool at_line = at == 0 || text.data[at - 1] == '\n';
-        if (!at_line || memcmp(text.data + at, name, name_len) != 0) {
-            continue;
-        }
-        char number[32];
-        size_t left = text.len - at - name_len;
-        struct gv_slice value = gv_slice_of(text.data + at + name_len,
-                                            left < sizeof number - 1 ? left : sizeof number - 1);
-        (void)gv_slice_copy_text(value, number, sizeof number);
-        double seconds = strtod(number, NULL);
-        if (seconds <= 0) {
-            return false;
-        }
-        snprintf(metadata->marker, sizeof metadata->marker, "%.3f", seconds);
-        metadata->started_wall_ms = (uint64_t)(seconds * 1000);
-        return true;
+    json_t *json = load(text);
+    bool understood = json_is_string(json_object_get(json, "version"));
+    if (understood && metadata->runtime[0] == '\0') {
+        copy_text(metadata->runtime, sizeof metadata->runtime, "vllm");
     }
-    return false;
+    json_decref(json);
+    return understood;
+}
+
+/* ---- loads ---- */
+
+static uint32_t whole_32(const json_t *json, const char *name)
+{
+    uint64_t number = whole_number(json, name);
+    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
+}
+
+/* The words of /v1/loads, or those of /get_load. */
+static void read_rank(const json_t *json, uint32_t place, struct gv_engine_load *load)
+{
+    const json_t *rank = json_object_get(json, "dp_rank");
+    const json_t *usage = json_object_get(json, "token_usage");
+    *load = (struct gv_engine_load){.rank = place};
+    if (json_is_integer(rank) && json_integer_value(rank) >= 0) {
+        load->rank = whole_32(json, "dp_rank");
+    }
+    load->used_tokens = whole_number(json, "num_used_tokens");
+    if (load->used_tokens == 0) {
+        load->used_tokens = whole_number(json, "num_tokens");
+    }
+    load->waiting = whole_32(json, "num_waiting_reqs");
+    load->running = whole_32(json, "num_running_reqs");
+    uint32_t both = whole_32(json, "num_reqs"); /* /get_load counts them together */
+    if (load->running == 0 && both > load->waiting) {
+        load->running = both - load->waiting;
+    }
+    double share = json_number_value(usage);
+    uint64_t most = whole_number(json, "max_total_num_tokens");
+    if (!json_is_number(usage) && most > 0) {
+        share = (double)load->used_tokens / (double)most;
+    }
+    load->has_usage = json_is_number(usage) || most > 0;
+    load->usage = share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+uint32_t gv_metadata_read_loads(struct gv_slice text, struct gv_engine_load *loads)
+{
+    json_t *json = load(text);
+    const json_t *ranks = json_is_array(json) ? json : json_object_get(json, "loads");
+    uint32_t count = 0;
+    for (size_t i = 0; i < json_array_size(ranks) && count < GV_ENGINE_RANKS_MAX; i++) {
+        const json_t *item = json_array_get(ranks, i);
+        if (json_is_object(item)) {
+            read_rank(item, count, &loads[count]);
+            count += 1;
+        }
+    }
+    json_decref(json);
+    return count;
 }

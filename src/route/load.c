@@ -7,6 +7,13 @@
 #include "grapevine/base/mem.h"
 #include <stdatomic.h>
 
+#define USAGE_MASK        UINT64_C(1023)
+#define USAGE_NONE        1023u /* as the mask holds it; 1000 is all */
+#define OWN_BIT           UINT64_C(1024)
+#define MOMENT_SHIFT      11u
+#define PROMPT_MEMORY     UINT64_C(4000000) /* tokens; of more than that half is forgotten */
+#define PROMPT_TOKENS_MAX UINT64_C(100000000)
+
 /* Relaxed everywhere: each number is right on its own, and a decision a microsecond old is fine. */
 struct cell {
     _Atomic uint64_t own_bytes;
@@ -15,6 +22,13 @@ struct cell {
     _Atomic uint32_t remote_count;
     _Atomic uint32_t open_count; /* loops whose breaker is so */
     _Atomic uint32_t trial_count;
+    _Atomic uint64_t heard_at;     /* ms << MOMENT_SHIFT | own | usage: they agree */
+    _Atomic uint64_t heard_counts; /* running << 32 | waiting */
+    _Atomic uint64_t heard_tokens;
+    _Atomic uint64_t prompt_bytes;
+    _Atomic uint64_t prompt_tokens;
+    _Atomic uint32_t heard_foreign;
+    _Atomic bool is_suspect;
 };
 
 struct gv_load_table {
@@ -77,6 +91,89 @@ void gv_load_set_remote(struct gv_load_table *table, uint32_t worker, uint32_t c
     struct cell *cell = cell_at(table, worker);
     atomic_store_explicit(&cell->remote_count, count, memory_order_relaxed);
     atomic_store_explicit(&cell->remote_bytes, bytes, memory_order_relaxed);
+}
+
+/* The mesh thread and the prober may both bring one; between two of the same moment it does not
+ * matter which of their numbers is seen. */
+void gv_load_hear(struct gv_load_table *table, uint32_t worker, const struct gv_load_report *report)
+{
+    struct cell *cell = cell_at(table, worker);
+    uint32_t usage = report->usage_permille <= 1000 ? report->usage_permille : USAGE_NONE;
+    uint64_t own = report->is_own ? OWN_BIT : 0;
+    uint64_t now = report->at_ms << MOMENT_SHIFT | own | usage;
+    uint64_t before = atomic_load_explicit(&cell->heard_at, memory_order_relaxed);
+    do {
+        if (before >> MOMENT_SHIFT >= report->at_ms) {
+            return;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&cell->heard_at, &before, now,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    atomic_store_explicit(&cell->heard_counts, (uint64_t)report->running << 32 | report->waiting,
+                          memory_order_relaxed);
+    atomic_store_explicit(&cell->heard_tokens, report->used_tokens, memory_order_relaxed);
+    atomic_store_explicit(&cell->heard_foreign, report->foreign, memory_order_relaxed);
+}
+
+bool gv_load_heard(const struct gv_load_table *table, uint32_t worker,
+                   struct gv_load_report *report)
+{
+    GV_ASSERT(worker < GV_WORKERS_MAX);
+    const struct cell *cell = &table->cells[worker];
+    uint64_t at = atomic_load_explicit(&cell->heard_at, memory_order_relaxed);
+    if (at == 0) {
+        return false;
+    }
+    uint64_t counts = atomic_load_explicit(&cell->heard_counts, memory_order_relaxed);
+    uint32_t usage = (uint32_t)(at & USAGE_MASK);
+    *report = (struct gv_load_report){
+        .at_ms = at >> MOMENT_SHIFT,
+        .is_own = (at & OWN_BIT) != 0,
+        .running = (uint32_t)(counts >> 32),
+        .waiting = (uint32_t)(counts & UINT32_MAX),
+        .foreign = atomic_load_explicit(&cell->heard_foreign, memory_order_relaxed),
+        .usage_permille = usage == USAGE_NONE ? GV_LOAD_USAGE_UNKNOWN : usage,
+        .used_tokens = atomic_load_explicit(&cell->heard_tokens, memory_order_relaxed),
+    };
+    return true;
+}
+
+void gv_load_note_prompt(struct gv_load_table *table, uint32_t worker, uint64_t bytes,
+                         uint64_t tokens)
+{
+    if (bytes == 0 || tokens == 0 || tokens > PROMPT_TOKENS_MAX) {
+        return;
+    }
+    struct cell *cell = cell_at(table, worker);
+    atomic_fetch_add_explicit(&cell->prompt_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->prompt_tokens, tokens, memory_order_relaxed);
+}
+
+struct gv_load_prompts gv_load_own_prompts(struct gv_load_table *table, uint32_t worker)
+{
+    struct cell *cell = cell_at(table, worker);
+    struct gv_load_prompts prompts = {
+        .bytes = atomic_load_explicit(&cell->prompt_bytes, memory_order_relaxed),
+        .tokens = atomic_load_explicit(&cell->prompt_tokens, memory_order_relaxed),
+    };
+    if (prompts.tokens > PROMPT_MEMORY) {
+        atomic_fetch_sub_explicit(&cell->prompt_bytes, prompts.bytes / 2, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&cell->prompt_tokens, prompts.tokens / 2, memory_order_relaxed);
+        prompts.bytes -= prompts.bytes / 2;
+        prompts.tokens -= prompts.tokens / 2;
+    }
+    return prompts;
+}
+
+void gv_load_suspect(struct gv_load_table *table, uint32_t worker)
+{
+    atomic_store_explicit(&cell_at(table, worker)->is_suspect, true, memory_order_relaxed);
+}
+
+bool gv_load_take_suspicion(struct gv_load_table *table, uint32_t worker)
+{
+    struct cell *cell = cell_at(table, worker);
+    return atomic_load_explicit(&cell->is_suspect, memory_order_relaxed) &&
+           atomic_exchange_explicit(&cell->is_suspect, false, memory_order_relaxed);
 }
 
 struct gv_load gv_load_get(const struct gv_load_table *table, uint32_t worker)

@@ -19,6 +19,8 @@ static _Thread_local uint32_t depths[GV_WORKERS_MAX];
 static _Thread_local uint32_t loads[GV_WORKERS_MAX];
 static _Thread_local uint64_t queued_bytes[GV_WORKERS_MAX];
 static _Thread_local double scores[GV_WORKERS_MAX];
+static _Thread_local uint32_t usages[GV_WORKERS_MAX]; /* permille; GV_LOAD_USAGE_UNKNOWN */
+static _Thread_local bool full[GV_WORKERS_MAX];
 
 const char *const *gv_policy_names(void)
 {
@@ -124,20 +126,22 @@ uint64_t gv_policy_seed(const struct gv_policy_request *request, const uint32_t 
 }
 
 bool gv_policy_is_uneven(const struct gv_policy *policy, const struct gv_policy_request *request,
-                         const uint32_t *loads_of, uint64_t *load_limit)
+                         const struct gv_policy_facts *facts, uint64_t *load_limit)
 {
     const struct gv_policy_options *options = &policy->options;
     uint32_t least = UINT32_MAX;
     uint32_t most = 0;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        least = loads_of[i] < least ? loads_of[i] : least;
-        most = loads_of[i] > most ? loads_of[i] : most;
+        if (gv_policy_may(facts, i, UINT32_MAX)) {
+            least = facts->loads[i] < least ? facts->loads[i] : least;
+            most = facts->loads[i] > most ? facts->loads[i] : most;
+        }
     }
     GV_ASSERT(least <= most);
     bool uneven = most - least > options->balance_abs_threshold &&
                   (double)most > options->balance_rel_threshold * (double)least;
     *load_limit = uneven ? (uint64_t)least + options->balance_abs_threshold : most;
-    return uneven;
+    return uneven || facts->any_full;
 }
 
 double gv_policy_load_limit(const struct gv_policy *policy, const struct gv_policy_request *request,
@@ -175,13 +179,56 @@ uint32_t gv_policy_rendezvous(const struct gv_policy *policy,
     return best;
 }
 
+/*
+ * Which engines are so full that another should be chosen while one is emptier: beyond usage_most,
+ * or further above the emptiest than usage_spread. An engine that has not said how full it is, or
+ * not lately, is neither full nor the emptiest. true: some are, not all.
+ */
+static bool find_full(const struct gv_policy_options *options, uint32_t count)
+{
+    uint32_t least = GV_LOAD_USAGE_UNKNOWN;
+    for (uint32_t i = 0; i < count; i++) {
+        least = usages[i] < least ? usages[i] : least;
+        full[i] = false;
+    }
+    bool off = options->usage_spread >= 1 && options->usage_most >= 1;
+    if (off || least == GV_LOAD_USAGE_UNKNOWN) {
+        return false;
+    }
+    double spread_limit =
+        options->usage_spread < 1 ? least + options->usage_spread * 1000 : (double)UINT32_MAX;
+    double most_limit = options->usage_most < 1 ? options->usage_most * 1000 : (double)UINT32_MAX;
+    uint32_t full_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool known = usages[i] != GV_LOAD_USAGE_UNKNOWN;
+        full[i] = known && (usages[i] > spread_limit || usages[i] > most_limit);
+        full_count += full[i] ? 1 : 0;
+    }
+    return full_count > 0 && full_count < count;
+}
+
+/* What its engine said last, where that is fresh: how full it is; returns what others sent it. */
+static uint32_t hear(const struct gv_policy *policy, const struct gv_policy_request *request,
+                     uint32_t place)
+{
+    struct gv_load_report report;
+    usages[place] = GV_LOAD_USAGE_UNKNOWN;
+    if (policy->options.report_stale_ms == 0 ||
+        !gv_load_heard(policy->load, workers[place], &report) ||
+        request->now_ms > report.at_ms + policy->options.report_stale_ms) {
+        return 0;
+    }
+    usages[place] = report.usage_permille;
+    return report.foreign;
+}
+
 /* What the choice rests on: how deep each eligible worker holds the prompt, and how busy it is. */
 static void look(const struct gv_policy *policy, const struct gv_policy_request *request)
 {
     for (uint32_t i = 0; i < request->eligible_count; i++) {
         workers[i] = request->eligible[i]->index;
         struct gv_load load = gv_load_get(policy->load, workers[i]);
-        uint64_t sum = (uint64_t)load.own_count + load.remote_count;
+        uint64_t sum = (uint64_t)load.own_count + load.remote_count + hear(policy, request, i);
         loads[i] = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
         queued_bytes[i] = load.own_bytes + load.remote_bytes;
         scores[i] = 0;
@@ -227,7 +274,8 @@ void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *
     const struct gv_policy_row *row = policy->row;
     bool targeted = row->obeys_target && request->target.len > 0;
     if (request->eligible_count > 1 || row->decides_alone || targeted) {
-        struct gv_policy_facts facts = {depths, loads, queued_bytes, scores};
+        bool any_full = find_full(&policy->options, request->eligible_count);
+        struct gv_policy_facts facts = {depths, loads, queued_bytes, full, any_full, scores};
         place = row->choose(policy, request, &facts, &decision->rule);
     }
     show_candidates(request, decision);

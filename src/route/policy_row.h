@@ -31,7 +31,9 @@ struct gv_policy_facts {
     const uint32_t *depths;       /* leading blocks held; all 0 unless uses_trie */
     const uint32_t *loads;        /* requests in flight, cluster-wide */
     const uint64_t *queued_bytes; /* of prompt, neither cached nor worked off, cluster-wide */
-    double *scores;               /* all 0; a policy with a measure of its own shows it here */
+    const bool *full; /* its engine has few KV tokens left: not while another has more */
+    bool any_full;    /* and not all are */
+    double *scores;   /* all 0; a policy with a measure of its own shows it here */
 };
 
 struct gv_policy_row {
@@ -75,10 +77,18 @@ uint64_t gv_policy_seed(const struct gv_policy_request *request, const uint32_t 
 
 /*
  * Are loads out of balance, by the options' thresholds? Then `*load_limit` is what the near-least
- * loaded have at most, else the largest load.
+ * loaded of those that are not full have at most, else the largest load. Engines of which some are
+ * full are out of balance, too.
  */
 bool gv_policy_is_uneven(const struct gv_policy *policy, const struct gv_policy_request *request,
-                         const uint32_t *loads, uint64_t *load_limit);
+                         const struct gv_policy_facts *facts, uint64_t *load_limit);
+
+/* May the worker at `place` be chosen, with loads that are out of balance or not? */
+static inline bool gv_policy_may(const struct gv_policy_facts *facts, uint32_t place,
+                                 uint64_t load_limit)
+{
+    return facts->loads[place] <= load_limit && !(facts->any_full && facts->full[place]);
+}
 
 /* The most that a worker may have now to take this request and stay within load_bound times the
  * mean, plus 1. The least loaded always may. */

@@ -57,7 +57,7 @@ static void on_removed(void *owner, const struct gv_worker *worker)
     atomic_fetch_add(&rig->removed, 1);
 }
 
-static const struct gv_probe_events probe_events = {on_opinion, on_removed};
+static const struct gv_probe_events probe_events = {on_opinion, on_removed, NULL};
 
 struct wanted {
     struct gv_rig *rig;

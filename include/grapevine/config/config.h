@@ -56,20 +56,22 @@ struct gv_config {
     uint32_t pool_idle_per_worker;              /* 500 per loop */
     uint64_t pool_idle_timeout_ms;              /* 50 s */
     /* routing */
-    char *policy;                   /* "cache_aware" */
-    char *prefill_policy;           /* "" : policy */
-    char *decode_policy;            /* "" : policy */
-    double cache_threshold;         /* 0.3 */
-    uint32_t balance_abs_threshold; /* 64 */
-    double balance_rel_threshold;   /* 1.5 */
-    uint32_t prefix_token_count;    /* prefix_hash: tokens hashed, of 4 bytes; 256 */
-    double prefix_hash_load_factor; /* bound of all choices by hash; 1.25 */
-    char *assignment_mode;          /* manual: "random", "min_load", "min_group" */
-    uint64_t manual_idle_ms;        /* manual: a key unused for longer is forgotten; 4 h */
-    uint64_t max_tree_bytes;        /* --max-tree-size: bytes of prompt per worker; 67108864 */
-    uint64_t trie_memory_bytes;     /* node's budget for all tries; 1 GiB */
-    uint32_t block_bytes;           /* 256 */
-    uint32_t retry_max;             /* attempts in total; 5 */
+    char *policy;                          /* "cache_aware" */
+    char *prefill_policy;                  /* "" : policy */
+    char *decode_policy;                   /* "" : policy */
+    double cache_threshold;                /* 0.3 */
+    uint32_t balance_abs_threshold;        /* 64 */
+    double balance_rel_threshold;          /* 1.5 */
+    double balance_token_usage_threshold;  /* share of KV tokens; 1.0: off */
+    double overload_token_usage_threshold; /* the same */
+    uint32_t prefix_token_count;           /* prefix_hash: tokens hashed, of 4 bytes; 256 */
+    double prefix_hash_load_factor;        /* bound of all choices by hash; 1.25 */
+    char *assignment_mode;                 /* manual: "random", "min_load", "min_group" */
+    uint64_t manual_idle_ms;               /* manual: a key unused for longer is forgotten; 4 h */
+    uint64_t max_tree_bytes;    /* --max-tree-size: bytes of prompt per worker; 67108864 */
+    uint64_t trie_memory_bytes; /* node's budget for all tries; 1 GiB */
+    uint32_t block_bytes;       /* 256 */
+    uint32_t retry_max;         /* attempts in total; 5 */
     uint64_t retry_initial_backoff_ms, retry_max_backoff_ms; /* 50, 30000 */
     double retry_backoff_multiplier, retry_jitter_factor;    /* 1.5, 0.2 */
     double retry_budget_ratio; /* retries per first attempt at most; 0.2 */
@@ -93,6 +95,8 @@ struct gv_config {
     uint32_t health_failure_threshold; /* 3 */
     uint32_t health_success_threshold; /* 2 */
     char *health_endpoint;             /* "/health" */
+    uint64_t load_monitor_interval_ms; /* 10 s; 0: engines are not asked */
+    uint32_t dp_aware;                 /* an engine with ranks is one worker per rank */
     /* end of life */
     uint64_t shutdown_grace_ms; /* 180 s */
     uint64_t drain_settle_ms;   /* 5 s */

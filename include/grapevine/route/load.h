@@ -1,6 +1,6 @@
 /*
  * load.h - how busy every worker is: our own requests, counted at selection, plus what other nodes
- * say; and how its breakers stand.
+ * say, plus what its engine says; how its breakers stand; and how much prompt a token is there.
  *
  * Arrays of relaxed atomics by worker index. Any thread.
  */
@@ -19,6 +19,26 @@ struct gv_load {
     uint64_t remote_bytes;
 };
 
+#define GV_LOAD_USAGE_UNKNOWN   UINT32_MAX
+#define GV_LOAD_STALE_INTERVALS 3 /* a report older than so many polls is not believed */
+
+/* What an engine said of itself when some node of the cluster asked it last. */
+struct gv_load_report {
+    uint64_t at_ms; /* of this process's clock that never goes back; above 0 */
+    uint32_t running;
+    uint32_t waiting;
+    uint32_t foreign;        /* requests there that no node of the cluster had sent */
+    uint32_t usage_permille; /* of its KV tokens; GV_LOAD_USAGE_UNKNOWN */
+    uint64_t used_tokens;    /* 0: not told */
+    bool is_own;             /* this node asked */
+};
+
+/* Prompts that an engine has counted: their bytes here, their tokens there. */
+struct gv_load_prompts {
+    uint64_t bytes;
+    uint64_t tokens;
+};
+
 GV_MUST_USE enum gv_err gv_load_new(struct gv_load_table **table);
 void gv_load_free(struct gv_load_table *table);
 
@@ -33,6 +53,25 @@ void gv_load_give(struct gv_load_table *table, uint32_t worker, uint64_t bytes);
 /** Replace what the other nodes say in sum (mesh thread). */
 void gv_load_set_remote(struct gv_load_table *table, uint32_t worker, uint32_t count,
                         uint64_t bytes);
+
+/** Keep a report, unless one at least as new is there. Any thread. */
+void gv_load_hear(struct gv_load_table *table, uint32_t worker,
+                  const struct gv_load_report *report);
+/** The newest report; false: none, and nothing is written. How old is too old is the caller's. */
+bool gv_load_heard(const struct gv_load_table *table, uint32_t worker,
+                   struct gv_load_report *report);
+
+/** An engine has counted `tokens` in a prompt of `bytes`. */
+void gv_load_note_prompt(struct gv_load_table *table, uint32_t worker, uint64_t bytes,
+                         uint64_t tokens);
+/** What was noted here; and halve it when it is more than a memory of the last while (one thread
+ * may call this). */
+struct gv_load_prompts gv_load_own_prompts(struct gv_load_table *table, uint32_t worker);
+
+/** A connection to it failed: somebody should look, soon. */
+void gv_load_suspect(struct gv_load_table *table, uint32_t worker);
+/** Was there such a failure since the last call? */
+bool gv_load_take_suspicion(struct gv_load_table *table, uint32_t worker);
 
 struct gv_load gv_load_get(const struct gv_load_table *table, uint32_t worker);
 

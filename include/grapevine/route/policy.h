@@ -27,6 +27,9 @@ struct gv_policy_options {
     double cache_threshold; /* 0..1 of the prompt's blocks */
     uint32_t balance_abs_threshold;
     double balance_rel_threshold;
+    double usage_spread;           /* of KV tokens, as engines report: uneven beyond it; 1: off */
+    double usage_most;             /* a fuller engine is spared while another is not; 1: off */
+    uint64_t report_stale_ms;      /* an older report of an engine is ignored; 0: all are */
     double load_bound;             /* by hash: no worker above this times the mean, plus 1; 1.25 */
     uint32_t block_bytes;          /* of prompt behind one fingerprint */
     uint32_t hash_blocks;          /* prefix_hash: leading blocks that are hashed; 0 as 1 */

@@ -33,7 +33,7 @@ static uint32_t best_within(const struct view *view, uint64_t load_limit)
 {
     uint32_t best = GV_POLICY_NOBODY;
     for (uint32_t i = 0; i < view->request->eligible_count; i++) {
-        if (view->facts->loads[i] > load_limit) {
+        if (!gv_policy_may(view->facts, i, load_limit)) {
             continue;
         }
         if (best == GV_POLICY_NOBODY || is_better(view, i, best)) {
@@ -48,7 +48,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
 {
     struct view view = {request, facts, gv_policy_seed(request, facts->depths)};
     uint64_t load_limit;
-    if (gv_policy_is_uneven(policy, request, facts->loads, &load_limit)) {
+    if (gv_policy_is_uneven(policy, request, facts, &load_limit)) {
         *rule = GV_RULE_BALANCE;
         return best_within(&view, load_limit);
     }

@@ -50,12 +50,12 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
                        const struct gv_policy_facts *facts, enum gv_rule *rule)
 {
     uint64_t load_limit;
-    bool uneven = gv_policy_is_uneven(policy, request, facts->loads, &load_limit);
+    bool uneven = gv_policy_is_uneven(policy, request, facts, &load_limit);
     *rule = uneven ? GV_RULE_BALANCE : GV_RULE_COST;
     double lowest = -1;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
         facts->scores[i] = score_of(policy, request, facts, i);
-        if (facts->loads[i] <= load_limit && (lowest < 0 || facts->scores[i] < lowest)) {
+        if (gv_policy_may(facts, i, load_limit) && (lowest < 0 || facts->scores[i] < lowest)) {
             lowest = facts->scores[i];
         }
     }
@@ -65,7 +65,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     uint32_t best = GV_POLICY_NOBODY;
     uint64_t best_weight = 0;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        if (facts->loads[i] > load_limit || facts->scores[i] > near) {
+        if (!gv_policy_may(facts, i, load_limit) || facts->scores[i] > near) {
             continue;
         }
         uint64_t weight = gv_policy_weight(request, i, seed);

@@ -387,9 +387,10 @@ static void flags_of_the_smg_router_are_known(void)
     done(&run);
     refuses(FLAGS("--tls-cert-path", "x"), "terminate TLS in front of grapevine");
     refuses(FLAGS("--otlp-traces-endpoint", "localhost:4317"), "is not supported");
-    load(&run, FLAGS("--dp-aware", "--tls-cert-path", "x", "--compat=warn", "--log-json"), NULL);
+    load(&run, FLAGS("--service-discovery", "--tls-cert-path", "x", "--compat=warn", "--log-json"),
+         NULL);
     CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
-    CU_ASSERT(says(&run, "--dp-aware is not supported and is ignored"));
+    CU_ASSERT(says(&run, "--service-discovery is not supported and is ignored"));
     CU_ASSERT_EQUAL(run.config.log_json, 1);
     done(&run);
     refuses(FLAGS("--compat", "maybe"), "--compat: 'maybe' is not strict or warn");
