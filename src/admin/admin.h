@@ -104,6 +104,11 @@ void gv_keys_show(const struct gv_admin_parts *, const struct gv_request *, stru
 void gv_keys_install(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 void gv_keys_use(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 void gv_keys_retire(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+/* settings.c */
+void gv_settings_list(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+void gv_settings_put(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
+void gv_settings_delete(const struct gv_admin_parts *, const struct gv_request *,
+                        struct gv_answer *);
 /* metrics.c */
 void gv_show_metrics(const struct gv_admin_parts *, const struct gv_request *, struct gv_answer *);
 /* act.c */

@@ -50,6 +50,9 @@ static const struct route routes[] = {
     KNOWN(POST, "/grapevine/v1/keys/install", false, gv_keys_install),
     KNOWN(POST, "/grapevine/v1/keys/use", false, gv_keys_use),
     KNOWN(POST, "/grapevine/v1/keys/retire", false, gv_keys_retire),
+    KNOWN(GET, "/grapevine/v1/settings", false, gv_settings_list),
+    KNOWN(PUT, "/grapevine/v1/settings/{id}", false, gv_settings_put),
+    KNOWN(DELETE, "/grapevine/v1/settings/{id}", false, gv_settings_delete),
     KNOWN(POST, "/grapevine/v1/explain", false, gv_show_explain),
 };
 

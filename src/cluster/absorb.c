@@ -371,6 +371,31 @@ void gv_absorb_delete(struct gv_cluster *cluster, const char *url)
     }
 }
 
+/* ---- settings ----------------------------------------------------------------------------------
+ */
+
+static void setting_changed(void *owner, const struct gv_gossip_setting *setting)
+{
+    struct gv_cluster *cluster = owner;
+    cluster->absorb.settings_moved = true;
+    cluster->dirty = true;
+    gv_log(GV_LOG_INFO, "setting.changed", GV_STR("setting", setting->name),
+           GV_STR("value", setting->deleted ? NULL : setting->value),
+           GV_STR("origin", setting->origin));
+    if (cluster->options.events.on_setting != NULL) {
+        cluster->options.events.on_setting(cluster->options.owner, setting->name,
+                                           setting->deleted ? NULL : setting->value);
+    }
+}
+
+void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value)
+{
+    enum gv_err err = gv_gossip_put_setting(cluster->gossip, name, value, gv_shell_now());
+    if (err != GV_OK && err != GV_ENOTFOUND) {
+        gv_log(GV_LOG_ERROR, "setting.unwritten", GV_STR("setting", name), GV_ERR(err));
+    }
+}
+
 /* ---- loads and opinions ------------------------------------------------------------------------
  */
 
@@ -488,6 +513,7 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster)
     return (struct gv_gossip_store){.owner = cluster,
                                     .apply = apply,
                                     .worker_changed = worker_changed,
+                                    .setting_changed = setting_changed,
                                     .load_changed = load_changed,
                                     .health_changed = health_changed,
                                     .member_changed = member_changed,

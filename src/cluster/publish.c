@@ -19,6 +19,7 @@ enum letter_kind {
     LETTER_PUT,
     LETTER_DELETE,
     LETTER_HEALTH,
+    LETTER_SETTING,
     LETTER_COMPARE,
     LETTER_NUDGE
 };
@@ -46,6 +47,13 @@ struct health_letter {
     char url[GV_WORKER_URL_MAX];
     char reason[96];
     enum gv_worker_state state;
+};
+
+struct setting_letter {
+    struct letter head;
+    char name[GV_SETTING_NAME_MAX];
+    char value[GV_SETTING_VALUE_MAX];
+    bool is_unset;
 };
 
 static void *write_letter(struct gv_cluster *cluster, enum letter_kind kind, size_t size)
@@ -146,6 +154,23 @@ void gv_cluster_set_health(struct gv_cluster *cluster, const char *url, enum gv_
     (void)post(cluster, letter);
 }
 
+enum gv_err gv_cluster_put_setting(struct gv_cluster *cluster, const char *name, const char *value)
+{
+    struct gv_slice given = gv_slice_text(value == NULL ? "" : value);
+    if (name[0] == '\0' || strlen(name) >= GV_SETTING_NAME_MAX ||
+        given.len >= GV_SETTING_VALUE_MAX) {
+        return GV_EINVAL;
+    }
+    struct setting_letter *letter = write_letter(cluster, LETTER_SETTING, sizeof *letter);
+    if (letter == NULL) {
+        return GV_EFULL;
+    }
+    gv_slice_copy_text(gv_slice_text(name), letter->name, sizeof letter->name);
+    gv_slice_copy_text(given, letter->value, sizeof letter->value);
+    letter->is_unset = value == NULL;
+    return post(cluster, letter);
+}
+
 void gv_cluster_compare(struct gv_cluster *cluster)
 {
     struct letter *letter =
@@ -241,6 +266,11 @@ static void open_letter(struct gv_cluster *cluster, const struct letter *head)
     case LETTER_HEALTH:
         tell_health(cluster, letter);
         break;
+    case LETTER_SETTING: {
+        const struct setting_letter *setting = letter;
+        gv_absorb_set(cluster, setting->name, setting->is_unset ? NULL : setting->value);
+        break;
+    }
     case LETTER_COMPARE:
         gv_gossip_compare(cluster->gossip, gv_shell_now());
         break;

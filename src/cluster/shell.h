@@ -63,6 +63,8 @@ struct gv_view {
     struct gv_cluster_view now;          /* members and sessions owned */
     struct gv_cluster_opinion *opinions; /* owned */
     uint32_t opinion_count, opinion_room;
+    struct gv_gossip_setting settings[GV_SETTINGS_MAX];
+    uint32_t setting_count;
     uint32_t member_room, session_room;
     size_t waiting_bytes; /* posted to the mesh thread and not yet worked off */
     uint64_t dropped;     /* operations that found no room */
@@ -83,6 +85,7 @@ struct gv_absorb {
     uint32_t *count;               /* owned; loads of the other nodes summed, by worker index */
     uint64_t *bytes;               /* owned */
     bool opinions_moved;           /* since the view last took them */
+    bool settings_moved;           /* the same */
     uint64_t scratch[1024];        /* fingerprints of snapshot_next */
     char url[GV_WORKER_URL_MAX];   /* of snapshot_next */
     struct gv_operation operation; /* of snapshot_next */
@@ -193,6 +196,8 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster);
 /** Write a worker of this node to the mesh; the fleet gets it on the way. */
 void gv_absorb_put(struct gv_cluster *cluster, const struct gv_worker *worker);
 void gv_absorb_delete(struct gv_cluster *cluster, const char *url);
+/** Set a name for the whole cluster; `value` NULL: unset it. */
+void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value);
 
 /* ---- link.c ------------------------------------------------------------------------------------
  */

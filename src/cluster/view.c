@@ -124,6 +124,10 @@ void gv_view_refresh(struct gv_cluster *cluster)
     copy_members(cluster, now);
     copy_sessions(cluster, now);
     copy_opinions(cluster);
+    if (cluster->absorb.settings_moved) {
+        cluster->absorb.settings_moved = false;
+        view->setting_count = gv_gossip_settings(cluster->gossip, view->settings);
+    }
     gv_gossip_digest(cluster->gossip, now->digest);
     now->gossip = *gv_gossip_counters(cluster->gossip);
     now->cluster = cluster->counters;
@@ -210,6 +214,17 @@ uint32_t gv_cluster_opinions(struct gv_cluster *cluster, struct gv_cluster_opini
     if (copied > 0) {
         memcpy(opinions, view->opinions, copied * sizeof opinions[0]);
     }
+    gv_mutex_unlock(&view->lock);
+    return count;
+}
+
+uint32_t gv_cluster_settings(struct gv_cluster *cluster,
+                             struct gv_gossip_setting settings[GV_SETTINGS_MAX])
+{
+    struct gv_view *view = &cluster->view;
+    gv_mutex_lock(&view->lock);
+    uint32_t count = view->setting_count;
+    memcpy(settings, view->settings, count * sizeof settings[0]);
     gv_mutex_unlock(&view->lock);
     return count;
 }

@@ -207,6 +207,21 @@ static bool worker_fits(const Mesh__Worker *worker)
            texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX);
 }
 
+static bool settings_fit(const Mesh__Settings *list)
+{
+    if (list->n_settings > GV_SETTINGS_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < list->n_settings; i++) {
+        const Mesh__Setting *setting = list->settings[i];
+        if (setting->name[0] == '\0' || !label_fits(setting->name, GV_SETTING_NAME_MAX - 1) ||
+            !label_fits(setting->value, GV_SETTING_VALUE_MAX - 1) || !name_fits(setting->origin)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool workers_fit(const Mesh__Workers *list)
 {
     if (list->n_workers > GV_RECORDS_MAX) {
@@ -273,6 +288,8 @@ static bool message_fits(const Mesh__Message *message)
         return member_fits(message->member);
     case MESH__MESSAGE__BODY_WORKERS:
         return workers_fit(message->workers);
+    case MESH__MESSAGE__BODY_SETTINGS:
+        return settings_fit(message->settings);
     case MESH__MESSAGE__BODY_NODE_STATE:
         return node_state_fits(message->node_state);
     case MESH__MESSAGE__BODY_DIGEST:

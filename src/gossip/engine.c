@@ -232,6 +232,9 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
     case MESH__MESSAGE__BODY_WORKERS:
         gv_records_take_workers(gossip, session, message->workers);
         break;
+    case MESH__MESSAGE__BODY_SETTINGS:
+        gv_settings_take(gossip, session, message->settings);
+        break;
     case MESH__MESSAGE__BODY_NODE_STATE:
         gv_records_take_node_state(gossip, session, message->node_state);
         break;

@@ -14,6 +14,7 @@
  *     compare.c   live sets bucket by bucket, when logs agree and sets do not
  *     clocks.c    whose clock is wrong, and what was refused because of it
  *     records.c   workers, loads, opinions
+ *     settings.c  small named values of the whole cluster
  *
  * Private to gossip. One thread.
  */
@@ -160,6 +161,8 @@ struct gv_gossip {
     struct gv_words chunk_keys, chunk_workers;
 
     struct gv_worker_table workers;
+    struct gv_gossip_setting settings[GV_SETTINGS_MAX];
+    uint32_t setting_count;
     struct gv_sayings own_sayings;
     uint64_t say_sequence;
     uint64_t loads_sent_at_ms, loads_refresh_at_ms;
@@ -323,5 +326,11 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_records_tick(struct gv_gossip *gossip);
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip);
 uint64_t gv_records_digest(const struct gv_gossip *gossip);
+
+/* ---- settings.c ---- */
+void gv_settings_send(struct gv_gossip *gossip, struct gv_channel *session);
+void gv_settings_take(struct gv_gossip *gossip, struct gv_channel *session,
+                      const Mesh__Settings *settings);
+uint64_t gv_settings_digest(const struct gv_gossip *gossip);
 
 #endif

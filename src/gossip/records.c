@@ -18,7 +18,7 @@ static uint64_t expiry_ms(const struct gv_gossip *gossip)
 
 uint64_t gv_records_digest(const struct gv_gossip *gossip)
 {
-    return gv_worker_table_digest(&gossip->workers, expiry_ms(gossip));
+    return gv_worker_table_digest(&gossip->workers, expiry_ms(gossip)) + gv_settings_digest(gossip);
 }
 
 /* ---- workers -----------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
     gv_wire_send(gossip, session, &message);
     send_more_members(gossip, session, count);
     gv_records_send_workers(gossip, session);
+    gv_settings_send(gossip, session);
     gv_records_send_own(gossip, session);
 }
 
@@ -361,6 +362,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
     gossip->counters.repairs += 1;
     if (!same_workers) {
         gv_records_send_workers(gossip, session);
+        gv_settings_send(gossip, session);
     }
     if (!same) {
         send_vector(gossip, session, false);

@@ -9,6 +9,7 @@
 #include "grapevine/base/lock.h"
 #include "grapevine/cluster/cluster.h"
 #include "grapevine/cluster/view.h"
+#include "grapevine/config/setting.h"
 #include "grapevine/gossip/engine.h"
 #include "grapevine/net/inbox.h"
 #include "grapevine/net/timer.h"
@@ -49,6 +50,7 @@ struct gv_node {
     struct gv_cluster *cluster;
     struct gv_probe *probe;
     struct gv_admin *admin;
+    struct gv_settings settings; /* what holds now; mesh thread */
     struct gv_proxy_shared shared;
     uint32_t proxy_count;  /* opened */
     uint32_t loop_started; /* data loops that run */

@@ -256,25 +256,50 @@ static void find_url(struct gv_node *node)
     (void)snprintf(node->http_url, sizeof node->http_url, "http://%s", gv_addr_format(&addr, text));
 }
 
+/* ---- settings ----------------------------------------------------------------------------------
+ */
+
+/* A setting of the cluster overrides what the node was started with, until it is unset. One that
+ * this version does not know, or whose value it refuses, changes nothing here. Mesh thread. */
+static void on_setting(void *owner, const char *name, const char *value)
+{
+    struct gv_node *node = owner;
+    char why[GV_SETTING_WHY_BYTES];
+    struct gv_settings started = gv_settings_of(node->config);
+    if (value == NULL) {
+        gv_setting_copy(name, &started, &node->settings);
+    } else if (gv_setting_read(name, value, &node->settings, why) != GV_OK) {
+        gv_log(GV_LOG_WARN, "setting.ignored", GV_STR("setting", name), GV_STR("why", why));
+        gv_setting_copy(name, &started, &node->settings);
+    }
+    gv_log_set_level(node->settings.log_level);
+    for (unsigned pool = 0; pool < GV_POOL_COUNT; pool++) {
+        gv_policy_tune(node->policies[pool], node->settings.cache_threshold,
+                       node->settings.balance_abs_threshold, node->settings.balance_rel_threshold);
+    }
+}
+
 /* ---- mesh and workers --------------------------------------------------------------------------
  */
 
 static enum gv_err open_cluster(struct gv_node *node)
 {
+    node->settings = gv_settings_of(node->config);
     enum gv_err err = gv_loop_new("gv-mesh", &node->mesh);
     if (err != GV_OK) {
         return err;
     }
-    struct gv_cluster_options options = {
-        .config = node->config,
-        .node = node->name,
-        .http_url = node->http_url,
-        .keyring = node->keyring,
-        .fleet = node->fleet,
-        .forest = node->forest,
-        .load = node->load,
-        .events = {.on_synced = gv_life_on_synced, .on_conflict = gv_life_on_conflict},
-        .owner = node};
+    struct gv_cluster_options options = {.config = node->config,
+                                         .node = node->name,
+                                         .http_url = node->http_url,
+                                         .keyring = node->keyring,
+                                         .fleet = node->fleet,
+                                         .forest = node->forest,
+                                         .load = node->load,
+                                         .events = {.on_synced = gv_life_on_synced,
+                                                    .on_conflict = gv_life_on_conflict,
+                                                    .on_setting = on_setting},
+                                         .owner = node};
     return gv_cluster_open(node->mesh, &options, &node->cluster);
 }
 

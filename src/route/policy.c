@@ -69,6 +69,8 @@ enum gv_err gv_policy_new(const char *name, struct gv_policy_options options,
         made->forest = forest;
         made->load = load;
         made->options = options;
+        gv_policy_tune(made, options.cache_threshold, options.balance_abs_threshold,
+                       options.balance_rel_threshold);
         enum gv_err err = made->row->begin != NULL ? made->row->begin(made) : GV_OK;
         if (err != GV_OK) {
             gv_mem_free(GV_MEM_GENERAL, made);
@@ -86,6 +88,21 @@ void gv_policy_free(struct gv_policy *policy)
         policy->row->end(policy);
     }
     gv_mem_free(GV_MEM_GENERAL, policy);
+}
+
+void gv_policy_tune(struct gv_policy *policy, double cache_threshold,
+                    uint32_t balance_abs_threshold, double balance_rel_threshold)
+{
+    atomic_store_explicit(&policy->cache_threshold, cache_threshold, memory_order_relaxed);
+    atomic_store_explicit(&policy->balance_abs_threshold, balance_abs_threshold,
+                          memory_order_relaxed);
+    atomic_store_explicit(&policy->balance_rel_threshold, balance_rel_threshold,
+                          memory_order_relaxed);
+}
+
+double gv_policy_cache_threshold(const struct gv_policy *policy)
+{
+    return atomic_load_explicit(&policy->cache_threshold, memory_order_relaxed);
 }
 
 const char *gv_policy_name(const struct gv_policy *policy)
@@ -128,7 +145,8 @@ uint64_t gv_policy_seed(const struct gv_policy_request *request, const uint32_t 
 bool gv_policy_is_uneven(const struct gv_policy *policy, const struct gv_policy_request *request,
                          const struct gv_policy_facts *facts, uint64_t *load_limit)
 {
-    const struct gv_policy_options *options = &policy->options;
+    uint32_t apart = atomic_load_explicit(&policy->balance_abs_threshold, memory_order_relaxed);
+    double times = atomic_load_explicit(&policy->balance_rel_threshold, memory_order_relaxed);
     uint32_t least = UINT32_MAX;
     uint32_t most = 0;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
@@ -138,9 +156,8 @@ bool gv_policy_is_uneven(const struct gv_policy *policy, const struct gv_policy_
         }
     }
     GV_ASSERT(least <= most);
-    bool uneven = most - least > options->balance_abs_threshold &&
-                  (double)most > options->balance_rel_threshold * (double)least;
-    *load_limit = uneven ? (uint64_t)least + options->balance_abs_threshold : most;
+    bool uneven = most - least > apart && (double)most > times * (double)least;
+    *load_limit = uneven ? (uint64_t)least + apart : most;
     return uneven || facts->any_full;
 }
 

@@ -53,12 +53,18 @@ struct gv_policy_row {
 
 struct gv_policy {
     const struct gv_policy_row *row;
-    struct gv_forest *forest;   /* borrowed */
-    struct gv_load_table *load; /* borrowed */
-    struct gv_policy_options options;
+    struct gv_forest *forest;         /* borrowed */
+    struct gv_load_table *load;       /* borrowed */
+    struct gv_policy_options options; /* never changes; the three thresholds are below */
+    _Atomic double cache_threshold;
+    _Atomic uint32_t balance_abs_threshold;
+    _Atomic double balance_rel_threshold;
     _Atomic uint64_t turn; /* decisions so far */
     void *memory;          /* owned by the row's begin and end; NULL without */
 };
+
+/* Which share of the prompt must be known to a worker for it to be chosen by prefix. */
+double gv_policy_cache_threshold(const struct gv_policy *policy);
 
 /* The rendezvous weight of the eligible worker at `place` for `seed`. */
 uint64_t gv_policy_weight(const struct gv_policy_request *request, uint32_t place, uint64_t seed);

@@ -158,6 +158,28 @@ static void every_node_is_asked_for_its_opinion_of_every_other(void)
     gv_world_end(&world);
 }
 
+static void settings_are_listed_set_and_unset_on_all_nodes(void)
+{
+    struct gv_world world = {.node_count = 0};
+    for (int i = 0; i < 2; i++) {
+        gv_world_add_node(&world, NULL);
+    }
+    CU_ASSERT_TRUE_FATAL(gv_world_await_members(&world, 2));
+    uint16_t port = world.nodes[0].port;
+    CU_ASSERT_EQUAL(run(port, ARGS("settings", "list")), 0);
+    CU_ASSERT_TRUE(said("healthy: 2 nodes go by the same settings"));
+    CU_ASSERT_EQUAL(run(port, ARGS("settings", "set", "balance-abs-threshold", "7")), 0);
+    CU_ASSERT_TRUE(said("balance-abs-threshold: set to 7"));
+    CU_ASSERT_TRUE(gv_world_await_agreement(&world));
+    CU_ASSERT_EQUAL(run(world.nodes[1].port, ARGS("settings", "list")), 0);
+    CU_ASSERT_TRUE(printed("balance-abs-threshold  7      setting"));
+    CU_ASSERT_EQUAL(run(port, ARGS("settings", "set", "balance-abs-threshold", "many")), 2);
+    CU_ASSERT_TRUE(said("balance-abs-threshold: 'many' is not a whole number in 0..4294967295"));
+    CU_ASSERT_EQUAL(run(port, ARGS("settings", "unset", "balance-abs-threshold")), 0);
+    CU_ASSERT_EQUAL(run(port, ARGS("settings", "change")), 2);
+    gv_world_end(&world);
+}
+
 static void waiting_goes_on_while_nobody_answers(void)
 {
     CU_ASSERT_EQUAL(run(1, ARGS("wait", "--for", "ready", "--timeout", "0.3")), 124);
@@ -295,6 +317,7 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
 
 GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_ends_with_a_verdict),
          GV_CASE(every_node_is_asked_for_its_opinion_of_every_other),
+         GV_CASE(settings_are_listed_set_and_unset_on_all_nodes),
          GV_CASE(waiting_goes_on_while_nobody_answers),
          GV_CASE(a_mistake_in_the_call_names_itself_and_exits_with_2),
          GV_CASE(a_silent_node_exits_with_3), GV_CASE(a_cluster_with_a_key_asks_for_it),

@@ -24,10 +24,11 @@ static json_t *read_reply(struct fetch *fetch, char *error, size_t size, enum ou
     json_t *json = bytes.len == 0 ? NULL : json_loadb((const char *)bytes.data, bytes.len, 0, NULL);
     if (fetch->status != 200 || json == NULL) {
         const char *message = text_of(json_object_get(json, "error"), "message");
-        snprintf(error, size, "%s: answered %u %.80s", fetch->url, (unsigned)fetch->status,
+        snprintf(error, size, "%s: answered %u %.200s", fetch->url, (unsigned)fetch->status,
                  message[0] != '\0' ? message : "(is this a grapevine node?)");
         json_decref(json);
-        *outcome = OUTCOME_UNREACHABLE;
+        *outcome =
+            fetch->status == 400 && fetch->method != NULL ? OUTCOME_USAGE : OUTCOME_UNREACHABLE;
         return NULL;
     }
     return json;
@@ -36,8 +37,14 @@ static json_t *read_reply(struct fetch *fetch, char *error, size_t size, enum ou
 json_t *ask_one(const struct context *context, const char *path, struct gv_slice body,
                 enum outcome *outcome)
 {
-    struct fetch fetch = {.url = context->endpoint, .path = path, .body = body};
-    char error[256] = "";
+    return ask_to(context, NULL, path, body, outcome);
+}
+
+json_t *ask_to(const struct context *context, const char *method, const char *path,
+               struct gv_slice body, enum outcome *outcome)
+{
+    struct fetch fetch = {.url = context->endpoint, .path = path, .body = body, .method = method};
+    char error[400] = "";
     fetch_all(&fetch, 1, context->timeout_ms, context->api_key);
     json_t *json = read_reply(&fetch, error, sizeof error, outcome);
     if (json == NULL && !context->quiet) {

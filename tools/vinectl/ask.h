@@ -29,6 +29,10 @@ struct answers {
 json_t *ask_one(const struct context *context, const char *path, struct gv_slice body,
                 enum outcome *outcome);
 
+/** The same with another method, to change something; what the node refuses is a usage error. */
+json_t *ask_to(const struct context *context, const char *method, const char *path,
+               struct gv_slice body, enum outcome *outcome);
+
 /**
  * Ask the endpoint who the members are, then all of them for `path` side by side. The endpoint's
  * own answer comes over the endpoint given. false (with a word on stderr) when the endpoint is

@@ -73,8 +73,9 @@ static enum gv_err write_request(struct trip *trip, struct gv_buf *out)
     bool posts = fetch->body.data != NULL;
     char target[512];
     snprintf(target, sizeof target, "%s%s", trip->uri.prefix, fetch->path);
-    enum gv_err err = gv_writer_request(out, gv_slice_text(posts ? "POST" : "GET"),
-                                        gv_slice_text(target), gv_slice_text(trip->uri.authority));
+    const char *method = fetch->method != NULL ? fetch->method : posts ? "POST" : "GET";
+    enum gv_err err = gv_writer_request(out, gv_slice_text(method), gv_slice_text(target),
+                                        gv_slice_text(trip->uri.authority));
     if (err == GV_OK && trip->batch->api_key != NULL) {
         char bearer[600];
         snprintf(bearer, sizeof bearer, "Bearer %s", trip->batch->api_key);

@@ -11,6 +11,7 @@ struct fetch {
     const char *url;      /* borrowed: of the node, "http://host:port" */
     const char *path;     /* borrowed: "/grapevine/v1/status" */
     struct gv_slice body; /* borrowed; data NULL: GET, else POST */
+    const char *method;   /* static: another one; NULL: as the body says */
     /* the result */
     enum gv_err err;     /* GV_OK: an answer came */
     uint16_t status;     /* of the answer */

@@ -39,6 +39,8 @@ static const struct command commands[] = {
     {"diff", "[--deep]", "do all nodes agree? compares the state digests", diff_command},
     {"keys", "generate|list|install|use|retire", "make the mesh's keys, and rotate them",
      keys_command},
+    {"settings", "list|set|unset", "values that hold on all nodes while they run: look, change",
+     settings_command},
 };
 
 static void help(FILE *out)
@@ -52,7 +54,8 @@ static void help(FILE *out)
           "  echo '{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | "
           "vinectl "
           "explain -\n"
-          "  vinectl keys generate mesh.keys\n\n"
+          "  vinectl keys generate mesh.keys\n"
+          "  vinectl settings set cache-threshold 0.5\n\n"
           "Commands:\n",
           out);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {

@@ -49,6 +49,7 @@ enum outcome gossip_command(const struct context *context);
 enum outcome reachability_command(const struct context *context);
 enum outcome wait_command(const struct context *context);
 enum outcome keys_command(const struct context *context);
+enum outcome settings_command(const struct context *context);
 
 /** Print `json` to stdout as one indented document and free it. */
 void print_json(json_t *json);

@@ -10,6 +10,7 @@
  *     POST /flush_cache
  *     GET POST /workers, GET PUT PATCH DELETE /workers/{id}
  *     GET  /grapevine/v1/status nodes workers trees digest, POST /grapevine/v1/explain
+ *     GET  /grapevine/v1/settings, PUT DELETE /grapevine/v1/settings/{name}
  *
  * A third port (--health-check-port) answers the three probes and nothing else.
  * With API keys configured, /workers, /flush_cache, /get_loads and /grapevine ask for one; the

@@ -30,6 +30,9 @@ struct gv_cluster_events {
     /** This node's state equals a donor's, or it is alone, or the sync timeout is over. Once. */
     void (*on_synced)(void *owner);
 
+    /** A setting of the cluster changed, whoever wrote it; `value` NULL: it was unset. */
+    void (*on_setting)(void *owner, const char *name, const char *value);
+
     /** Our name is another node's (see gossip/engine.h): this process must end with an error. */
     void (*on_conflict)(void *owner, const struct gv_addr *other);
 };
@@ -89,6 +92,14 @@ GV_MUST_USE enum gv_err gv_cluster_put_worker(struct gv_cluster *cluster,
  * knows is ignored. Errors as gv_cluster_put_worker().
  */
 GV_MUST_USE enum gv_err gv_cluster_delete_worker(struct gv_cluster *cluster, const char *url);
+
+/**
+ * Set `name` on every node, now and later ones; `value` NULL: unset it. Whether they make sense is
+ * the caller's matter (config/setting.h). Any thread. Errors: GV_EINVAL a text over its limit;
+ * GV_EFULL too much is waiting, or too many names; GV_ENOMEM.
+ */
+GV_MUST_USE enum gv_err gv_cluster_put_setting(struct gv_cluster *cluster, const char *name,
+                                               const char *value);
 
 /** What this node thinks of a worker, for the others to show. Any thread; lost when too much waits.
  */

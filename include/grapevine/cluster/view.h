@@ -106,6 +106,10 @@ void gv_cluster_view_deinit(struct gv_cluster_view *view);
 /** Is the state in step with the others? Cheap; any thread. */
 bool gv_cluster_is_synced(struct gv_cluster *cluster);
 
+/** The settings of the cluster as this node knows them; returns how many. Any thread. */
+uint32_t gv_cluster_settings(struct gv_cluster *cluster,
+                             struct gv_gossip_setting settings[GV_SETTINGS_MAX]);
+
 /* What a node says of a worker. */
 struct gv_cluster_opinion {
     char node[GV_NODE_NAME_MAX];

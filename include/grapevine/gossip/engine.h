@@ -70,6 +70,18 @@ struct gv_gossip_worker {
     uint32_t model_count;
 };
 
+/* A small named value of the whole cluster: last writer wins by (version_ms, origin). */
+#define GV_SETTING_NAME_MAX  64 /* bytes with NUL, as the next */
+#define GV_SETTING_VALUE_MAX 256
+#define GV_SETTINGS_MAX      64 /* names, those that were unset lately among them */
+struct gv_gossip_setting {
+    char name[GV_SETTING_NAME_MAX];
+    char value[GV_SETTING_VALUE_MAX];
+    char origin[GV_NODE_NAME_MAX]; /* node that wrote it */
+    uint64_t version_ms;           /* hybrid clock, wall milliseconds */
+    bool deleted;                  /* unset: the value is "" */
+};
+
 /* (node, worker): that node's own load there. Vanishes with the node. */
 struct gv_gossip_load {
     struct gv_slice worker; /* URL */
@@ -124,6 +136,9 @@ struct gv_gossip_store {
 
     /** The merged record of a worker changed (local or remote writer). */
     void (*worker_changed)(void *owner, const struct gv_gossip_worker *worker);
+
+    /** The merged record of a setting changed (local or remote writer). May be NULL. */
+    void (*setting_changed)(void *owner, const struct gv_gossip_setting *setting);
 
     /** What `node` says of a worker's load or health; count 0 for "gone with the node". */
     void (*load_changed)(void *owner, const char *node, const struct gv_gossip_load *load);
@@ -347,6 +362,17 @@ GV_MUST_USE enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip,
                                              const struct gv_gossip_worker *worker,
                                              struct gv_now now);
 
+/**
+ * Set a name on all nodes; `value` NULL: unset it. store.setting_changed follows. Errors: GV_EINVAL
+ * no name, or a text over its limit; GV_ENOTFOUND unset already; GV_EFULL GV_SETTINGS_MAX.
+ */
+GV_MUST_USE enum gv_err gv_gossip_put_setting(struct gv_gossip *gossip, const char *name,
+                                              const char *value, struct gv_now now);
+
+/** The settings that are set; returns how many. */
+uint32_t gv_gossip_settings(const struct gv_gossip *gossip,
+                            struct gv_gossip_setting settings[GV_SETTINGS_MAX]);
+
 /** This node's own load / opinion; sent when it changed enough. */
 void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *load,
                         struct gv_now now);
@@ -416,6 +442,7 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(malformed, "messages that made no sense")                                                    \
     X(forged, "records refused: not signed by their node, or its name has another key")            \
     X(refused_stamps, "stamps too far ahead of the clock")                                         \
+    X(settings_refused, "settings of other nodes for which there was no room")                     \
     X(queue_overflows, "sessions that fell back to ranges or a snapshot")
 /* clang-format on */
 

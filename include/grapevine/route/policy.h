@@ -60,6 +60,10 @@ GV_MUST_USE enum gv_err gv_policy_new(const char *name, struct gv_policy_options
                                       struct gv_policy **policy);
 void gv_policy_free(struct gv_policy *policy);
 
+/** Change the three thresholds while decisions are made. Any thread. */
+void gv_policy_tune(struct gv_policy *policy, double cache_threshold,
+                    uint32_t balance_abs_threshold, double balance_rel_threshold);
+
 const char *gv_policy_name(const struct gv_policy *policy);
 
 /** Does it look at fingerprints? When false the caller need not hash the prompt. */

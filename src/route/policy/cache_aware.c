@@ -54,7 +54,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     }
     uint32_t best = best_within(&view, load_limit);
     if (request->count > 0 &&
-        (double)facts->depths[best] > policy->options.cache_threshold * (double)request->count) {
+        (double)facts->depths[best] > gv_policy_cache_threshold(policy) * (double)request->count) {
         *rule = GV_RULE_PREFIX;
         return best;
     }

@@ -31,7 +31,7 @@ static uint64_t own_bytes(const struct gv_policy *policy, const struct gv_policy
     if (request->pool == GV_POOL_DECODE) {
         return 0; /* the prefill worker of the pair computes them */
     }
-    if ((double)depth <= policy->options.cache_threshold * (double)request->count) {
+    if ((double)depth <= gv_policy_cache_threshold(policy) * (double)request->count) {
         return request->prompt_bytes;
     }
     uint64_t cached = (uint64_t)depth * policy->options.block_bytes;

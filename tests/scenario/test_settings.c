@@ -1,0 +1,147 @@
+/*
+ * Stories of settings: small named values that every node has, whoever wrote them, for as long as
+ * anybody lives.
+ */
+#include "support/suite.h"
+#include "vinesim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct world *started(uint32_t nodes)
+{
+    struct world *world = world_new(&(struct world_options){.node_count = nodes, .seed = 7});
+    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
+    world_start_all(world);
+    world_run(world, 1500);
+    return world;
+}
+
+static enum gv_err put(struct world *world, uint32_t node, const char *name, const char *value)
+{
+    enum gv_err err =
+        gv_gossip_put_setting(world->nodes[node].engine, name, value, world_now(world, node));
+    world_settle(world, node);
+    return err;
+}
+
+/* The value of `name` as `node` knows it; "-" when it is not set there. */
+static const char *value_at(const struct world *world, uint32_t node, const char *name)
+{
+    static struct gv_gossip_setting settings[GV_SETTINGS_MAX];
+    uint32_t count = gv_gossip_settings(world->nodes[node].engine, settings);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(settings[i].name, name) == 0) {
+            return settings[i].value;
+        }
+    }
+    return "-";
+}
+
+static void end(struct world *world)
+{
+    uint64_t took_ms;
+    CU_ASSERT(world_check_converges(world, 10000, &took_ms));
+    CU_ASSERT_STRING_EQUAL(world->wrong, "");
+    world_free(world);
+}
+
+static void what_one_node_sets_holds_everywhere_and_later_changes_win(void)
+{
+    struct world *world = started(3);
+    CU_ASSERT_EQUAL(put(world, 0, "cache-threshold", "0.5"), GV_OK);
+    world_run(world, 25);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(value_at(world, i, "cache-threshold"), "0.5");
+    }
+    CU_ASSERT_EQUAL(put(world, 2, "cache-threshold", "0.6"), GV_OK);
+    world_run(world, 25);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "cache-threshold"), "0.6");
+    CU_ASSERT_EQUAL(put(world, 1, "cache-threshold", NULL), GV_OK);
+    world_run(world, 25);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(value_at(world, i, "cache-threshold"), "-");
+        CU_ASSERT_EQUAL(put(world, i, "cache-threshold", NULL), GV_ENOTFOUND);
+    }
+    end(world);
+}
+
+/* The writer's clock is late: its change still wins over the one that it knew. */
+static void a_late_clock_does_not_lose_a_change(void)
+{
+    struct world *world = started(2);
+    CU_ASSERT_EQUAL(put(world, 0, "a", "first"), GV_OK);
+    world_run(world, 25);
+    world->nodes[1].skew_ms = -20000;
+    CU_ASSERT_EQUAL(put(world, 1, "a", "second"), GV_OK);
+    world_run(world, 25);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "a"), "second");
+    end(world);
+}
+
+static void it_lives_while_any_node_does_and_newcomers_have_it(void)
+{
+    struct world *world = started(3);
+    CU_ASSERT_EQUAL(put(world, 0, "a", "kept"), GV_OK);
+    CU_ASSERT_EQUAL(put(world, 0, "b", "gone"), GV_OK);
+    world_run(world, 25);
+    world_kill(world, 0);
+    world_kill(world, 1);
+    CU_ASSERT_EQUAL(put(world, 2, "b", NULL), GV_OK);
+    world_run(world, 3000);
+    world_start(world, 0);
+    world_run(world, 3000);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "a"), "kept");
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "b"), "-");
+    world_start(world, 1);
+    end(world);
+}
+
+static void two_sides_of_a_split_agree_on_the_newest_when_healed(void)
+{
+    struct world *world = started(2);
+    world_block(world, 0, 1, true);
+    world_block(world, 1, 0, true);
+    world_run(world, 5000);
+    CU_ASSERT_EQUAL(put(world, 0, "a", "older"), GV_OK);
+    world_run(world, 3000);
+    CU_ASSERT_EQUAL(put(world, 1, "a", "newer"), GV_OK);
+    world_heal(world);
+    world_run(world, 10000);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "a"), "newer");
+    CU_ASSERT_STRING_EQUAL(value_at(world, 1, "a"), "newer");
+    end(world);
+}
+
+static void names_values_and_their_number_have_limits(void)
+{
+    struct world *world = started(2);
+    char name[GV_SETTING_NAME_MAX + 1];
+    char value[GV_SETTING_VALUE_MAX + 1];
+    memset(name, 'n', sizeof name);
+    memset(value, 'v', sizeof value);
+    name[GV_SETTING_NAME_MAX] = '\0';
+    value[GV_SETTING_VALUE_MAX] = '\0';
+    CU_ASSERT_EQUAL(put(world, 0, name, "x"), GV_EINVAL);
+    CU_ASSERT_EQUAL(put(world, 0, "x", value), GV_EINVAL);
+    CU_ASSERT_EQUAL(put(world, 0, "", "x"), GV_EINVAL);
+    CU_ASSERT_EQUAL(put(world, 0, name + 1, value + 1), GV_OK);
+    for (uint32_t i = 1; i < GV_SETTINGS_MAX; i++) {
+        char one[16];
+        (void)snprintf(one, sizeof one, "name-%u", (unsigned)i);
+        CU_ASSERT_EQUAL(put(world, i % 2, one, "x"), GV_OK);
+        world_run(world, 5);
+    }
+    CU_ASSERT_EQUAL(put(world, 0, "one-more", "x"), GV_EFULL);
+    CU_ASSERT_EQUAL(put(world, 0, "name-1", "another value"), GV_OK);
+    world_run(world, 25);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 1, name + 1), value + 1);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 1, "name-1"), "another value");
+    end(world);
+}
+
+GV_SUITE("scenario/settings", GV_CASE(what_one_node_sets_holds_everywhere_and_later_changes_win),
+         GV_CASE(a_late_clock_does_not_lose_a_change),
+         GV_CASE(it_lives_while_any_node_does_and_newcomers_have_it),
+         GV_CASE(two_sides_of_a_split_agree_on_the_newest_when_healed),
+         GV_CASE(names_values_and_their_number_have_limits))
