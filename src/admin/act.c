@@ -123,9 +123,6 @@ static const char *read_url(const json_t *spec, struct gv_worker *worker)
         gv_uri_format(&uri, worker->url) != GV_OK) {
         return "field 'url' is not of the form http://host[:port][/prefix]";
     }
-    if (strcmp(uri.scheme, "http") != 0) {
-        return "field 'url': only http workers are spoken to";
-    }
     return NULL;
 }
 

@@ -31,6 +31,7 @@ static void pass_on(struct gv_voice *voice, struct gv_answer *answer)
         gv_answer_problem(answer,
                           voice->cause == GV_CAUSE_TIMEOUT   ? GV_PROBLEM_UPSTREAM_TIMEOUT
                           : voice->cause == GV_CAUSE_CONNECT ? GV_PROBLEM_UPSTREAM_CONNECT
+                          : voice->cause == GV_CAUSE_TLS     ? GV_PROBLEM_UPSTREAM_CONNECT
                           : voice->cause == GV_CAUSE_BAD     ? GV_PROBLEM_UPSTREAM_BAD
                                                              : GV_PROBLEM_UPSTREAM_CLOSED,
                           "worker %.200s", voice->worker->url);

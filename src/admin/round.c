@@ -143,10 +143,10 @@ void gv_voice_describe(const struct gv_voice *voice, char text[64])
 }
 
 enum gv_err gv_rounds_open(struct gv_rounds *rounds, struct gv_loop *loop,
-                           const struct gv_config *config)
+                           const struct gv_proxy_shared *shared)
 {
     gv_list_init(&rounds->list);
-    return gv_asker_open(loop, config, &rounds->asker);
+    return gv_asker_open(loop, shared->config, shared->worker_tls, &rounds->asker);
 }
 
 void gv_rounds_close(struct gv_rounds *rounds)

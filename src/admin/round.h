@@ -70,7 +70,7 @@ bool gv_voice_is_good(const struct gv_voice *voice);
 void gv_voice_describe(const struct gv_voice *voice, char text[64]);
 
 GV_MUST_USE enum gv_err gv_rounds_open(struct gv_rounds *rounds, struct gv_loop *loop,
-                                       const struct gv_config *config);
+                                       const struct gv_proxy_shared *shared);
 
 /** End all rounds: each is answered that this node is shutting down. */
 void gv_rounds_close(struct gv_rounds *rounds);

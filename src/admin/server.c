@@ -117,23 +117,24 @@ static void init_port(struct gv_admin *admin, struct port *port, bool probes_onl
     gv_list_init(&port->connections.list);
 }
 
-static enum gv_err listen_on(struct gv_admin *admin, struct port *port, const struct gv_addr *addr)
+static enum gv_err listen_on(struct gv_admin *admin, struct port *port, const struct gv_addr *addr,
+                             struct gv_tls *tls)
 {
-    return gv_listener_open(admin->loop, (struct gv_listener_options){.addr = *addr}, on_accept,
-                            port, &port->listener);
+    return gv_listener_open(admin->loop, (struct gv_listener_options){.addr = *addr, .tls = tls},
+                            on_accept, port, &port->listener);
 }
 
 static enum gv_err open_parts(struct gv_admin *admin, const struct gv_addr *addr)
 {
     enum gv_err err = gv_admin_metrics_register();
     if (err == GV_OK) {
-        err = gv_rounds_open(&admin->rounds, admin->loop, admin->parts.shared->config);
+        err = gv_rounds_open(&admin->rounds, admin->loop, admin->parts.shared);
     }
     if (err == GV_OK) {
-        err = listen_on(admin, &admin->main, addr);
+        err = listen_on(admin, &admin->main, addr, admin->parts.tls);
     }
     if (err == GV_OK && admin->parts.probe_addr.family != 0) {
-        err = listen_on(admin, &admin->probes, &admin->parts.probe_addr);
+        err = listen_on(admin, &admin->probes, &admin->parts.probe_addr, NULL);
     }
     if (err == GV_OK) {
         err = gv_inbox_open(admin->loop, GV_ADMIN_CALLS_MAX, answer_call, admin, &admin->inbox);

@@ -49,7 +49,8 @@ static bool check_url(struct gv_loading *loading, const char *flag, const char *
         err = gv_uri_format(&uri, canonical);
     }
     if (err == GV_EUNSUPPORTED) {
-        gv_config_complain(loading, "%s: '%s': only http:// is spoken to workers", flag, text);
+        gv_config_complain(loading, "%s: '%s': only http:// and https:// are spoken to workers",
+                           flag, text);
     } else if (err != GV_OK) {
         gv_config_complain(loading, "%s: '%s' is not a URL like http://host:8000", flag, text);
     }
@@ -180,6 +181,39 @@ static void check_headers(struct gv_loading *loading)
     }
 }
 
+/* A certificate and its key, both or none. */
+static void check_identity(struct gv_loading *loading, const char *cert_flag, const char *cert,
+                           const char *key_flag, const char *key)
+{
+    if (is_given(cert) != is_given(key)) {
+        gv_config_complain(loading, "%s needs %s", is_given(cert) ? cert_flag : key_flag,
+                           is_given(cert) ? key_flag : cert_flag);
+    }
+}
+
+static void check_tls(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    check_identity(loading, "--tls-cert-path", config->tls_cert_path, "--tls-key-path",
+                   config->tls_key_path);
+    check_identity(loading, "--admin-tls-cert-path", config->admin_tls_cert_path,
+                   "--admin-tls-key-path", config->admin_tls_key_path);
+    check_identity(loading, "--client-cert-path", config->client_cert_path, "--client-key-path",
+                   config->client_key_path);
+    if (config->tls_client_ca_paths.count > 0 && !is_given(config->tls_cert_path)) {
+        gv_config_complain(loading, "--tls-client-ca-path needs --tls-cert-path: only who speaks "
+                                    "TLS shows a certificate");
+    }
+    if (config->admin_tls_client_ca_paths.count > 0 && !is_given(config->admin_tls_cert_path)) {
+        gv_config_complain(loading, "--admin-tls-client-ca-path needs --admin-tls-cert-path");
+    }
+    if (strcmp(config->tls_client_auth, "required") != 0 &&
+        strcmp(config->tls_client_auth, "optional") != 0) {
+        gv_config_complain(loading, "--tls-client-auth: '%s' is neither required nor optional",
+                           config->tls_client_auth);
+    }
+}
+
 static bool is_name(const char *text)
 {
     return text[strspn(
@@ -272,4 +306,5 @@ void gv_config_check(struct gv_loading *loading)
     check_mesh(loading);
     check_ports(loading);
     check_headers(loading);
+    check_tls(loading);
 }

@@ -24,8 +24,6 @@
         flag, false, true, advice                                                                  \
     }
 
-static const char no_tls[] =
-    "terminate TLS in front of grapevine (a load balancer or a sidecar) and speak HTTP to it";
 static const char no_discovery[] =
     "give worker URLs with --worker-urls, or let your controller call POST /workers";
 static const char no_roles[] = "use --api-key for clients, and keep the admin port private";
@@ -51,11 +49,6 @@ static const struct gv_compat table[] = {
     NOTE_SWITCH("enable-igw", "several models at once need no switch"),
     NOTE_SWITCH("engine-metrics", "GET /engine_metrics needs no switch"),
 
-    ERROR("tls-cert-path", no_tls),
-    ERROR("tls-key-path", no_tls),
-    ERROR("client-cert-path", no_tls),
-    ERROR("client-key-path", no_tls),
-    ERROR("ca-cert-path", no_tls),
     ERROR("model-alias", "give the worker the other name, or rewrite it in front of grapevine"),
     ERROR_SWITCH("disable-health-check", "make --health-failure-threshold large instead"),
     ERROR_SWITCH("remove-unhealthy-workers",

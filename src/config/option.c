@@ -98,6 +98,36 @@ static const struct gv_option table[] = {
     ROW("pool-idle-timeout-secs", SECONDS, SERVING, pool_idle_timeout_ms, "50", 0.001, 3600,
         "How long a connection to a worker may rest before it is closed."),
 
+    ROW("tls-cert-path", TEXT, TLS, tls_cert_path, "", 0, 4096,
+        "File in PEM with the certificate of --port and those that vouch for it; clients then "
+        "speak HTTPS."),
+    ROW("tls-key-path", TEXT, TLS, tls_key_path, "", 0, 4096,
+        "File in PEM with the key of --tls-cert-path. Both are read again when they change, and on "
+        "SIGHUP."),
+    ROW("tls-client-ca-path", LIST, TLS, tls_client_ca_paths, "", 0, 16,
+        "Files in PEM with authorities; clients must show a certificate that one of them vouches "
+        "for."),
+    ROW("tls-client-auth", TEXT, TLS, tls_client_auth, "required", 1, 16,
+        "With --tls-client-ca-path: 'required', or 'optional', when a client may show none but not "
+        "a bad one."),
+    ROW("tls-handshake-timeout-secs", SECONDS, TLS, tls_handshake_timeout_ms, "10", 0.001, 3600,
+        "Longest time for a client's handshake."),
+    ROW("tls-max-handshakes", COUNT, TLS, tls_max_handshakes, "4096", 0, 16777216,
+        "Handshakes of clients under way at a time; more are reset; 0 means no limit."),
+    ROW("admin-tls-cert-path", TEXT, TLS, admin_tls_cert_path, "", 0, 4096,
+        "As --tls-cert-path, for --prometheus-port."),
+    ROW("admin-tls-key-path", TEXT, TLS, admin_tls_key_path, "", 0, 4096,
+        "As --tls-key-path, for --prometheus-port."),
+    ROW("admin-tls-client-ca-path", LIST, TLS, admin_tls_client_ca_paths, "", 0, 16,
+        "As --tls-client-ca-path, for --prometheus-port; a certificate is required."),
+    ROW("ca-cert-path", LIST, TLS, ca_cert_paths, "", 0, 16,
+        "Files in PEM with the authorities that vouch for https:// workers; without one, those of "
+        "the system."),
+    ROW("client-cert-path", TEXT, TLS, client_cert_path, "", 0, 4096,
+        "File in PEM with the certificate that https:// workers are shown."),
+    ROW("client-key-path", TEXT, TLS, client_key_path, "", 0, 4096,
+        "File in PEM with the key of --client-cert-path."),
+
     ROW("policy", TEXT, ROUTING, policy, "cache_aware", 1, 64, "How a worker is chosen."),
     ROW("cache-threshold", REAL, ROUTING, cache_threshold, "0.3", 0, 1,
         "Share of a prompt that must be known to a worker for it to be chosen by prefix."),

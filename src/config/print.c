@@ -12,6 +12,7 @@
 
 static const char *const titles[GV_OPTION_GROUP_COUNT] = {
     [GV_OPTION_SERVING] = "Serving",
+    [GV_OPTION_TLS] = "TLS",
     [GV_OPTION_ROUTING] = "Choosing a worker",
     [GV_OPTION_RETRYING] = "Retries and circuit breakers",
     [GV_OPTION_PAIRS] = "Prefill and decode",

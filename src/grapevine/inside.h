@@ -1,6 +1,6 @@
 /*
- * inside.h - the node as its two files share it: node.c builds it and takes it down, life.c runs
- * it.
+ * inside.h - the node as its files share it: node.c builds it and takes it down, life.c runs it,
+ * certs.c keeps its certificates.
  */
 #ifndef GV_GRAPEVINE_INSIDE_H
 #define GV_GRAPEVINE_INSIDE_H
@@ -13,6 +13,7 @@
 #include "grapevine/gossip/engine.h"
 #include "grapevine/net/inbox.h"
 #include "grapevine/net/timer.h"
+#include "grapevine/net/tls.h"
 #include "grapevine/proxy/admission.h"
 #include "grapevine/proxy/probe.h"
 #include "grapevine/proxy/proxy.h"
@@ -40,6 +41,11 @@ struct gv_node {
     struct gv_policy *policies[GV_POOL_COUNT];
     struct gv_admission *admission; /* NULL without limits */
     struct gv_fingerprint_secret secret;
+    struct gv_tls *client_tls; /* NULL: the data port speaks plain HTTP */
+    struct gv_tls *admin_tls;  /* the same of the admin port */
+    struct gv_tls *worker_tls;
+    struct gv_timer *certs_timer; /* looks at their files */
+    struct gv_buf plain_answer;   /* owned: to who speaks plain HTTP where TLS is spoken */
     struct gv_loop *service;
     struct gv_loop *mesh;
     struct gv_loop *data[GV_NODE_LOOPS_MAX];
@@ -65,6 +71,15 @@ struct gv_node {
     bool is_draining;
     bool is_settled; /* every worker of the fleet was probed, or the time for it is over */
 };
+
+/* ---- certs.c -----------------------------------------------------------------------------------
+ */
+
+/** Read what the options say of TLS; look at the files from time to time, and on SIGHUP. */
+GV_MUST_USE enum gv_err gv_certs_open(struct gv_node *node);
+
+/** No loop runs any more. */
+void gv_certs_close(struct gv_node *node);
 
 /* ---- life.c ------------------------------------------------------------------------------------
  */

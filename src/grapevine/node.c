@@ -191,6 +191,8 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .secret = &node->secret,
                                             .admission = node->admission,
                                             .node_name = node->name,
+                                            .client_tls = node->client_tls,
+                                            .worker_tls = node->worker_tls,
                                             .inherited_fd = inherited_socket(),
                                             .loop_count = loop_count,
                                             .events = &gv_node_proxy_events,
@@ -253,7 +255,8 @@ static void find_url(struct gv_node *node)
     }
     addr.port = port;
     char text[GV_ADDR_TEXT_BYTES];
-    (void)snprintf(node->http_url, sizeof node->http_url, "http://%s", gv_addr_format(&addr, text));
+    (void)snprintf(node->http_url, sizeof node->http_url, "%s://%s",
+                   node->client_tls == NULL ? "http" : "https", gv_addr_format(&addr, text));
 }
 
 /* ---- settings ----------------------------------------------------------------------------------
@@ -378,6 +381,7 @@ static enum gv_err open_service(struct gv_node *node)
         }
     }
     struct gv_admin_parts parts = {.shared = &node->shared,
+                                   .tls = node->admin_tls,
                                    .probe_addr = probe_addr,
                                    .cluster = node->cluster,
                                    .probe = node->probe,
@@ -401,6 +405,9 @@ static enum gv_err open_parts(struct gv_node *node)
     enum gv_err err = open_keyring(node);
     if (err == GV_OK) {
         err = open_knowledge(node);
+    }
+    if (err == GV_OK) {
+        err = gv_certs_open(node);
     }
     if (err == GV_OK) {
         err = open_data(node);
@@ -457,6 +464,7 @@ static void close_parts(struct gv_node *node)
     gv_cluster_close(node->cluster);
     gv_loop_free(node->mesh);
     gv_loop_free(node->service);
+    gv_certs_close(node);
     close_knowledge(node);
     gv_life_deinit(node);
 }

@@ -176,7 +176,7 @@ enum gv_err gv_ask(struct gv_asker *asker, const struct gv_ask_question *questio
 
 /* ---- the asker ---- */
 
-enum gv_err gv_asker_open(struct gv_loop *loop, const struct gv_config *config,
+enum gv_err gv_asker_open(struct gv_loop *loop, const struct gv_config *config, struct gv_tls *tls,
                           struct gv_asker **out)
 {
     struct gv_asker *asker = gv_mem_new(GV_MEM_NET, sizeof *asker);
@@ -187,7 +187,7 @@ enum gv_err gv_asker_open(struct gv_loop *loop, const struct gv_config *config,
     gv_list_init(&asker->askings);
     enum gv_err err = gv_timer_open(loop, on_tick, asker, &asker->tick);
     if (err == GV_OK) {
-        err = gv_targets_open(loop, config, &asker->targets);
+        err = gv_targets_open(loop, config, tls, &asker->targets);
     }
     if (err != GV_OK) {
         gv_timer_close(asker->tick);

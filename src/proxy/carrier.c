@@ -171,6 +171,7 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
              gv_cause_name(effects->cause));
     gv_log(GV_LOG_WARN, "exchange.leg_failed", GV_STR("worker", leg->target->url),
            GV_STR("cause", gv_cause_name(effects->cause)),
+           GV_STR("why", effects->cause == GV_CAUSE_TLS ? leg->target->trouble : ""),
            GV_UINT("status", leg->has_head ? leg->answer.status : 0),
            GV_UINT("attempt", carrier->exchange.attempt),
            GV_FLAG("retry", effects->retry || effects->keep),

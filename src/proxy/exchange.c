@@ -54,7 +54,7 @@ bool gv_exchange_is_retryable(uint16_t status)
 
 const char *gv_cause_name(enum gv_cause cause)
 {
-    static const char *const names[GV_CAUSE_COUNT] = {"none",   "connect", "timeout",
+    static const char *const names[GV_CAUSE_COUNT] = {"none",   "connect", "tls",   "timeout",
                                                       "closed", "bad",     "status"};
     GV_ASSERT(cause < GV_CAUSE_COUNT);
     return names[cause];
@@ -123,6 +123,7 @@ static enum gv_problem problem_of(const struct gv_exchange *exchange, uint32_t l
     }
     switch (cause) {
     case GV_CAUSE_CONNECT:
+    case GV_CAUSE_TLS:
         return GV_PROBLEM_UPSTREAM_CONNECT;
     case GV_CAUSE_TIMEOUT:
         return GV_PROBLEM_UPSTREAM_TIMEOUT;

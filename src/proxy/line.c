@@ -153,6 +153,7 @@ static void stream_open(void *owner)
         return;
     }
     line->state = LINE_BUSY;
+    line->target->trouble[0] = '\0';
     line->events->on_ready(line->user);
 }
 
@@ -211,12 +212,17 @@ static void stream_drain(void *owner)
     }
 }
 
-static enum gv_cause cause_of(enum line_state state, enum gv_err why)
+/* A worker that wants a certificate of us says so after the handshake: that is one that failed. */
+static enum gv_cause cause_of(const struct gv_line *line, enum gv_err why)
 {
+    bool is_handshake = line->state == LINE_CONNECTING || why == GV_EAUTH;
     if (why == GV_ETIMEOUT) {
         return GV_CAUSE_TIMEOUT;
     }
-    return state == LINE_CONNECTING ? GV_CAUSE_CONNECT : GV_CAUSE_CLOSED;
+    if (is_handshake && gv_stream_trouble(line->stream)[0] != '\0') {
+        return GV_CAUSE_TLS;
+    }
+    return is_handshake ? GV_CAUSE_CONNECT : GV_CAUSE_CLOSED;
 }
 
 static void stream_closed(void *owner, enum gv_err why)
@@ -226,7 +232,10 @@ static void stream_closed(void *owner, enum gv_err why)
     struct gv_targets *targets = target->targets;
     const struct gv_line_events *events = line->events;
     void *user = line->user;
-    enum gv_cause cause = cause_of(line->state, why);
+    enum gv_cause cause = cause_of(line, why);
+    if (cause == GV_CAUSE_TLS) {
+        memcpy(target->trouble, gv_stream_trouble(line->stream), sizeof target->trouble);
+    }
     bool replaceable = line->reused && !line->got_byte;
     if (line->state == LINE_CONNECTING && target->addr_count > 0) {
         target->addr_at = (target->addr_at + 1) % target->addr_count;
@@ -259,6 +268,10 @@ static enum gv_err connect_line(struct gv_line *line)
                                         &stream_events, line, limits, &line->stream);
     if (err != GV_OK) {
         return err;
+    }
+    if (target->is_secure &&
+        gv_stream_secure(line->stream, targets->tls, target->uri.host) != GV_OK) {
+        gv_stream_close(line->stream); /* as one that was refused: on_lost comes later */
     }
     line->state = LINE_CONNECTING;
     targets->line_count += 1;

@@ -41,7 +41,8 @@ static struct gv_ward *add_ward(struct gv_probe *probe, const struct gv_worker *
     probe->by_index[ward->index] = ward;
     if (gv_target_get(probe->targets, worker, &ward->target) != GV_OK) {
         ward->target = NULL;
-        gv_ward_set_state(ward, GV_WORKER_REFUSED, "only http:// URLs can be spoken to");
+        gv_ward_set_state(ward, GV_WORKER_REFUSED,
+                          "only http:// and https:// URLs can be spoken to");
     }
     return ward;
 }
@@ -137,9 +138,10 @@ enum gv_err gv_probe_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     probe->owner = owner;
     gv_list_init(&probe->wards);
     probe->by_index = gv_mem_new(GV_MEM_FLEET, GV_WORKERS_MAX * sizeof(struct gv_ward *));
-    enum gv_err err = probe->by_index == NULL
-                          ? GV_ENOMEM
-                          : gv_targets_open(loop, shared->config, &probe->targets);
+    enum gv_err err =
+        probe->by_index == NULL
+            ? GV_ENOMEM
+            : gv_targets_open(loop, shared->config, shared->worker_tls, &probe->targets);
     if (err != GV_OK) {
         gv_mem_free(GV_MEM_FLEET, probe->by_index);
         gv_mem_free(GV_MEM_FLEET, probe);

@@ -198,7 +198,8 @@ static enum gv_err open_parts(struct gv_proxy *proxy)
 {
     enum gv_err err = gv_prompt_reader_new(&proxy->reader);
     if (err == GV_OK) {
-        err = gv_targets_open(proxy->loop, proxy->shared->config, &proxy->targets);
+        err = gv_targets_open(proxy->loop, proxy->shared->config, proxy->shared->worker_tls,
+                              &proxy->targets);
     }
     if (err == GV_OK) {
         uint32_t most = GV_LOCAL_CALLS_MAX + gv_waits_max(proxy->shared->config) + 2;
@@ -262,6 +263,7 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     if (err == GV_OK) {
         struct gv_listener_options options = {.addr = *addr,
                                               .share_port = shared->loop_count > 1,
+                                              .tls = shared->client_tls,
                                               .inherited_fd = shared->inherited_fd};
         err = gv_listener_open(loop, options, on_accept, proxy, &proxy->listener);
     }

@@ -58,7 +58,7 @@ enum gv_err gv_target_look_up(struct gv_target *target)
 /* ---- targets ---- */
 
 enum gv_err gv_targets_open(struct gv_loop *loop, const struct gv_config *config,
-                            struct gv_targets **out)
+                            struct gv_tls *tls, struct gv_targets **out)
 {
     struct gv_targets *targets = gv_mem_new(GV_MEM_NET, sizeof *targets);
     if (targets == NULL) {
@@ -66,6 +66,7 @@ enum gv_err gv_targets_open(struct gv_loop *loop, const struct gv_config *config
     }
     targets->loop = loop;
     targets->config = config;
+    targets->tls = tls;
     gv_list_init(&targets->lines);
     enum gv_err err = gv_resolver_open(loop, &targets->resolver);
     if (err != GV_OK) {
@@ -99,7 +100,8 @@ static enum gv_err make_target(struct gv_targets *targets, const struct gv_worke
     if (err != GV_OK) {
         return err;
     }
-    if (strcmp(uri.scheme, "http") != 0) {
+    bool is_secure = strcmp(uri.scheme, "https") == 0;
+    if (is_secure && targets->tls == NULL) {
         return GV_EUNSUPPORTED;
     }
     struct gv_target *target = gv_mem_new(GV_MEM_NET, sizeof *target);
@@ -110,6 +112,7 @@ static enum gv_err make_target(struct gv_targets *targets, const struct gv_worke
     target->targets = targets;
     target->index = worker->index;
     target->uri = uri;
+    target->is_secure = is_secure;
     memcpy(target->url, worker->url, sizeof target->url);
     uint32_t trip = config->disable_circuit_breaker ? UINT32_MAX : config->cb_failure_threshold;
     uint32_t close = config->cb_success_threshold;

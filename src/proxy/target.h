@@ -13,6 +13,7 @@
 #include "grapevine/config/config.h"
 #include "grapevine/http/uri.h"
 #include "grapevine/net/resolve.h"
+#include "grapevine/net/tls.h"
 #include "grapevine/route/breaker.h"
 #include "grapevine/route/fleet.h"
 
@@ -29,18 +30,21 @@ struct gv_target {
     struct gv_addr addrs[GV_TARGET_ADDRS_MAX];
     uint32_t addr_count; /* 0: to be looked up */
     uint32_t addr_at;    /* the one to use; the next after a failed connection */
+    bool is_secure;      /* https:// */
     bool is_numeric;     /* the URL holds an address: nothing to look up */
     bool is_looking;
     uint64_t addrs_until_ms;
     struct gv_list idle;    /* lines, oldest first */
     struct gv_list waiting; /* lines that wait for an address */
     uint32_t idle_count;
+    char trouble[GV_TLS_TROUBLE_BYTES]; /* of the last failed handshake; "" since one was good */
 };
 
 /* Private to target.c and line.c. */
 struct gv_targets {
     struct gv_loop *loop;
     const struct gv_config *config;
+    struct gv_tls *tls; /* borrowed; NULL: https:// is not spoken */
     struct gv_resolver *resolver;
     struct gv_target **by_index; /* owned; each owned */
     uint32_t room;
@@ -52,9 +56,10 @@ struct gv_targets {
     void *owner;
 };
 
-/** Errors: GV_ENOMEM, as gv_resolver_open(). `config` is borrowed. */
+/** `config` and `tls` (for https:// workers, may be NULL) are borrowed. Errors: GV_ENOMEM, as
+ * gv_resolver_open(). */
 GV_MUST_USE enum gv_err gv_targets_open(struct gv_loop *loop, const struct gv_config *config,
-                                        struct gv_targets **targets);
+                                        struct gv_tls *tls, struct gv_targets **targets);
 
 /**
  * Drop every line without callbacks to their users. `on_closed` comes when the last is gone; the
@@ -64,7 +69,7 @@ void gv_targets_close(struct gv_targets *targets, void (*on_closed)(void *owner)
 
 /**
  * The target of `worker`, made on first sight; never freed before the targets.
- * Errors: GV_EUNSUPPORTED not plain http; GV_EINVAL; GV_ENOMEM.
+ * Errors: GV_EUNSUPPORTED https without the means for it; GV_EINVAL; GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_target_get(struct gv_targets *targets, const struct gv_worker *worker,
                                       struct gv_target **target);

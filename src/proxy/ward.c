@@ -175,6 +175,8 @@ static void on_health(struct gv_ward *ward, enum gv_cause cause, uint16_t status
     char trouble[160];
     if (cause == GV_CAUSE_NONE) {
         snprintf(trouble, sizeof trouble, "health probe: status %u", status);
+    } else if (cause == GV_CAUSE_TLS) {
+        snprintf(trouble, sizeof trouble, "health probe: %.140s", ward->target->trouble);
     } else {
         snprintf(trouble, sizeof trouble, "health probe: %s", gv_cause_name(cause));
     }

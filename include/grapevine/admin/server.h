@@ -12,7 +12,8 @@
  *     GET  /grapevine/v1/status nodes workers trees digest, POST /grapevine/v1/explain
  *     GET  /grapevine/v1/settings, PUT DELETE /grapevine/v1/settings/{name}
  *
- * A third port (--health-check-port) answers the three probes and nothing else.
+ * A third port (--health-check-port) answers the three probes and nothing else, always in plain
+ * HTTP.
  * With API keys configured, /workers, /flush_cache, /get_loads and /grapevine ask for one; the
  * others are open.
  * Opened on the service loop's thread or before it runs; everything else on that thread, except
@@ -41,6 +42,7 @@ struct gv_admin_parts {
     struct gv_proxy *const *proxies; /* shared->loop_count of them, for metrics */
     const char *http_url;            /* where the data port answers */
     uint64_t started_wall_ms;
+    struct gv_tls *tls;        /* of the admin port; NULL: plain HTTP */
     struct gv_addr probe_addr; /* of a port for probes alone; family 0: none */
     struct gv_rounds *rounds;  /* admin's own; leave NULL */
 };

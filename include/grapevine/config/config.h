@@ -55,6 +55,19 @@ struct gv_config {
     uint32_t max_uri_bytes;                     /* 8 KiB */
     uint32_t pool_idle_per_worker;              /* 500 per loop */
     uint64_t pool_idle_timeout_ms;              /* 50 s */
+    /* TLS */
+    char *tls_cert_path; /* of the data port; "" plain HTTP */
+    char *tls_key_path;
+    struct gv_config_list tls_client_ca_paths; /* empty: clients need no certificate */
+    char *tls_client_auth;                     /* "required" or "optional" */
+    uint64_t tls_handshake_timeout_ms;         /* 10 s */
+    uint32_t tls_max_handshakes;               /* under way, per port; 0: no limit */
+    char *admin_tls_cert_path;                 /* of the admin port; "" plain HTTP */
+    char *admin_tls_key_path;
+    struct gv_config_list admin_tls_client_ca_paths;
+    struct gv_config_list ca_cert_paths; /* for workers; empty: the system's */
+    char *client_cert_path;              /* shown to workers; "" none */
+    char *client_key_path;
     /* routing */
     char *policy;                          /* "cache_aware" */
     char *prefill_policy;                  /* "" : policy */

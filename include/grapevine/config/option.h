@@ -34,6 +34,7 @@ enum gv_option_type {
 
 enum gv_option_group {
     GV_OPTION_SERVING = 0,
+    GV_OPTION_TLS,
     GV_OPTION_ROUTING,
     GV_OPTION_RETRYING,
     GV_OPTION_PAIRS,

@@ -18,6 +18,8 @@
     X(NONE, 200, "", "", "")                                                                       \
     X(BAD_SYNTAX, 400, "invalid_request_error", "bad_http_syntax",                                 \
       "the request is not valid HTTP/1.1")                                                         \
+    X(NEEDS_TLS, 400, "invalid_request_error", "https_required",                                   \
+      "plain HTTP came to a port that speaks HTTPS")                                               \
     X(BAD_HEADER, 400, "invalid_request_error", "bad_header", "a header field is malformed")       \
     X(BAD_HOST, 400, "invalid_request_error", "bad_host",                                          \
       "exactly one valid Host header is needed")                                                   \

@@ -12,6 +12,7 @@
 #include "grapevine/config/config.h"
 #include "grapevine/http/head.h"
 #include "grapevine/net/loop.h"
+#include "grapevine/net/tls.h"
 #include "grapevine/proxy/exchange.h"
 #include "grapevine/route/worker.h"
 
@@ -37,9 +38,10 @@ struct gv_ask_answer {
 /** `answer` is borrowed for the call. */
 typedef void (*gv_ask_fn)(void *owner, const struct gv_ask_answer *answer);
 
-/** `config` is borrowed. Errors: GV_ENOMEM; as gv_resolver_open(). */
+/** `config` and `tls` (for https:// workers, may be NULL) are borrowed. Errors: GV_ENOMEM; as
+ * gv_resolver_open(). */
 GV_MUST_USE enum gv_err gv_asker_open(struct gv_loop *loop, const struct gv_config *config,
-                                      struct gv_asker **asker);
+                                      struct gv_tls *tls, struct gv_asker **asker);
 
 /** End every question without an answer; freed by the loop later. NULL is fine. */
 void gv_asker_close(struct gv_asker *asker);

@@ -45,6 +45,7 @@ enum gv_exchange_state {
 enum gv_cause {
     GV_CAUSE_NONE = 0,
     GV_CAUSE_CONNECT, /* refused, unreachable, no address */
+    GV_CAUSE_TLS,     /* no handshake: its certificate, or ours, or something else */
     GV_CAUSE_TIMEOUT, /* of connecting, of the first byte, or of silence */
     GV_CAUSE_CLOSED,  /* closed before its answer was complete */
     GV_CAUSE_BAD,     /* its answer is not HTTP */

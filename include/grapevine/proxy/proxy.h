@@ -16,6 +16,7 @@
 #include "grapevine/base/addr.h"
 #include "grapevine/config/config.h"
 #include "grapevine/net/loop.h"
+#include "grapevine/net/tls.h"
 #include "grapevine/proxy/local.h"
 #include "grapevine/route/fingerprint.h"
 #include "grapevine/route/fleet.h"
@@ -50,6 +51,8 @@ struct gv_proxy_shared {
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
     struct gv_admission *admission; /* admission.h; NULL: everything is let through at once */
+    struct gv_tls *client_tls;      /* of the port; NULL: plain HTTP */
+    struct gv_tls *worker_tls;      /* for https:// workers; NULL: there are none */
     int inherited_fd;               /* a listening socket in place of the address; 0: none */
     uint32_t loop_count; /* proxies that share the port and --max-connections; at least 1 */
     const struct gv_proxy_events *events; /* static */

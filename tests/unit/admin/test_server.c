@@ -230,7 +230,7 @@ static void a_bad_worker_is_refused_with_the_field_that_is_wrong(void)
         {"[]", "not a JSON object"},
         {"{\"url\":1}", "'url' is missing"},
         {"{\"url\":\"ftp://h\"}", "'url' is not of the form"},
-        {"{\"url\":\"https://h\"}", "only http"},
+        {"{\"url\":\"grpc://h\"}", "not of the form http://"},
         {"{\"url\":\"http://h\",\"models\":\"m\"}", "'models' must be an array"},
         {"{\"url\":\"http://h\",\"models\":[\"\"]}", "'models' must hold names"},
         {"{\"url\":\"http://h\",\"worker_type\":\"encode\"}", "regular, prefill or decode"},

@@ -385,9 +385,9 @@ static void flags_of_the_smg_router_are_known(void)
     CU_ASSERT(says(&run, "--eviction-interval has no effect"));
     CU_ASSERT_EQUAL(run.config.log_json, 1);
     done(&run);
-    refuses(FLAGS("--tls-cert-path", "x"), "terminate TLS in front of grapevine");
+    refuses(FLAGS("--model-alias", "a=b"), "give the worker the other name");
     refuses(FLAGS("--otlp-traces-endpoint", "localhost:4317"), "is not supported");
-    load(&run, FLAGS("--service-discovery", "--tls-cert-path", "x", "--compat=warn", "--log-json"),
+    load(&run, FLAGS("--service-discovery", "--model-alias", "x", "--compat=warn", "--log-json"),
          NULL);
     CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
     CU_ASSERT(says(&run, "--service-discovery is not supported and is ignored"));
@@ -522,7 +522,13 @@ static void values_must_fit_each_other(void)
     refuses(FLAGS("--decode-policy", "best"), "--decode-policy: there is no policy");
     refuses(FLAGS("--assignment-mode", "max_load"), "is none of random, min_load and min_group");
     refuses(FLAGS("--worker-urls", "a:1"), "--worker-urls: 'a:1'");
-    refuses(FLAGS("--worker-urls", "grpc://a:1"), "only http:// is spoken");
+    refuses(FLAGS("--worker-urls", "grpc://a:1"), "only http:// and https:// are spoken");
+    refuses(FLAGS("--tls-cert-path", "a"), "--tls-cert-path needs --tls-key-path");
+    refuses(FLAGS("--client-key-path", "a"), "--client-key-path needs --client-cert-path");
+    refuses(FLAGS("--admin-tls-key-path", "a"), "--admin-tls-key-path needs --admin-tls-cert-path");
+    refuses(FLAGS("--tls-client-ca-path", "a"), "--tls-client-ca-path needs --tls-cert-path");
+    refuses(FLAGS("--admin-tls-client-ca-path", "a"), "needs --admin-tls-cert-path");
+    refuses(FLAGS("--tls-client-auth", "maybe"), "is neither required nor optional");
     refuses(FLAGS("--worker-urls", "http://a:1", "http://A:1/"), "http://a:1 is given twice");
     refuses(FLAGS("--port", "29000"), "--port and --prometheus-port are both 29000");
     refuses(FLAGS("--enable-mesh", "--mesh-port", "30000"), "--mesh-port 30000 is also --port");

@@ -123,7 +123,7 @@ static void use_twice(struct world *world, enum deed deed)
     CU_ASSERT_FATAL(getsockname(world->listen_fd, (struct sockaddr *)&addr, &len) == 0);
     CU_ASSERT_EQUAL_FATAL(gv_loop_new("test", &world->loop), GV_OK);
     struct gv_config config = {.pool_idle_per_worker = 4};
-    CU_ASSERT_EQUAL_FATAL(gv_targets_open(world->loop, &config, &world->targets), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_targets_open(world->loop, &config, NULL, &world->targets), GV_OK);
     struct gv_worker worker = {.index = 0};
     snprintf(worker.url, sizeof worker.url, "http://127.0.0.1:%u", ntohs(addr.sin_port));
     CU_ASSERT_EQUAL_FATAL(gv_target_get(world->targets, &worker, &world->target), GV_OK);
