@@ -7,14 +7,22 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/route/worker.h"
 #include "route/cells.h"
+#include "route/grace.h"
 #include <string.h>
 
 #define ROWS_FIRST  16u
 #define SLOTS_BYTES (GV_FLOOR_SLOTS * sizeof(uint32_t))
 
-void gv_floors_init(struct gv_floors *floors, struct gv_mem_budget *budget)
+void gv_floors_init(struct gv_floors *floors, struct gv_mem_budget *budget, struct gv_limbo *limbo)
 {
-    *floors = (struct gv_floors){.budget = budget};
+    memset(floors, 0, sizeof *floors);
+    floors->budget = budget;
+    floors->limbo = limbo;
+}
+
+static size_t line_bytes(uint32_t room)
+{
+    return sizeof(struct gv_floor_line) + room * sizeof(uint32_t);
 }
 
 void gv_floors_deinit(struct gv_floors *floors)
@@ -26,6 +34,7 @@ void gv_floors_deinit(struct gv_floors *floors)
         }
     }
     gv_mem_budget_free(floors->budget, floors->rows, floors->room * sizeof(struct gv_floor *));
+    gv_mem_budget_free(floors->budget, floors->line, line_bytes(floors->room));
 }
 
 const struct gv_floor *gv_floors_find(const struct gv_floors *floors, uint32_t worker)
@@ -77,14 +86,23 @@ static enum gv_err widen(struct gv_floors *floors, uint32_t worker)
         room *= 2;
     }
     struct gv_floor **rows = gv_mem_budget_new(floors->budget, room * sizeof *rows);
-    if (rows == NULL) {
+    struct gv_floor_line *line = gv_mem_budget_new(floors->budget, line_bytes(room));
+    if (rows == NULL || line == NULL) {
+        gv_mem_budget_free(floors->budget, rows, room * sizeof *rows);
+        gv_mem_budget_free(floors->budget, line, line_bytes(room));
         return GV_EFULL;
     }
+    line->room = room;
     if (floors->room > 0) {
         memcpy(rows, floors->rows, floors->room * sizeof *rows);
+        for (uint32_t i = 0; i < floors->room; i++) {
+            line->stamps[i] = gv_floor_line_of(floors->line, i);
+        }
     }
     gv_mem_budget_free(floors->budget, floors->rows, floors->room * sizeof *rows);
+    gv_limbo_put(floors->limbo, floors->line, line_bytes(floors->room));
     floors->rows = rows;
+    atomic_store_explicit(&floors->line, line, memory_order_release);
     floors->room = room;
     return GV_OK;
 }
@@ -262,6 +280,7 @@ enum gv_err gv_floors_raise(struct gv_floors *floors, uint32_t worker, uint32_t 
     }
     *floor = stamp;
     if (rises) {
+        atomic_store_explicit(&floors->line->stamps[worker], stamp, memory_order_relaxed);
         row->raised_at_s = now_s;
         *recount = row->slots != NULL && empty_below(floors, row, stamp);
     }

@@ -1,5 +1,5 @@
 /*
- * operation.c - the names of operations and the step from wall clock to stamp.
+ * operation.c - what an operation may refer to, its names, and the step from wall clock to stamp.
  */
 #include "grapevine/route/operation.h"
 
@@ -13,6 +13,15 @@ uint32_t gv_stamp_from_wall_ms(uint64_t wall_ms)
     }
     uint64_t stamp = wall_s - GV_STAMP_EPOCH_S;
     return stamp < UINT32_MAX ? (uint32_t)stamp : UINT32_MAX;
+}
+
+bool gv_operation_is_anchored(const struct gv_operation *operation)
+{
+    uint32_t begin = operation->depth + (operation->kind == GV_OPERATION_TOUCH ? 1 : 0);
+    return operation->depth < GV_FINGERPRINTS_MAX && begin % GV_ANCHOR_BLOCKS == 0 &&
+           operation->count <= GV_FINGERPRINTS_MAX - operation->depth &&
+           (operation->kind == GV_OPERATION_TOUCH ||
+            (operation->depth == 0) == (operation->parent == 0));
 }
 
 const char *gv_operation_name(enum gv_operation_kind kind)

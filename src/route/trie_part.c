@@ -27,15 +27,11 @@ static uint64_t head_of_first(const struct gv_trie *trie, const struct gv_run *r
     uint32_t depth = run->depth - run->depth % PIECE_BLOCKS;
     const struct gv_run *at = run;
     while (at->depth > depth) {
-        struct gv_place above = {.run = GV_INDEX_NONE};
-        if (!at->is_orphan) {
-            above = gv_trie_find(trie, at->parent, at->depth - 1);
-        }
-        if (above.run == GV_INDEX_NONE) {
+        if (gv_run_is_orphan(at)) {
             *is_known = false;
             return run->blocks[0];
         }
-        at = gv_trie_run(trie, above.run);
+        at = gv_trie_known(trie, at->parent);
     }
     *is_known = true;
     return at->blocks[depth - at->depth];
@@ -71,16 +67,16 @@ bool gv_trie_piece(const struct gv_trie *trie, const struct gv_run *run,
     return false;
 }
 
-static void add_span(const struct gv_trie *trie, const struct gv_run *run,
-                     const struct gv_span *span, uint32_t from, uint64_t url_hash, uint64_t *sums)
+static void add_span(const struct gv_trie *trie, const struct gv_run *run, struct gv_span span,
+                     uint32_t from, uint64_t url_hash, uint64_t *sums)
 {
-    while (from < span->upto) {
+    while (from < span.upto) {
         uint32_t end;
         bool is_known;
         uint64_t *sum = &sums[bucket_at(trie, run, from, &end, &is_known)];
-        end = end < span->upto ? end : span->upto;
+        end = end < span.upto ? end : span.upto;
         for (; from < end; from++) {
-            *sum += gv_trie_entry_hash(trie, run->blocks[from], url_hash, span->stamp).low64;
+            *sum += gv_trie_entry_hash(trie, run->blocks[from], url_hash, span.stamp).low64;
         }
     }
 }
@@ -91,13 +87,15 @@ bool gv_trie_sums(const struct gv_trie *trie, uint32_t *number, uint32_t max_run
     uint32_t room = gv_trie_run_room(trie);
     for (uint32_t looked = 0; *number < room && looked < max_runs; looked++, (*number)++) {
         const struct gv_run *run = gv_trie_run(trie, *number);
-        const struct gv_span *spans = gv_run_spans(run);
-        for (uint32_t i = 0; run->blocks != NULL && i < run->span_count; i++) {
-            const struct gv_span *span = &spans[i];
-            uint32_t from = i > 0 && spans[i - 1].worker == span->worker ? spans[i - 1].upto : 0;
-            bool is_live = span->stamp > gv_floors_of(&trie->floors, span->worker);
-            if (is_live && span->worker < url_hash_count) {
-                add_span(trie, run, span, from, url_hash[span->worker], sums);
+        struct gv_span_list list = {0};
+        if (run != NULL) {
+            list = gv_run_spans(run);
+        }
+        for (uint32_t i = 0; i < list.count; i++) {
+            struct gv_span span = gv_span_at(&list, i);
+            bool is_live = span.stamp > gv_floors_of(&trie->floors, span.worker);
+            if (is_live && span.worker < url_hash_count) {
+                add_span(trie, run, span, gv_span_from(&list, i), url_hash[span.worker], sums);
             }
         }
     }

@@ -7,13 +7,16 @@
  * seconds; k grows when the stamps spread, and a floor that it proposes is always the last second
  * of a slot, so that two nodes propose alike.
  *
- * Memory comes from the byte budget of the forest. The trie's lock guards it.
+ * Memory comes from the byte budget of the forest. The trie's lock guards it; only the line of
+ * floors is read without.
  */
 #ifndef GV_ROUTE_FLOOR_H
 #define GV_ROUTE_FLOOR_H
 
 #include "grapevine/base/err.h"
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define GV_FLOOR_SLOTS 128 /* of a histogram */
@@ -21,6 +24,7 @@
 #define GV_FLOOR_MARK_S 5 /* at least so long between two marks */
 
 struct gv_mem_budget;
+struct gv_limbo;
 
 /* A floor that was in force at a moment: what it made dead has been dead since then. */
 struct gv_floor_mark {
@@ -40,14 +44,22 @@ struct gv_floor {
     uint32_t *slots;               /* owned; NULL while nothing was ever held */
 };
 
+/* The floors alone, side by side: what a match asks, without a lock. */
+struct gv_floor_line {
+    uint32_t room;
+    _Atomic uint32_t stamps[]; /* by worker index; 0: no floor */
+};
+
 struct gv_floors {
-    struct gv_mem_budget *budget; /* borrowed */
-    struct gv_floor **rows;       /* owned; by worker index; a row may be NULL */
+    struct gv_floor_line *_Atomic line; /* owned; NULL: no row yet */
+    struct gv_mem_budget *budget;       /* borrowed */
+    struct gv_limbo *limbo;             /* borrowed: where replaced lines wait for readers */
+    struct gv_floor **rows;             /* owned; by worker index; a row may be NULL */
     uint32_t room;
     uint64_t live; /* over all workers */
 };
 
-void gv_floors_init(struct gv_floors *floors, struct gv_mem_budget *budget);
+void gv_floors_init(struct gv_floors *floors, struct gv_mem_budget *budget, struct gv_limbo *limbo);
 void gv_floors_deinit(struct gv_floors *floors);
 
 /** The row of `worker`, or NULL when nothing is known of it. */
@@ -55,6 +67,18 @@ const struct gv_floor *gv_floors_find(const struct gv_floors *floors, uint32_t w
 
 /** The stamp that an entry of `worker` must exceed to be live. */
 uint32_t gv_floors_of(const struct gv_floors *floors, uint32_t worker);
+
+/** The same for readers without the lock, who ask for many workers. */
+static inline const struct gv_floor_line *gv_floors_line(const struct gv_floors *floors)
+{
+    return atomic_load_explicit(&floors->line, memory_order_acquire);
+}
+static inline uint32_t gv_floor_line_of(const struct gv_floor_line *line, uint32_t worker)
+{
+    return line != NULL && worker < line->room
+               ? atomic_load_explicit(&line->stamps[worker], memory_order_relaxed)
+               : 0;
+}
 
 /** The highest floor known to have been in force at `since_s`: what is below may be buried. */
 uint32_t gv_floors_settled(const struct gv_floors *floors, uint32_t worker, uint32_t since_s);

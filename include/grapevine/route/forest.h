@@ -1,9 +1,10 @@
 /*
  * forest.h - all tries of a node: one per composite key "pool::model", never any other address.
  *
- * The only state that loops share. match may be called from any thread at any time; apply and
- * record too. One byte budget for the whole node holds at every moment. Implemented over trie.h
- * (one key, path-compressed runs of fingerprints) and floor.h.
+ * The only state that loops share. match may be called from any thread at any time and never waits
+ * for a writer; apply and record may be called from any thread too. One byte budget for the whole
+ * node holds at every moment. Implemented over trie.h (one key, path-compressed runs of
+ * fingerprints) and floor.h.
  */
 #ifndef GV_ROUTE_FOREST_H
 #define GV_ROUTE_FOREST_H
@@ -107,8 +108,9 @@ struct gv_forest_cursor {
 /**
  * The next operation that a joiner needs: floors first, then live entries with a stamp of at least
  * `since_stamp`, in runs. `operation->fingerprints` points into `scratch` (room for
- * `scratch_count`). false at the end. Entries that change meanwhile are seen in some state or not
- * at all; that is fine, since live operations are applied too.
+ * `scratch_count`, at least GV_ANCHOR_BLOCKS); it may begin with a few that were told before. false
+ * at the end. Entries that change meanwhile are seen in some state or not at all; that is fine,
+ * since live operations are applied too.
  */
 bool gv_forest_next(struct gv_forest *forest, struct gv_forest_cursor *cursor, uint32_t since_stamp,
                     uint64_t *scratch, uint32_t scratch_count, struct gv_operation *operation);

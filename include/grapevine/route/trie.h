@@ -4,7 +4,7 @@
  * Path-compressed: a run is an array of fingerprints, each the child of the one before, with the
  * fingerprint that the first one follows. A child run may begin after any element, so a run is
  * never split. A worker's hold on a run is a staircase of spans (up to where, stamp), deeper never
- * newer. An index leads from a fingerprint to its run.
+ * newer. An index leads from the first block of a run, and from every anchor, to the run.
  *
  *     run 1   a b c d e f g         worker 3: [a..d] 107, [e..g] 101
  *                   \
@@ -14,7 +14,9 @@
  * child comes first is made up for by a placeholder, and when the link comes the child's stamps
  * rise along it.
  *
- * No lock in here: the forest holds one for each trie. Memory comes from the forest's byte budget.
+ * Writers, walks and sums are called under the trie's lock, which the forest holds. Matches and
+ * gv_trie_held() need none: they are called between gv_grace_enter() and gv_grace_leave(). Memory
+ * comes from the forest's byte budget.
  */
 #ifndef GV_ROUTE_TRIE_H
 #define GV_ROUTE_TRIE_H
@@ -24,11 +26,12 @@
 
 struct gv_trie;
 struct gv_mem_budget;
+struct gv_grace;
 struct gv_forest_part;
 
 /** Errors: GV_EFULL the budget, GV_ENOMEM. */
 GV_MUST_USE enum gv_err gv_trie_new(const char *key, struct gv_mem_budget *budget,
-                                    struct gv_trie **trie);
+                                    struct gv_grace *grace, struct gv_trie **trie);
 void gv_trie_free(struct gv_trie *trie);
 
 const char *gv_trie_key(const struct gv_trie *trie);
@@ -44,7 +47,8 @@ uint32_t gv_trie_held(const struct gv_trie *trie, const uint64_t *chain, uint32_
 
 /**
  * Apply an insert or touch whose shape has been checked.
- * Errors: GV_EFULL no budget; GV_EINVAL it contradicts what is known (only a forger's can).
+ * Errors: GV_EFULL no budget; GV_EINVAL an anchor or a run's first block contradicts what is known
+ * (only a forger's can).
  */
 GV_MUST_USE enum gv_err gv_trie_apply(struct gv_trie *trie, const struct gv_operation *operation);
 
@@ -63,14 +67,18 @@ uint64_t gv_trie_sweep(struct gv_trie *trie, uint32_t dead_since_s, uint32_t max
 uint64_t gv_trie_blocks(const struct gv_trie *trie); /* fingerprints, dead ones among them */
 uint64_t gv_trie_bytes(const struct gv_trie *trie);
 uint64_t gv_trie_runs(const struct gv_trie *trie);
-/** Rises with every write: as long as it is the same, so is every answer. */
+/** Rises with every write, and is odd during one: as long as it is the same and even, so is every
+ * answer. */
 uint64_t gv_trie_version(const struct gv_trie *trie);
+
+/** `trie` will stand in the place of `old`: its versions go on from there. */
+void gv_trie_succeed(struct gv_trie *trie, const struct gv_trie *old);
 
 /* What to walk over, and with what; see gv_forest_next(). */
 struct gv_trie_walk {
     const struct gv_forest_part *part; /* borrowed; NULL: all of it */
     uint32_t since_stamp;
-    uint64_t *scratch; /* borrowed; room for scratch_count, at least 1 */
+    uint64_t *scratch; /* borrowed; room for scratch_count, at least GV_ANCHOR_BLOCKS */
     uint32_t scratch_count;
 };
 /** The next live piece at or after `*at` (0 starts) as an operation. */

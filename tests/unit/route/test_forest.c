@@ -60,9 +60,16 @@ static void a_fresh_path_is_not_recorded_again_until_the_touch_interval_is_over(
     CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1000), &op));
     CU_ASSERT_FALSE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1005), &op));
     CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1006), &op));
-    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_TOUCH);
-    CU_ASSERT_EQUAL(op.fingerprints[0], 15);
+    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_INSERT); /* 15 is no anchor: told again after 14 */
+    CU_ASSERT_EQUAL(op.parent, 14);
     CU_ASSERT_EQUAL(op.depth, 4);
+    CU_ASSERT_EQUAL(op.count, 1);
+    CU_ASSERT_EQUAL(op.fingerprints[0], 15);
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1006), &op));
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1012), &op));
+    CU_ASSERT_EQUAL(op.kind, GV_OPERATION_TOUCH);
+    CU_ASSERT_EQUAL(op.fingerprints[0], 18);
+    CU_ASSERT_EQUAL(op.depth, 7);
     gv_forest_free(forest);
 }
 
@@ -72,8 +79,9 @@ static void new_blocks_below_a_fresh_parent_take_its_stamp(void)
     struct gv_operation op;
     CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 5, 3, WALL(1000), &op));
     CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1003), &op));
-    CU_ASSERT_EQUAL(op.parent, 15);
-    CU_ASSERT_EQUAL(op.count, 3);
+    CU_ASSERT_EQUAL(op.parent, 14); /* the anchor above the first that is new */
+    CU_ASSERT_EQUAL(op.depth, 4);
+    CU_ASSERT_EQUAL(op.count, 4);
     CU_ASSERT_EQUAL(op.stamp, 1000);
     CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 3), 8);
     gv_forest_free(forest);
@@ -113,10 +121,11 @@ static void a_forgotten_worker_holds_nothing_and_comes_back_above_its_floor(void
                                 .key = "decode::m",
                                 .worker = 3,
                                 .stamp = 1000,
+                                .depth = 3,
                                 .count = 1,
-                                .fingerprints = path};
+                                .fingerprints = path + 3};
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &late, WALL(1001)), GV_OK);
-    CU_ASSERT_EQUAL(depth_of(forest, "decode::m", path, 1, 3), 0);
+    CU_ASSERT_EQUAL(gv_forest_worker_blocks(forest, "decode::m", 3), 0);
     gv_forest_free(forest);
 }
 
@@ -127,6 +136,7 @@ static void a_stamp_too_far_ahead_is_refused_and_counted(void)
                               .key = KEY,
                               .worker = 1,
                               .stamp = 1060,
+                              .depth = 3,
                               .count = 1,
                               .fingerprints = path};
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000)), GV_OK);
@@ -193,7 +203,29 @@ static void a_malformed_operation_is_refused(void)
     op.parent = 5; /* at depth 0 */
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
     op = good;
-    op.depth = 3; /* without a parent */
+    op.depth = 4; /* without a parent */
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    for (uint32_t depth = 1; depth <= 8; depth++) { /* it must follow an anchor */
+        op = good;
+        op.parent = 5;
+        op.depth = depth;
+        CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)),
+                        depth % GV_ANCHOR_BLOCKS == 0 ? GV_OK : GV_EINVAL);
+        op.kind = GV_OPERATION_TOUCH; /* or name one */
+        op.count = 1;
+        op.fingerprints = path + 7;
+        CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)),
+                        depth % GV_ANCHOR_BLOCKS == GV_ANCHOR_BLOCKS - 1 ? GV_OK : GV_EINVAL);
+    }
+    op = good;
+    op.parent = 5;
+    op.depth = GV_FINGERPRINTS_MAX - GV_ANCHOR_BLOCKS;
+    op.count = GV_ANCHOR_BLOCKS;
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_OK);
+    op.count = GV_ANCHOR_BLOCKS + 1; /* deeper than any prompt */
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
+    op.depth = GV_FINGERPRINTS_MAX;
+    op.count = 1;
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(10)), GV_EINVAL);
     op = good;
     strcpy(op.key, "*");
@@ -306,7 +338,7 @@ static void after_any_churn_exactly_the_live_prompts_are_found(void)
         uint32_t worker;
         uint32_t stamp;
     } told[PROMPTS];
-    struct gv_forest *forest = forest_of(2 << 20);
+    struct gv_forest *forest = forest_of(3 << 18);
     struct gv_prng prng;
     struct gv_operation op;
     struct gv_operation made[8];
@@ -349,7 +381,7 @@ static void after_any_churn_exactly_the_live_prompts_are_found(void)
     struct gv_forest_stats stats;
     gv_forest_stats(forest, &stats);
     CU_ASSERT_TRUE(stats.evictions > 0);
-    CU_ASSERT_TRUE(stats.bytes <= 2 << 20);
+    CU_ASSERT_TRUE(stats.bytes <= 3 << 18);
     CU_ASSERT_TRUE(live > 1000 && dead < live / 10);
     gv_forest_free(forest);
 }
@@ -391,10 +423,10 @@ static void an_operation_that_contradicts_what_is_known_is_refused(void)
                                   .key = KEY,
                                   .worker = 2,
                                   .stamp = 1000,
-                                  .depth = 3,
-                                  .parent = 99, /* 14 follows 13 */
-                                  .count = 1,
-                                  .fingerprints = path + 3};
+                                  .depth = 4,
+                                  .parent = 99, /* 18 comes after 14 */
+                                  .count = 4,
+                                  .fingerprints = path + 4};
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &forged, WALL(1000)), GV_EINVAL);
     CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 2), 0);
     CU_ASSERT_EQUAL(depth_of(forest, KEY, path, 8, 1), 8);
@@ -472,7 +504,7 @@ static struct gv_forest *planted(bool in_steps)
         for (uint64_t i = 0; i < LONG_BLOCKS; i++) {
             chain[i] = i < 40 ? 1000 + i : p * 100000 + i; /* 40 blocks in common */
         }
-        uint32_t step = in_steps ? 7 : LONG_BLOCKS;
+        uint32_t step = in_steps ? 8 : LONG_BLOCKS;
         for (uint32_t upto = LONG_BLOCKS; upto > 0; upto -= op.count) {
             op.count = upto < step ? upto : step;
             op.depth = upto - op.count;
@@ -553,7 +585,7 @@ static void parts_that_together_name_all_buckets_tell_everything_once(void)
 static void a_piece_without_its_beginning_is_told_with_every_part(void)
 {
     struct gv_forest *from = forest_of(1 << 20), *to = forest_of(1 << 20);
-    struct gv_operation op = {.kind = GV_OPERATION_INSERT, .stamp = 100, .depth = 5};
+    struct gv_operation op = {.kind = GV_OPERATION_INSERT, .stamp = 100, .depth = 8};
     op.parent = 4711;
     op.count = 8;
     op.fingerprints = path;

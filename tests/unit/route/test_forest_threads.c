@@ -6,6 +6,7 @@
 #include "support/suite.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #define THREADS 4
@@ -115,6 +116,98 @@ static void two_forests_fed_by_many_threads_end_equal(void)
     gv_forest_free(forest);
 }
 
+/*
+ * One path is held all the time, while others write: runs that hang on it come and go, its own run
+ * is prolonged and cut, spans come and go on it, the index is rebuilt. A match takes no lock; it
+ * must see the whole path every single time, and never more than there is.
+ */
+#define KEPT   40
+#define KEEPER 9
+struct kept {
+    struct gv_forest *forest;
+    uint64_t seed;
+    _Atomic bool is_over;
+    uint64_t matches;
+    uint64_t wrong;
+};
+
+static uint64_t kept_chain[KEPT + BLOCKS];
+
+static void *match_kept(void *argument)
+{
+    struct kept *kept = argument;
+    static const uint32_t workers[7] = {KEEPER, 0, 1, 2, 3, 4, 5};
+    while (!kept->is_over || kept->matches < ROUNDS) {
+        uint32_t depths[7];
+        uint32_t count = kept->matches % 2 == 0 ? KEPT + BLOCKS : KEPT;
+        gv_forest_match(kept->forest, keys[0], kept_chain, count, workers, 7, depths);
+        kept->wrong += depths[0] != KEPT ? 1 : 0;
+        for (int i = 1; i < 7; i++) {
+            kept->wrong += depths[i] > count ? 1 : 0;
+        }
+        kept->matches++;
+    }
+    return NULL;
+}
+
+static void *write_around(void *argument)
+{
+    struct kept *kept = argument;
+    struct gv_prng prng;
+    struct gv_operation op;
+    gv_prng_init(&prng, kept->seed);
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        uint64_t chain[KEPT + BLOCKS];
+        uint64_t shared = gv_prng_below(&prng, 4) == 0 ? KEPT : gv_prng_below(&prng, KEPT);
+        for (uint64_t j = 0; j < KEPT + BLOCKS; j++) {
+            chain[j] = j < shared ? kept_chain[j] : gv_prng_next(&prng) | 1;
+        }
+        uint32_t count = (uint32_t)(shared + 1 + gv_prng_below(&prng, BLOCKS));
+        uint32_t worker = (uint32_t)gv_prng_below(&prng, 6);
+        uint64_t now = WALL + i * 50;
+        (void)gv_forest_record(kept->forest, keys[0], chain, count, worker, now, &op);
+        if (i % 40 == 39) {
+            struct gv_operation ops[4];
+            gv_forest_forget(kept->forest, keys[0], worker, GV_FLOOR_RESTARTED, now, &op);
+            (void)gv_forest_sweep(kept->forest, now + 60000, ops, 4);
+        }
+    }
+    return NULL;
+}
+
+static void a_match_sees_what_stays_held_whatever_is_written_around_it(void)
+{
+    struct gv_forest *forest = forest_of(CAP);
+    struct gv_operation op;
+    struct gv_prng prng;
+    gv_prng_init(&prng, 99);
+    for (uint32_t i = 0; i < KEPT + BLOCKS; i++) {
+        kept_chain[i] = gv_prng_next(&prng) | 1;
+    }
+    gv_forest_set_capacity(forest, KEEPER, UINT64_MAX);
+    CU_ASSERT_TRUE_FATAL(gv_forest_record(forest, keys[0], kept_chain, KEPT, KEEPER, WALL, &op));
+    static struct kept kept[THREADS];
+    pthread_t threads[THREADS];
+    for (uint64_t i = 0; i < THREADS; i++) {
+        kept[i] = (struct kept){.forest = forest, .seed = i + 1};
+        CU_ASSERT_EQUAL_FATAL(
+            pthread_create(&threads[i], NULL, i < 2 ? write_around : match_kept, &kept[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        if (i == 2) { /* the writers are done */
+            kept[2].is_over = true;
+            kept[3].is_over = true;
+        }
+        pthread_join(threads[i], NULL);
+        CU_ASSERT_EQUAL(kept[i].wrong, 0);
+    }
+    struct gv_forest_stats stats;
+    gv_forest_stats(forest, &stats);
+    CU_ASSERT_EQUAL(stats.refused, 0);
+    CU_ASSERT_TRUE(stats.swept > 1000);
+    gv_forest_free(forest);
+}
+
 struct table {
     struct gv_fleet *fleet;
     struct gv_load_table *load;
@@ -169,4 +262,5 @@ static void views_stay_whole_while_the_fleet_changes_and_loads_end_at_zero(void)
 }
 
 GV_SUITE("route/forest_threads", GV_CASE(two_forests_fed_by_many_threads_end_equal),
+         GV_CASE(a_match_sees_what_stays_held_whatever_is_written_around_it),
          GV_CASE(views_stay_whole_while_the_fleet_changes_and_loads_end_at_zero))

@@ -1,0 +1,345 @@
+/*
+ * run.c - runs come, grow, are cut and go; the table that knows them by number, and the index.
+ *
+ * Called under the trie's lock; readers without it see a run as it was or as it is.
+ */
+#include "route/trie_in.h"
+#include <string.h>
+
+#define MOVE_FACTOR 8u  /* blocks of the index moved for each one added: done long before full */
+#define MOVE_MIN    64u /* and at least so many with each write */
+#define AHEAD       16u
+#define TABLE_FIRST 8u /* pages */
+#define GROWTH_SHARE                                                                               \
+    16u /* a run that grew once (a conversation) grows again: so much room more                    \
+         */
+
+/* ---- the index: rebuilt beside the work ---- */
+
+static void move_run(struct gv_trie *trie, uint32_t number)
+{
+    struct gv_run *run = gv_trie_run(trie, number);
+    if (run == NULL || run->is_odd == trie->index.is_odd) {
+        return;
+    }
+    struct gv_index_view view = gv_index_look(&trie->index);
+    uint32_t count = gv_run_count(run);
+    for (uint32_t i = 0; i < count; i = gv_run_indexed(run, i + 1)) {
+        if (i + (AHEAD + 1) * GV_ANCHOR_BLOCKS < count) {
+            gv_index_prefetch(&view,
+                              run->blocks[gv_run_indexed(run, i + AHEAD * GV_ANCHOR_BLOCKS)]);
+        }
+        gv_index_move(&trie->index, run->blocks[i], number);
+    }
+    run->is_odd = trie->index.is_odd;
+}
+
+void gv_run_move_some(struct gv_trie *trie, uint64_t blocks)
+{
+    uint32_t room = gv_trie_run_room(trie);
+    uint64_t moved = 0;
+    while (gv_index_is_moving(&trie->index) && moved < blocks) {
+        if (trie->index.moved_runs >= room) {
+            gv_index_moved(&trie->index);
+            return;
+        }
+        const struct gv_run *run = gv_trie_run(trie, trie->index.moved_runs);
+        moved += run != NULL ? gv_run_count(run) / GV_ANCHOR_BLOCKS + 1u : 1u;
+        move_run(trie, trie->index.moved_runs);
+        trie->index.moved_runs += 1;
+    }
+}
+
+static enum gv_err reserve_index(struct gv_trie *trie, uint32_t blocks)
+{
+    uint32_t more = blocks / GV_ANCHOR_BLOCKS + 2;
+    gv_run_move_some(trie, MOVE_MIN + (uint64_t)more * MOVE_FACTOR);
+    enum gv_err err = gv_index_reserve(&trie->index, more);
+    if (err == GV_EAGAIN) {
+        gv_run_move_some(trie, UINT64_MAX);
+        err = gv_index_reserve(&trie->index, more);
+    }
+    return err;
+}
+
+/* Name the blocks from `from` on. */
+static void index_blocks(struct gv_trie *trie, uint32_t number, uint32_t from)
+{
+    const struct gv_run *run = gv_trie_known(trie, number);
+    struct gv_index_view view = gv_index_look(&trie->index);
+    uint32_t count = gv_run_count(run);
+    uint32_t ahead = gv_run_indexed(run, from);
+    for (uint32_t i = 0; i < AHEAD && ahead < count; i++) {
+        gv_index_prefetch(&view, run->blocks[ahead]);
+        ahead = gv_run_indexed(run, ahead + 1);
+    }
+    for (uint32_t i = gv_run_indexed(run, from); i < count; i = gv_run_indexed(run, i + 1)) {
+        if (ahead < count) {
+            gv_index_prefetch(&view, run->blocks[ahead]);
+            ahead = gv_run_indexed(run, ahead + 1);
+        }
+        gv_index_add(&trie->index, run->blocks[i], number);
+    }
+    trie->block_count += count - from;
+}
+
+/* Forget the names of the blocks from `keep` on. */
+static void unindex_blocks(struct gv_trie *trie, uint32_t number, uint32_t keep)
+{
+    move_run(trie, number); /* so that they are all in the current table */
+    const struct gv_run *run = gv_trie_known(trie, number);
+    uint32_t count = gv_run_count(run);
+    for (uint32_t i = gv_run_indexed(run, keep); i < count; i = gv_run_indexed(run, i + 1)) {
+        gv_index_remove(&trie->index, run->blocks[i], number);
+    }
+    trie->block_count -= count - keep;
+}
+
+/* ---- the table ---- */
+
+static struct gv_run_table *table_of(const struct gv_trie *trie)
+{
+    return atomic_load_explicit(&trie->table, memory_order_relaxed);
+}
+
+static _Atomic uintptr_t *entry_of(const struct gv_trie *trie, uint32_t number)
+{
+    struct gv_run_page *page = atomic_load_explicit(
+        &table_of(trie)->pages[number / GV_RUNS_IN_PAGE], memory_order_relaxed);
+    return &page->runs[number % GV_RUNS_IN_PAGE];
+}
+
+static size_t table_bytes(uint32_t room)
+{
+    return sizeof(struct gv_run_table) + room * sizeof(struct gv_run_page *);
+}
+
+static enum gv_err widen_table(struct gv_trie *trie)
+{
+    struct gv_run_table *old = table_of(trie);
+    uint32_t room = old == NULL ? TABLE_FIRST : old->room * 2;
+    struct gv_run_table *made = gv_mem_budget_new(trie->budget, table_bytes(room));
+    if (made == NULL) {
+        return GV_EFULL;
+    }
+    made->room = room;
+    for (uint32_t i = 0; i < trie->page_count; i++) {
+        made->pages[i] = atomic_load_explicit(&old->pages[i], memory_order_relaxed);
+    }
+    atomic_store_explicit(&trie->table, made, memory_order_release);
+    if (old != NULL) {
+        gv_limbo_put(&trie->limbo, old, table_bytes(old->room));
+    }
+    return GV_OK;
+}
+
+static enum gv_err page_new(struct gv_trie *trie)
+{
+    if ((trie->page_count + 1) * GV_RUNS_IN_PAGE > GV_INDEX_RUNS_MAX) {
+        return GV_EFULL;
+    }
+    if (table_of(trie) == NULL || trie->page_count == table_of(trie)->room) {
+        enum gv_err err = widen_table(trie);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
+    struct gv_run_page *page = gv_mem_budget_new(trie->budget, sizeof *page);
+    if (page == NULL) {
+        return GV_EFULL;
+    }
+    uint32_t first = trie->page_count * GV_RUNS_IN_PAGE;
+    for (uint32_t i = GV_RUNS_IN_PAGE; i > 0; i--) {
+        page->runs[i - 1] = (uintptr_t)trie->free_run << 1 | 1;
+        trie->free_run = first + i - 1;
+    }
+    atomic_store_explicit(&table_of(trie)->pages[trie->page_count], page, memory_order_release);
+    trie->page_count += 1;
+    return GV_OK;
+}
+
+static void publish(struct gv_trie *trie, uint32_t number, const struct gv_run *run)
+{
+    atomic_store_explicit(entry_of(trie, number), (uintptr_t)run, memory_order_release);
+}
+
+/* ---- arrays ---- */
+
+/* Room for `blocks`, not a word of it set but the room. */
+static struct gv_run *array_new(struct gv_trie *trie, uint32_t blocks)
+{
+    uint32_t words = gv_cells_room(GV_RUN_WORDS + blocks);
+    uint64_t *array = gv_cells_take(&trie->cells, words);
+    if (array == NULL) {
+        return NULL;
+    }
+    struct gv_run *run = (struct gv_run *)(void *)array;
+    run->room = (uint16_t)(words - GV_RUN_WORDS);
+    return run;
+}
+
+static void array_drop(struct gv_trie *trie, struct gv_run *run)
+{
+    gv_limbo_put_array(&trie->limbo, (uint64_t *)(void *)run, GV_RUN_WORDS + (uint32_t)run->room);
+}
+
+/* The same run with its first `count` blocks in an array with room for `room`. NULL: no memory. */
+static struct gv_run *array_copy(struct gv_trie *trie, const struct gv_run *old, uint32_t count,
+                                 uint32_t room)
+{
+    struct gv_run *run = array_new(trie, room);
+    if (run == NULL) {
+        return NULL;
+    }
+    run->spans = atomic_load_explicit(&old->spans, memory_order_relaxed);
+    run->depth = old->depth;
+    run->count = (uint16_t)count;
+    run->child_upto = old->child_upto;
+    run->parent = old->parent;
+    run->parent_offset = old->parent_offset;
+    run->child_count = old->child_count;
+    run->is_odd = old->is_odd;
+    memcpy(run->blocks, old->blocks, count * sizeof *run->blocks);
+    return run;
+}
+
+/* ---- runs ---- */
+
+static void hang(struct gv_trie *trie, struct gv_run *run, struct gv_place parent)
+{
+    struct gv_run *above = gv_trie_known(trie, parent.run);
+    run->parent = parent.run & GV_RUN_NONE;
+    run->parent_offset = parent.offset & (GV_RUN_MAX - 1);
+    above->child_count += 1;
+    if (above->child_upto < parent.offset + 1) {
+        above->child_upto = (uint16_t)(parent.offset + 1);
+    }
+}
+
+enum gv_err gv_run_new(struct gv_trie *trie, struct gv_place parent, uint32_t depth,
+                       const uint64_t *blocks, uint32_t count, uint32_t *number)
+{
+    GV_ASSERT(count >= 1 && count <= GV_RUN_MAX && depth < GV_FINGERPRINTS_MAX);
+    enum gv_err err = reserve_index(trie, count);
+    if (err == GV_OK && trie->free_run == GV_RUN_NONE) {
+        err = page_new(trie);
+    }
+    if (err != GV_OK) {
+        return err;
+    }
+    struct gv_run *run = array_new(trie, count);
+    if (run == NULL) {
+        return GV_EFULL;
+    }
+    run->spans = 0;
+    run->depth = (uint16_t)depth;
+    run->count = (uint16_t)count;
+    run->child_upto = 0;
+    run->parent = GV_RUN_NONE;
+    run->parent_offset = 0;
+    run->child_count = 0;
+    run->is_odd = trie->index.is_odd;
+    memcpy(run->blocks, blocks, count * sizeof *blocks);
+    if (parent.run != GV_RUN_NONE) {
+        hang(trie, run, parent);
+    }
+    *number = trie->free_run;
+    trie->free_run = (uint32_t)(*entry_of(trie, *number) >> 1);
+    trie->orphan_count += gv_run_is_orphan(run) ? 1 : 0;
+    trie->run_count += 1;
+    publish(trie, *number, run);
+    index_blocks(trie, *number, 0);
+    return GV_OK;
+}
+
+enum gv_err gv_run_extend(struct gv_trie *trie, uint32_t number, const uint64_t *blocks,
+                          uint32_t count)
+{
+    enum gv_err err = reserve_index(trie, count);
+    if (err != GV_OK) {
+        return err;
+    }
+    move_run(trie, number); /* what is added now goes to the current table */
+    struct gv_run *run = gv_trie_known(trie, number);
+    uint32_t old = gv_run_count(run);
+    uint32_t need = old + count;
+    GV_ASSERT(need <= GV_RUN_MAX);
+    if (need > run->room) {
+        uint32_t room = need + need / GROWTH_SHARE;
+        struct gv_run *made = array_copy(trie, run, old, room < GV_RUN_MAX ? room : GV_RUN_MAX);
+        if (made == NULL) {
+            return GV_EFULL;
+        }
+        memcpy(made->blocks + old, blocks, count * sizeof *blocks);
+        made->count = (uint16_t)need;
+        publish(trie, number, made);
+        array_drop(trie, run);
+    } else {
+        memcpy(run->blocks + old, blocks, count * sizeof *blocks);
+        atomic_store_explicit(&run->count, (uint16_t)need, memory_order_release);
+    }
+    index_blocks(trie, number, old);
+    return GV_OK;
+}
+
+void gv_run_adopt(struct gv_trie *trie, uint32_t number, struct gv_place parent)
+{
+    struct gv_run *run = gv_trie_known(trie, number);
+    GV_ASSERT(gv_run_is_orphan(run));
+    trie->orphan_count -= 1;
+    hang(trie, run, parent);
+}
+
+enum gv_err gv_run_cut(struct gv_trie *trie, uint32_t number, uint32_t keep)
+{
+    struct gv_run *run = gv_trie_known(trie, number);
+    GV_ASSERT(keep >= 1 && keep >= run->child_upto && keep < gv_run_count(run));
+    /* Always another array: one that readers may hold is never written to again. */
+    struct gv_run *made = array_copy(trie, run, keep, keep);
+    if (made == NULL) {
+        return GV_EFULL;
+    }
+    unindex_blocks(trie, number, keep);
+    made->is_odd = trie->index.is_odd;
+    publish(trie, number, made);
+    array_drop(trie, run);
+    return GV_OK;
+}
+
+void gv_run_free(struct gv_trie *trie, uint32_t number)
+{
+    struct gv_run *run = gv_trie_known(trie, number);
+    GV_ASSERT(run->child_count == 0);
+    unindex_blocks(trie, number, 0);
+    if (gv_run_is_orphan(run)) {
+        trie->orphan_count -= 1;
+    } else if (run->parent != GV_RUN_NONE) {
+        struct gv_run *above = gv_trie_known(trie, run->parent);
+        GV_ASSERT(above->child_count > 0);
+        above->child_count -= 1;
+        above->child_upto = above->child_count > 0 ? above->child_upto : 0;
+    }
+    atomic_store_explicit(entry_of(trie, number), (uintptr_t)trie->free_run << 1 | 1,
+                          memory_order_release);
+    trie->free_run = number;
+    trie->run_count -= 1;
+    gv_span_drop(trie, run);
+    array_drop(trie, run);
+}
+
+void gv_run_free_all(struct gv_trie *trie)
+{
+    for (uint32_t i = 0; i < gv_trie_run_room(trie); i++) {
+        struct gv_run *run = gv_trie_run(trie, i);
+        if (run != NULL) {
+            gv_span_drop(trie, run);
+            gv_cells_give(&trie->cells, (uint64_t *)(void *)run,
+                          GV_RUN_WORDS + (uint32_t)run->room);
+        }
+    }
+    struct gv_run_table *table = table_of(trie);
+    for (uint32_t i = 0; i < trie->page_count; i++) {
+        gv_mem_budget_free(trie->budget, table->pages[i], sizeof(struct gv_run_page));
+    }
+    gv_mem_budget_free(trie->budget, table, table != NULL ? table_bytes(table->room) : 0);
+}
