@@ -237,7 +237,8 @@ static bool workers_fit(const Mesh__Workers *list)
 
 static bool node_state_fits(const Mesh__NodeState *state)
 {
-    if (state->n_loads > GV_NODE_STATE_MAX || state->n_healths > GV_NODE_STATE_MAX) {
+    if ((state->node[0] != '\0' && !name_fits(state->node)) || state->n_loads > GV_NODE_STATE_MAX ||
+        state->n_healths > GV_NODE_STATE_MAX) {
         return false;
     }
     for (size_t i = 0; i < state->n_loads; i++) {
@@ -265,11 +266,24 @@ static bool packet_fits(const Mesh__Packet *packet)
            members_fit(packet->news, packet->n_news, GV_NEWS_MAX);
 }
 
+/* None, or one for each share of the names. */
+static bool sums_fit(size_t count)
+{
+    return count == 0 || count == GV_ROSTER_SUMS;
+}
+
+static bool announce_fits(const Mesh__Announce *announce)
+{
+    return announce->n_logs == announce->n_applied && announce->n_logs <= GV_VECTOR_MAX &&
+           announce->n_sayers == announce->n_said && announce->n_sayers <= GV_VECTOR_MAX;
+}
+
 static bool message_fits(const Mesh__Message *message)
 {
     switch (message->body_case) {
     case MESH__MESSAGE__BODY_STATE:
-        return members_fit(message->state->members, message->state->n_members,
+        return sums_fit(message->state->n_roster) &&
+               members_fit(message->state->members, message->state->n_members,
                            GV_STATE_MEMBERS_MAX) &&
                positions_fit(message->state->positions, message->state->n_positions);
     case MESH__MESSAGE__BODY_BATCH:
@@ -302,6 +316,16 @@ static bool message_fits(const Mesh__Message *message)
         return key_fits(message->sums->key) && message->sums->n_sums == GV_GOSSIP_BUCKETS;
     case MESH__MESSAGE__BODY_WANT:
         return key_fits(message->want->key) && message->want->n_buckets == GV_GOSSIP_BUCKETS / 64;
+    case MESH__MESSAGE__BODY_TREE:
+    case MESH__MESSAGE__BODY_STATE_REQUEST:
+        return true;
+    case MESH__MESSAGE__BODY_ANNOUNCE:
+        return announce_fits(message->announce);
+    case MESH__MESSAGE__BODY_ROSTER:
+        return message->roster->n_sums > 0 && sums_fit(message->roster->n_sums);
+    case MESH__MESSAGE__BODY_MEMBERS:
+        return members_fit(message->members->members, message->members->n_members,
+                           GV_STATE_MEMBERS_MAX);
     case MESH__MESSAGE__BODY__NOT_SET:
     case _MESH__MESSAGE__BODY__CASE_IS_INT_SIZE:
         break;

@@ -66,6 +66,9 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
         }
     }
     gv_snapshot_session_gone(gossip, session);
+    gv_tree_session_gone(gossip, session);
+    gossip->tree.is_dirty = true;
+    gossip->dial_known = false;
     struct gv_peer *peer = session->peer;
     gv_channel_choose(gossip, peer);
     gv_mem_free(GV_MEM_GOSSIP, session);
@@ -133,7 +136,7 @@ static uint64_t next_seed_attempt(struct gv_gossip *gossip, struct gv_seed *seed
 static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
-           gv_channel_of(gossip, peer) == NULL;
+           gv_channel_of(gossip, peer) == NULL && gv_ring_names(gossip, peer);
 }
 
 /* A seed is tried unless whoever answered there, or a member at that address, is in session. */
@@ -149,7 +152,10 @@ static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *see
         }
         bool there = gv_addr_equal(&peer->member.gossip_addr, &seed->addr);
         if (there || strcmp(peer->member.name, seed->node) == 0) {
-            bool covered = gv_channel_of(gossip, peer) != NULL || (there && peer->dialing);
+            bool is_ours = gossip->ring.relays && gossip->session_count > 0 &&
+                           peer->member.status <= GV_MEMBER_SUSPECT;
+            bool covered =
+                gv_channel_of(gossip, peer) != NULL || (there && (peer->dialing || is_ours));
             if (covered) {
                 return false;
             }
@@ -175,31 +181,7 @@ static void tick_seed(struct gv_gossip *gossip, struct gv_seed *seed)
     }
 }
 
-void gv_dial_tick(struct gv_gossip *gossip)
-{
-    uint64_t now_ms = gossip->now.now_ms;
-    if (gossip->leaving || gossip->stopped) {
-        return;
-    }
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        struct gv_peer *peer = gossip->peers[i];
-        if (peer->dialing && now_ms - peer->dialed_at_ms >= DIAL_TIMEOUT_MS) {
-            peer->dialing = false;
-            peer->dial_failed_at_ms = now_ms;
-        }
-        if (!peer->dialing && now_ms >= peer->dial_at_ms && wants_dial(gossip, peer)) {
-            peer->dialing = true;
-            peer->dialed_at_ms = now_ms;
-            peer->dial_at_ms = next_attempt(gossip);
-            dial(gossip, &peer->member.gossip_addr, peer->member.name);
-        }
-    }
-    for (uint32_t i = 0; i < gossip->seed_count; i++) {
-        tick_seed(gossip, &gossip->seeds[i]);
-    }
-}
-
-uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
+static uint64_t find_due(const struct gv_gossip *gossip)
 {
     uint64_t at = GV_NEVER_MS;
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
@@ -217,6 +199,39 @@ uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
         }
     }
     return at;
+}
+
+void gv_dial_tick(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (gossip->leaving || gossip->stopped ||
+        (gossip->dial_known && now_ms < gossip->dial_due_ms)) {
+        return;
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[i];
+        if (peer->dialing && now_ms - peer->dialed_at_ms >= DIAL_TIMEOUT_MS) {
+            peer->dialing = false;
+            peer->dial_failed_at_ms = now_ms;
+        }
+        if (!peer->dialing && now_ms >= peer->dial_at_ms && wants_dial(gossip, peer)) {
+            peer->dialing = true;
+            peer->dialed_at_ms = now_ms;
+            peer->is_tried = false;
+            peer->dial_at_ms = next_attempt(gossip);
+            dial(gossip, &peer->member.gossip_addr, peer->member.name);
+        }
+    }
+    for (uint32_t i = 0; i < gossip->seed_count; i++) {
+        tick_seed(gossip, &gossip->seeds[i]);
+    }
+    gossip->dial_due_ms = find_due(gossip);
+    gossip->dial_known = true;
+}
+
+uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
+{
+    return gossip->dial_known ? gossip->dial_due_ms : find_due(gossip);
 }
 
 void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size_t count,
@@ -246,6 +261,7 @@ void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size
     gossip->seeds = seeds;
     gossip->seed_count = (uint32_t)count;
     gossip->seeds_came = true;
+    gossip->dial_known = false;
     gv_dial_tick(gossip);
 }
 
@@ -265,6 +281,7 @@ void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin
 static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, const char *node)
 {
     bool reached = node[0] != '\0';
+    gossip->dial_known = false;
     for (uint32_t i = 0; i < gossip->seed_count; i++) {
         struct gv_seed *seed = &gossip->seeds[i];
         if (gv_addr_equal(&seed->addr, addr)) {
@@ -362,6 +379,9 @@ static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bo
     session->opened_at_ms = gossip->now.now_ms;
     session->heard_at_ms = gossip->now.now_ms;
     peer->reset_at_ms = 0;
+    session->told_round = gossip->vector.round; /* the State tells where we stand */
+    gossip->tree.is_dirty = true;
+    gossip->dial_known = false;
     gossip->sessions[gossip->session_count++] = session;
     gv_channel_choose(gossip, peer);
     return session;
@@ -438,6 +458,7 @@ static bool meet_peer(struct gv_gossip *gossip, struct gv_peer *peer,
     gv_codec_member_out(member, "", &addr, &record);
     gv_roster_merge(gossip, &record);
     peer->dialing = false;
+    gossip->dial_known = false;
     peer->member.last_contact_ms = gossip->now.now_ms;
     return peer->member.incarnation != 0;
 }

@@ -119,16 +119,12 @@ void gv_doubt_on_word(struct gv_gossip *gossip, struct gv_peer *peer, const char
 }
 
 /* Many doubted at once: more likely it is us, or the network. Then TCP must have failed too. */
-static bool is_held(const struct gv_gossip *gossip, const struct gv_peer *peer)
+static bool is_held(struct gv_gossip *gossip, const struct gv_peer *peer)
 {
-    uint32_t doubted = 0, active = 0;
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        doubted += gossip->peers[i]->member.status == GV_MEMBER_SUSPECT;
-        active += gossip->peers[i]->member.status <= GV_MEMBER_SUSPECT;
-    }
+    struct gv_counts counts = gv_roster_counts(gossip);
     uint64_t now_ms = gossip->now.now_ms;
-    if (!gossip->detector.holds_masses || doubted < 3 || doubted * 4 <= active ||
-        now_ms >= peer->status_at_ms + HOLD_MS) {
+    if (!gossip->detector.holds_masses || counts.suspect < 3 ||
+        counts.suspect * 4 <= counts.active || now_ms >= peer->status_at_ms + HOLD_MS) {
         return false;
     }
     const struct gv_channel *session = gv_channel_of(gossip, peer);
@@ -149,7 +145,7 @@ static void bury(struct gv_gossip *gossip, struct gv_peer *peer)
 /** Whose time is over? */
 void gv_doubt_tick(struct gv_gossip *gossip)
 {
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+    for (uint32_t i = 0; gv_roster_has_suspects(gossip) && i < gossip->peer_count; i++) {
         struct gv_peer *peer = gossip->peers[i];
         if (peer->member.status != GV_MEMBER_SUSPECT || gossip->now.now_ms < peer->dead_at_ms) {
             continue;

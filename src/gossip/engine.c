@@ -23,6 +23,9 @@ static void set_defaults(struct gv_gossip_options *options)
     default_u32(&options->sync_timeout_ms, 5000);
     default_u32(&options->log_operations, 65536);
     default_u32(&options->member_max, 2048);
+    if (options->shelf_bytes == 0) {
+        options->shelf_bytes = 8 * 1024 * 1024;
+    }
     default_u32(&options->forget_after_s, 86400);
     if (options->log_bytes == 0) {
         options->log_bytes = 8 * 1024 * 1024;
@@ -39,12 +42,12 @@ static enum gv_err make_self(struct gv_gossip *gossip)
 {
     const struct gv_gossip_options *options = &gossip->options;
     gossip->self = gv_roster_open(gossip, options->node);
+    gv_roster_set_boot(gossip, gossip->self, options->boot_id);
     gossip->own = gv_vector_open(&gossip->vector, options->node, options->boot_id);
     if (gossip->self == NULL || gossip->own == NULL) {
         return GV_ENOMEM;
     }
     struct gv_member *member = &gossip->self->member;
-    member->boot_id = options->boot_id;
     member->incarnation = options->incarnation == 0 ? 1 : options->incarnation;
     member->gossip_addr = options->gossip_addr;
     memcpy(member->http_url, options->http_url, sizeof member->http_url);
@@ -81,6 +84,11 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     gv_arena_init(&made->unpacked, GV_MEM_GOSSIP, GV_UNPACK_BYTES_MAX);
     gv_arena_init(&made->scratch, GV_MEM_GOSSIP, SCRATCH_BYTES_MAX);
     gv_vector_init(&made->vector);
+    gv_map_init(&made->peers_by_boot, GV_MEM_GOSSIP, made->options.member_max, NULL);
+    gv_shelf_init(&made->shelf, made->options.shelf_bytes);
+    made->pull_at_ms = GV_NEVER_MS;
+    made->ring.look_at_ms = now_ms;
+    made->tree.distance = GV_TREE_FAR;
     gv_worker_table_init(&made->workers);
     gv_sayings_init(&made->own_sayings);
     gv_words_init(&made->chunk_keys, GV_DICTIONARY_MAX);
@@ -116,7 +124,9 @@ void gv_gossip_free(struct gv_gossip *gossip)
     gv_words_deinit(&gossip->chunk_workers);
     gv_sayings_deinit(&gossip->own_sayings);
     gv_worker_table_deinit(&gossip->workers);
+    gv_shelf_deinit(&gossip->shelf);
     gv_vector_deinit(&gossip->vector);
+    gv_map_deinit(&gossip->peers_by_boot);
     gv_arena_deinit(&gossip->scratch);
     gv_arena_deinit(&gossip->unpacked);
     gv_outbox_deinit(&gossip->outbox);
@@ -148,6 +158,7 @@ void gv_gossip_hello(const struct gv_gossip *gossip, struct gv_gossip_hello *hel
 static void begin(struct gv_gossip *gossip, struct gv_now now)
 {
     gossip->now = now;
+    gossip->session_in_hand = 0;
     gv_outbox_begin(&gossip->outbox);
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         gossip->sessions[i]->fresh = 0; /* the shell has them, and tells what it queues */
@@ -158,6 +169,11 @@ static void begin(struct gv_gossip *gossip, struct gv_now now)
 static void end(struct gv_gossip *gossip)
 {
     gv_repair_try_to_sync(gossip);
+    gv_ring_tick(gossip);
+    gv_tree_settle(gossip);
+    gv_relay_tick(gossip);
+    gv_news_tick(gossip);
+    gv_dial_tick(gossip);
     gv_feed_flush(gossip, false);
     for (uint32_t i = gossip->session_count; i-- > 0;) {
         struct gv_channel *session = gossip->sessions[i];
@@ -176,7 +192,6 @@ void gv_gossip_tick(struct gv_gossip *gossip, struct gv_now now)
     }
     begin(gossip, now);
     gv_detector_tick(gossip);
-    gv_dial_tick(gossip);
     gv_snapshot_tick(gossip);
     gv_repair_tick(gossip);
     gv_records_tick(gossip);
@@ -198,6 +213,9 @@ uint64_t gv_gossip_wake_at(const struct gv_gossip *gossip)
         return at;
     }
     at = least(at, gv_detector_wake_at(gossip));
+    at = least(at, gv_ring_wake_at(gossip));
+    at = least(at, gv_relay_wake_at(gossip));
+    at = least(at, gv_news_wake_at(gossip));
     at = least(at, gv_dial_wake_at(gossip));
     at = least(at, gv_repair_wake_at(gossip));
     return least(at, gv_records_wake_at(gossip));
@@ -214,12 +232,14 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
         gv_feed_take_batch(gossip, session, message->batch);
         break;
     case MESH__MESSAGE__BODY_RANGE_REQUEST:
-        gv_feed_asked(gossip, session, message->range_request);
+        if (message->range_request->boot_id == gossip->self->member.boot_id) {
+            gv_feed_asked(gossip, session, message->range_request);
+        } else {
+            gv_relay_asked(gossip, session, message->range_request);
+        }
         break;
     case MESH__MESSAGE__BODY_RANGE_GONE:
-        gv_snapshot_ask(gossip, session,
-                        gv_snapshot_since(gv_vector_find(
-                            &gossip->vector, session->peer->member.name, session->boot_id)));
+        gv_relay_gone(gossip, session, message->range_gone);
         break;
     case MESH__MESSAGE__BODY_SNAPSHOT_REQUEST:
         gv_snapshot_asked(gossip, session, message->snapshot_request);
@@ -253,6 +273,23 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
     case MESH__MESSAGE__BODY_WANT:
         gv_compare_wanted(gossip, session, message->want);
         break;
+    case MESH__MESSAGE__BODY_TREE:
+        gv_tree_take(gossip, session, message->tree);
+        break;
+    case MESH__MESSAGE__BODY_ANNOUNCE:
+        gv_relay_announced(gossip, session, message->announce);
+        break;
+    case MESH__MESSAGE__BODY_STATE_REQUEST:
+        gv_records_send_said(gossip, session, message->state_request);
+        break;
+    case MESH__MESSAGE__BODY_ROSTER:
+        gv_news_take_roster(gossip, session, message->roster);
+        break;
+    case MESH__MESSAGE__BODY_MEMBERS:
+        for (size_t i = 0; i < message->members->n_members; i++) {
+            gv_roster_merge(gossip, message->members->members[i]);
+        }
+        break;
     case MESH__MESSAGE__BODY__NOT_SET:
     case _MESH__MESSAGE__BODY__CASE_IS_INT_SIZE:
         return GV_EPROTO;
@@ -274,6 +311,8 @@ enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session_id, str
     Mesh__Message *message;
     enum gv_err err = gv_codec_unpack(&gossip->unpacked, bytes, &message);
     if (err == GV_OK) {
+        gossip->in_hand = bytes;
+        gossip->session_in_hand = session_id;
         session->heard_at_ms = now.now_ms;
         session->peer->member.last_contact_ms = now.now_ms;
         err = dispatch(gossip, session, message);
@@ -282,7 +321,6 @@ enum gv_err gv_gossip_message(struct gv_gossip *gossip, uint64_t session_id, str
         gossip->counters.malformed += 1;
         return GV_EPROTO;
     }
-    gv_dial_tick(gossip);
     end(gossip);
     return GV_OK;
 }
@@ -311,7 +349,6 @@ void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, cons
     }
     if (peer != NULL && !gossip->stopped) {
         gv_detector_packet(gossip, peer, NULL, packet);
-        gv_dial_tick(gossip);
         end(gossip);
     }
 }
@@ -324,7 +361,7 @@ enum gv_err gv_gossip_publish(struct gv_gossip *gossip, const struct gv_gossip_o
     if (err != GV_OK) {
         return err;
     }
-    gossip->own->applied = gossip->log.last;
+    gv_origin_raise(gossip->own, gossip->log.last);
     if (operation->stamp > gossip->own->stamp) {
         gossip->own->stamp = operation->stamp;
     }
@@ -359,6 +396,7 @@ void gv_gossip_leave(struct gv_gossip *gossip, struct gv_now now)
     }
     gv_feed_flush(gossip, true);
     gossip->self->member.status = GV_MEMBER_LEFT;
+    gv_roster_touch(gossip);
     gossip->self->member.ready = false;
     gossip->self->member.incarnation += 1;
     gv_proof_sign_self(gossip);

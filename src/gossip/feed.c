@@ -49,6 +49,7 @@ void gv_feed_flush(struct gv_gossip *gossip, bool at_once)
         message.batch = &batch;
         gv_wire_broadcast_batch(gossip, &message, gossip->flushed, last);
         gossip->flushed = last;
+        gv_origin_touch(gossip->own); /* to be announced */
         gossip->flushed_at_ms = gossip->now.now_ms;
     }
 }
@@ -158,7 +159,6 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
     gossip->store.apply(gossip->store.owner, operation);
 }
 
-/* A log comes from its own node, and from nobody else: another could end it, or skip in it. */
 static bool is_from_origin(const struct gv_channel *session, const Mesh__Batch *batch)
 {
     return session->boot_id == batch->boot_id &&
@@ -169,7 +169,9 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Batch *batch)
 {
     gossip->counters.batches_received += 1;
-    if (!is_from_origin(session, batch)) {
+    bool is_direct = is_from_origin(session, batch);
+    /* In a small mesh unasked from its own node only: another could end it, or skip in it. */
+    if (!is_direct && !gv_relay_may_take(gossip, session)) {
         gv_proof_refuse(gossip, batch->origin, NULL);
         return;
     }
@@ -186,9 +188,17 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
         gv_operation_in(batch->operations[i], batch->keys, batch->workers, &operation);
         gv_feed_apply(gossip, origin, &operation);
     }
+    if (known < batch->n_operations) {
+        gv_relay_pass_on(gossip, origin, session, batch);
+    }
     uint64_t first, last;
     bool will_close = !gossip->synced || gv_snapshot_is_taking(gossip); /* by the snapshot */
-    if (!will_close && gv_origin_gap(origin, &first, &last)) {
+    if (!gv_origin_gap(origin, &first, &last)) {
+        return;
+    }
+    if (gossip->ring.relays || !is_direct) {
+        gv_relay_want(gossip, origin, last, session, true);
+    } else if (!will_close) {
         gv_feed_ask(gossip, session, first, last);
     }
 }

@@ -20,8 +20,9 @@
 #define GV_BATCH_OPERATIONS_MAX 16384 /* operations in one batch or chunk */
 #define GV_OPERATION_PRINTS_MAX 16384 /* fingerprints in one operation */
 #define GV_DICTIONARY_MAX       16384 /* keys, or workers, in one batch or chunk */
-#define GV_VECTOR_MAX           2048  /* origins known: (node, boot) */
-#define GV_STATE_MEMBERS_MAX    256   /* members in one State */
+#define GV_VECTOR_MAX           4096  /* origins known: (node, boot) */
+#define GV_STATE_MEMBERS_MAX    256   /* members in one State, or Members */
+#define GV_ROSTER_SUMS          32    /* shares of the names, when rosters are compared */
 #define GV_WORKERS_BYTES        (64 * 1024)
 #define GV_NODE_STATE_MAX       512   /* loads and opinions in one NodeState */
 #define GV_NEWS_MAX             16    /* members in one packet */

@@ -5,6 +5,10 @@
  *     wire.c      packs messages, sends them to one session or all, sends datagrams
  *     roster.c    the members: finding, merging news, telling the store
  *     proof.c     whether a record is its node's own, and whose a name is
+ *     news.c      what is new of the members: passed on, and the rosters compared
+ *     ring.c      up to 32 members everybody is a neighbour; beyond, whom the six rings name
+ *     tree.c      which of the sessions are the links of the spanning tree
+ *     relay.c     operations of others passed on, announced, pulled
  *     dial.c      whom to connect to, and which of two crossing sessions stays
  *     detector.c  SWIM with Lifeguard: probes, and what they answer
  *     doubt.c     from an unanswered question to a death
@@ -28,6 +32,7 @@
 #include "oplog.h"
 #include "outbox.h"
 #include "register.h"
+#include "shelf.h"
 #include "vector.h"
 
 #define GV_ACCUSERS_MAX   4
@@ -52,7 +57,16 @@ struct gv_peer {
     uint64_t dial_failed_at_ms; /* last failure; 0 never */
     uint64_t urgent_at_ms;      /* last urgent probe */
     uint64_t checked_at_ms;     /* last dialed because another key claimed the name */
-    int64_t clock_sample_ms;    /* last offset heard of; the member has the better of two */
+    uint64_t hash;              /* of its name: its places in the rings */
+    uint64_t news_session;      /* its record came over this session; 0: it is our own word */
+    uint64_t said, heard_said;  /* sequence of its loads and opinions: all up to it; the highest */
+    uint64_t said_round;        /* grows over all peers; of the last change of said */
+    uint64_t said_wanted;       /* somebody has what it said up to here; 0: nobody more than we */
+    uint64_t said_wanted_at_ms, said_source;
+    bool is_neighbour;       /* by the rings; meaningful while relaying */
+    bool is_tried;           /* gone, and to be dialed once nevertheless */
+    bool news_waits;         /* its record is to be passed on */
+    int64_t clock_sample_ms; /* last offset heard of; the member has the better of two */
     bool dialing;
 };
 
@@ -96,6 +110,17 @@ struct gv_channel {
     uint64_t asked_at_ms;         /* last range or repair asked of this peer */
     uint64_t deep_asked_at_ms;
     bool outgoing, knows_state, peer_synced, is_slow;
+    /* relaying */
+    uint64_t surplus_at_ms; /* since when neither end has a use for it; 0: it has one */
+    uint64_t told_round;    /* moves of logs told up to this round of the vector */
+    uint64_t told_said_round;
+    uint64_t asked_foreign_at_ms; /* when a log of another node was last asked of it; 0: never */
+    uint64_t tree_root;           /* the peer's; 0: it does not relay */
+    uint64_t told_root;           /* ours, as told */
+    uint32_t tree_distance, told_distance;
+    uint32_t roster_misses;    /* digests with another roster in a row */
+    bool is_child, told_child; /* the peer has us for its parent; it for ours, as told */
+    bool sent_roster;          /* our State had sums instead of members */
 };
 
 struct gv_probe {
@@ -130,6 +155,30 @@ struct gv_taking {
     uint64_t not_before_ms; /* earliest next request */
     uint32_t since_stamp;
     bool joining;
+};
+
+/* How many members there are. */
+struct gv_counts {
+    uint32_t active, suspect, gone; /* active: alive or doubted; gone: dead or left */
+    bool known;
+};
+
+/* The shape of the mesh, and our place in it. */
+struct gv_ring {
+    uint64_t look_at_ms;   /* earliest next look at the members */
+    uint64_t few_since_ms; /* relaying, though few enough for sessions with all; 0: too many */
+    uint64_t root;         /* hash of the tree's root */
+    uint64_t heal_at_ms;   /* next attempt at somebody who is gone */
+    bool is_dirty;         /* members have changed since the last look */
+    bool relays;           /* too many for sessions with all */
+    bool root_is_self;
+};
+
+/* Our place in the spanning tree. */
+struct gv_tree {
+    struct gv_channel *parent; /* borrowed; NULL: we are the root, or know no way to it */
+    uint32_t distance;         /* from the root; GV_TREE_FAR: no way known */
+    bool is_dirty;
 };
 
 struct gv_gossip {
@@ -176,6 +225,28 @@ struct gv_gossip {
     uint64_t mute_until; /* we accuse nobody before */
     int64_t wall_offset; /* wall minus engine time */
 
+    struct gv_counts counts;
+    struct gv_ring ring;
+    struct gv_tree tree;
+    struct gv_shelf shelf;
+    struct gv_slice in_hand;  /* the bytes of the message in hand */
+    uint64_t session_in_hand; /* over which it came; 0: none is */
+    uint64_t announce_at_ms, announced_round;
+    uint64_t pull_at_ms; /* next look at what is wanted; GV_NEVER_MS: nothing is */
+    uint64_t said_round, said_at_ms, ask_said_at_ms;
+    struct gv_map peers_by_boot; /* boot id to peer */
+    uint64_t roster_sum;   /* over the members, see news.c; meaningful when roster_sum_known */
+    uint64_t digest_round; /* of the vector, at the last digest */
+    uint64_t digest_count;
+    uint64_t news_at_ms;   /* when what is new of members is passed on */
+    uint32_t news_waiting; /* peers of whom something is */
+    uint32_t news_riding;  /* peers with news_left, at least */
+    uint64_t dial_due_ms;  /* nothing to dial before; meaningful when dial_known */
+    bool dial_known;
+    bool roster_sum_known;
+    bool is_quiet;   /* no log had moved between the last two digests */
+    bool wants_said; /* some peer's loads or opinions are wanted */
+
     struct gv_taking taking;
     uint64_t digest_at_ms, deep_at_ms, sweep_at_ms;
     uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
@@ -192,6 +263,11 @@ struct gv_gossip {
 void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Message *message);
 void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
                        const struct gv_channel *except);
+void gv_wire_broadcast_eager(struct gv_gossip *gossip, Mesh__Message *message,
+                             const struct gv_channel *except);
+void gv_wire_pass_on(struct gv_gossip *gossip, struct gv_slice bytes,
+                     const struct gv_channel *from);
+void gv_wire_send_kept(struct gv_gossip *gossip, struct gv_channel *session, struct gv_slice bytes);
 void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, uint64_t before,
                              uint64_t last);
 void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *packet,
@@ -208,13 +284,59 @@ uint32_t gv_roster_place(const struct gv_gossip *gossip, const char *name);
 void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message);
 void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer);
-void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_roster_touch(struct gv_gossip *gossip);
+void gv_roster_set_boot(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t boot_id);
+struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boot_id);
+struct gv_counts gv_roster_counts(struct gv_gossip *gossip);
+bool gv_roster_has_suspects(const struct gv_gossip *gossip);
 void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
                           enum gv_member_status status);
 void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
 void gv_roster_sweep(struct gv_gossip *gossip);
 bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation);
 uint32_t gv_roster_active(const struct gv_gossip *gossip);
+
+/* ---- news.c ---- */
+void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_news_add(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_news_forget(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_news_tick(struct gv_gossip *gossip);
+uint64_t gv_news_wake_at(const struct gv_gossip *gossip);
+uint64_t gv_news_sum(struct gv_gossip *gossip);
+uint64_t gv_news_sums(const struct gv_gossip *gossip, uint64_t sums[GV_ROSTER_SUMS]);
+void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer);
+void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, const uint64_t *sums);
+void gv_news_take_roster(struct gv_gossip *gossip, struct gv_channel *session,
+                         const Mesh__Roster *roster);
+
+/* ---- ring.c ---- */
+#define GV_DIRECT_MEMBERS_MAX 32 /* up to so many everybody has a session with everybody */
+void gv_ring_tick(struct gv_gossip *gossip);
+uint64_t gv_ring_wake_at(const struct gv_gossip *gossip);
+bool gv_ring_names(const struct gv_gossip *gossip, const struct gv_peer *peer);
+
+/* ---- tree.c ---- */
+#define GV_TREE_FAR 16
+void gv_tree_take(struct gv_gossip *gossip, struct gv_channel *session, const Mesh__Tree *tree);
+void gv_tree_settle(struct gv_gossip *gossip);
+void gv_tree_session_gone(struct gv_gossip *gossip, const struct gv_channel *session);
+bool gv_tree_is_eager(const struct gv_gossip *gossip, const struct gv_channel *session);
+bool gv_channel_is_silent(const struct gv_gossip *gossip, const struct gv_channel *session);
+
+/* ---- relay.c ---- */
+void gv_relay_pass_on(struct gv_gossip *gossip, struct gv_origin *origin,
+                      const struct gv_channel *from, const Mesh__Batch *batch);
+bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session);
+void gv_relay_want(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t upto,
+                   const struct gv_channel *source, bool is_patient);
+void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
+                        const Mesh__Announce *announce);
+void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
+                    const Mesh__RangeRequest *request);
+void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
+                   const Mesh__RangeGone *gone);
+void gv_relay_tick(struct gv_gossip *gossip);
+uint64_t gv_relay_wake_at(const struct gv_gossip *gossip);
 
 /* ---- proof.c ---- */
 void gv_proof_sign_self(struct gv_gossip *gossip);
@@ -322,6 +444,10 @@ void gv_records_send_workers(struct gv_gossip *gossip, struct gv_channel *sessio
 void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *session,
                                 const Mesh__NodeState *state);
 void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session);
+void gv_records_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t said);
+void gv_records_send_said(struct gv_gossip *gossip, struct gv_channel *session,
+                          const Mesh__StateRequest *request);
+void gv_records_say_again(struct gv_gossip *gossip);
 void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_records_tick(struct gv_gossip *gossip);
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip);

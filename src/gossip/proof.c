@@ -129,6 +129,7 @@ void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer)
     peer->member.incarnation = 0;
     peer->member.boot_id = 0;
     peer->member.status = GV_MEMBER_LEFT;
+    gv_roster_touch(gossip);
     peer->accuser_count = 0;
 }
 
@@ -141,5 +142,7 @@ void gv_proof_refuse(struct gv_gossip *gossip, const char *name, struct gv_peer 
         gossip->now.now_ms - holder->checked_at_ms >= CHECK_GAP_MS) {
         holder->checked_at_ms = gossip->now.now_ms;
         holder->dial_at_ms = gossip->now.now_ms;
+        holder->is_tried = true;
+        gossip->dial_known = false;
     }
 }

@@ -2,7 +2,9 @@
  * records.c - workers, loads and opinions on their way. Private to gossip, see machine.h.
  *
  * A worker record is passed on by whoever learns something new from it, so it also reaches nodes
- * that the writer cannot. Loads and opinions go one step, from their node to everyone in session.
+ * that the writer cannot. Loads and opinions go one step, from their node to everyone in session;
+ * relaying, they go along the tree, and what each node has said is announced once a second, so that
+ * what was lost is asked for (relay.c).
  */
 #include "grapevine/base/assert.h"
 #include "machine.h"
@@ -39,7 +41,7 @@ static void send_list(struct gv_gossip *gossip, struct gv_channel *to, Mesh__Wor
     if (to != NULL) {
         gv_wire_send(gossip, to, &message);
     } else {
-        gv_wire_broadcast(gossip, &message, except);
+        gv_wire_broadcast_eager(gossip, &message, except);
     }
 }
 
@@ -149,7 +151,7 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
          (*at)++) {
         struct gv_saying *row = own->rows[*at];
         bool busy = row->count > 0 || row->bytes > 0;
-        if (row->has_load && (row->load_waits || (all && busy))) {
+        if (row->has_load && (row->load_waits || fresh_session || (all && busy))) {
             Mesh__Load *load = gv_arena_take(&gossip->scratch, sizeof *load);
             if (load == NULL) {
                 return false;
@@ -195,14 +197,21 @@ static void say(struct gv_gossip *gossip, struct gv_channel *session, bool all)
         if (!fill(gossip, &at, all, session != NULL, &state)) {
             return;
         }
-        gossip->say_sequence += 1;
+        if (session == NULL || gossip->say_sequence == 0) {
+            gv_records_said(gossip, gossip->self, ++gossip->say_sequence);
+        }
         state.sequence = gossip->say_sequence;
+        state.whole = session != NULL && at == gossip->own_sayings.count;
+        if (gossip->ring.relays) {
+            state.node = gossip->self->member.name;
+            state.boot_id = gossip->self->member.boot_id;
+        }
         message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
         message.node_state = &state;
         if (session != NULL) {
             gv_wire_send(gossip, session, &message);
         } else {
-            gv_wire_broadcast(gossip, &message, NULL);
+            gv_wire_broadcast_eager(gossip, &message, NULL);
         }
     }
 }
@@ -213,9 +222,14 @@ void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session)
 }
 
 /* Stale loads make routers pile onto the same worker, so a few nodes tell theirs as fast as
- * operations travel; many nodes less often, for everything one tells all must read. */
+ * operations travel; many nodes less often, for everything one tells all must read: each of 1,000
+ * every 250 ms. */
 static uint64_t load_interval(const struct gv_gossip *gossip)
 {
+    uint64_t active = gv_roster_active(gossip);
+    if (gossip->ring.relays && active > gossip->options.load_interval_ms * 4) {
+        return active / 4;
+    }
     uint64_t interval_ms = (uint64_t)LOAD_INTERVAL_PER_SESSION_MS * (gossip->session_count + 1);
     return interval_ms < gossip->options.load_interval_ms ? interval_ms
                                                           : gossip->options.load_interval_ms;
@@ -363,15 +377,110 @@ static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Me
 void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *session,
                                 const Mesh__NodeState *state)
 {
-    struct gv_peer *peer = session->peer;
-    if (session->boot_id != peer->member.boot_id || peer->member.status >= GV_MEMBER_DEAD) {
+    bool is_own = state->node[0] == '\0';
+    struct gv_peer *peer = is_own ? session->peer : gv_roster_find(gossip, state->node);
+    uint64_t boot_id = is_own ? session->boot_id : state->boot_id;
+    if (peer == NULL || peer == gossip->self || boot_id != peer->member.boot_id ||
+        peer->member.status >= GV_MEMBER_DEAD) {
         return; /* of a former life, or of one that others declared dead: it will say it again */
+    }
+    bool follows = state->whole || state->sequence == peer->said + 1;
+    if (follows && state->sequence > peer->said) {
+        gv_records_said(gossip, peer, state->sequence);
+    }
+    if (state->sequence > peer->heard_said) {
+        peer->heard_said = state->sequence;
+        if (gossip->ring.relays && !is_own && !state->whole) {
+            gv_wire_pass_on(gossip, gossip->in_hand, session);
+        }
     }
     for (size_t i = 0; i < state->n_loads; i++) {
         take_load(gossip, peer, state->loads[i], state->sequence);
     }
     for (size_t i = 0; i < state->n_healths; i++) {
         take_health(gossip, peer, state->healths[i], state->sequence);
+    }
+}
+
+/** All that the node has said up to here is known. */
+void gv_records_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t said)
+{
+    peer->said = said;
+    peer->said_round = ++gossip->said_round;
+}
+
+/* Rows [*at, ...) of what a node said, up to a message full. */
+static bool fill_said(struct gv_gossip *gossip, const struct gv_sayings *sayings, uint32_t *at,
+                      Mesh__NodeState *state)
+{
+    Mesh__Load *loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *loads);
+    Mesh__Health *healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *healths);
+    state->loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->loads);
+    state->healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->healths);
+    if (loads == NULL || healths == NULL || state->loads == NULL || state->healths == NULL) {
+        return false;
+    }
+    size_t bytes = 0;
+    for (; *at < sayings->count && state->n_loads < GV_NODE_STATE_MAX &&
+           state->n_healths < GV_NODE_STATE_MAX && bytes < GV_WORKERS_BYTES;
+         (*at)++) {
+        struct gv_saying *row = sayings->rows[*at];
+        bytes += 2 * strlen(row->url) + strlen(row->reason) + 40;
+        if (row->has_load) {
+            Mesh__Load *load = &loads[state->n_loads];
+            mesh__load__init(load);
+            load->worker = row->url;
+            load->count = row->count;
+            load->bytes = row->bytes;
+            state->loads[state->n_loads++] = load;
+        }
+        if (row->has_health) {
+            Mesh__Health *health = &healths[state->n_healths];
+            mesh__health__init(health);
+            health->worker = row->url;
+            health->state = row->state;
+            health->since_ms = row->since_ms;
+            health->reason = row->reason;
+            state->healths[state->n_healths++] = health;
+        }
+    }
+    return true;
+}
+
+/** The peer lacks something of what a node has said: it gets all of it that we know. */
+void gv_records_send_said(struct gv_gossip *gossip, struct gv_channel *session,
+                          const Mesh__StateRequest *request)
+{
+    struct gv_peer *peer = gv_roster_find_boot(gossip, request->boot_id);
+    if (peer == NULL) {
+        return;
+    }
+    const struct gv_sayings *sayings = peer == gossip->self ? &gossip->own_sayings : &peer->sayings;
+    uint32_t at = 0;
+    do {
+        Mesh__Message message = MESH__MESSAGE__INIT;
+        Mesh__NodeState state = MESH__NODE_STATE__INIT;
+        gv_arena_reset(&gossip->scratch);
+        if (!fill_said(gossip, sayings, &at, &state)) {
+            return;
+        }
+        state.sequence = peer->said;
+        state.whole = at == sayings->count;
+        state.node = peer->member.name;
+        state.boot_id = peer->member.boot_id;
+        message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+        message.node_state = &state;
+        gv_wire_send(gossip, session, &message);
+    } while (at < sayings->count);
+}
+
+/** Others thought us gone, and dropped what we said. */
+void gv_records_say_again(struct gv_gossip *gossip)
+{
+    for (uint32_t i = 0; i < gossip->own_sayings.count; i++) {
+        struct gv_saying *row = gossip->own_sayings.rows[i];
+        row->load_waits = row->load_waits || row->has_load;
+        row->health_waits = row->health_waits || row->has_health;
     }
 }
 
@@ -392,6 +501,9 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
             tell_health(gossip, peer, row);
         }
     }
+    peer->said = 0;
+    peer->heard_said = 0;
+    peer->said_wanted = 0;
     gv_sayings_deinit(&peer->sayings);
     gv_sayings_init(&peer->sayings);
 }

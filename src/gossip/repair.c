@@ -10,6 +10,8 @@
 #include "machine.h"
 
 #define MISSES_BEFORE_REPAIR 2
+#define STATE_WHOLE_MAX      64 /* more members are compared before they are sent */
+#define RETELL_DIGESTS       10 /* while logs move, so often one session is told all positions */
 #define SWEEP_MS             5000
 
 /** All positions above 0 as messages in the scratch arena; NULL: no memory. */
@@ -42,30 +44,23 @@ Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
 /* ---- greeting ----------------------------------------------------------------------------------
  */
 
-static void send_more_members(struct gv_gossip *gossip, struct gv_channel *session, uint32_t from)
-{
-    for (uint32_t i = from; i < gossip->peer_count; i++) {
-        Mesh__Message message = MESH__MESSAGE__INIT;
-        Mesh__Member member;
-        Mesh__Address addr;
-        gv_codec_member_out(&gossip->peers[i]->member, gossip->peers[i]->accuser, &addr, &member);
-        message.body_case = MESH__MESSAGE__BODY_MEMBER;
-        message.member = &member;
-        gv_wire_send(gossip, session, &message);
-    }
-}
-
 /** The first words on a new session. */
 void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__State state = MESH__STATE__INIT;
     gv_arena_reset(&gossip->scratch);
-    uint32_t count =
-        gossip->peer_count < GV_STATE_MEMBERS_MAX ? gossip->peer_count : GV_STATE_MEMBERS_MAX;
-    Mesh__Member **members = gv_arena_take(&gossip->scratch, count * sizeof *members);
-    Mesh__Member *records = gv_arena_take(&gossip->scratch, count * sizeof *records);
-    Mesh__Address *addrs = gv_arena_take(&gossip->scratch, count * sizeof *addrs);
+    uint64_t sums[GV_ROSTER_SUMS];
+    session->sent_roster = gossip->peer_count > STATE_WHOLE_MAX;
+    uint32_t count = session->sent_roster ? 0 : gossip->peer_count;
+    if (session->sent_roster) {
+        (void)gv_news_sums(gossip, sums);
+        state.roster = sums;
+        state.n_roster = GV_ROSTER_SUMS;
+    }
+    Mesh__Member **members = gv_arena_take(&gossip->scratch, (count + 1) * sizeof *members);
+    Mesh__Member *records = gv_arena_take(&gossip->scratch, (count + 1) * sizeof *records);
+    Mesh__Address *addrs = gv_arena_take(&gossip->scratch, (count + 1) * sizeof *addrs);
     state.positions = gv_repair_positions(gossip, &state.n_positions);
     if (members == NULL || records == NULL || addrs == NULL || state.positions == NULL) {
         return; /* the peer closes a session that never greets; nothing else is lost */
@@ -83,52 +78,55 @@ void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
     message.body_case = MESH__MESSAGE__BODY_STATE;
     message.state = &state;
     gv_wire_send(gossip, session, &message);
-    send_more_members(gossip, session, count);
     gv_records_send_workers(gossip, session);
     gv_settings_send(gossip, session);
     gv_records_send_own(gossip, session);
 }
 
-/* Is somebody in session who runs under this very boot? Then its own digests tell of gaps. */
+/* Do we hear, in session, who runs under this very boot? Then its own digests tell of gaps. */
 static bool comes_directly(const struct gv_gossip *gossip, const char *name, uint64_t boot_id)
 {
     const struct gv_peer *peer = gv_roster_find(gossip, name);
     if (peer == NULL || peer->member.boot_id != boot_id) {
         return false;
     }
-    return peer == gossip->self || gv_channel_of(gossip, peer) != NULL;
+    const struct gv_channel *session = gv_channel_of(gossip, peer);
+    return peer == gossip->self || (session != NULL && !gv_channel_is_silent(gossip, session));
 }
 
-/* Does the peer have more of a log that we cannot have first hand? *since: from which stamp on. */
-static bool lacks(struct gv_gossip *gossip, Mesh__Position *const *positions, size_t count,
-                  bool only_gone, uint32_t *since)
+/*
+ * Where the peer has more of a log that we cannot have first hand, it is a source of it. Operations
+ * come by range, or, where it no longer holds them, by snapshot.
+ */
+static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
+                         Mesh__Position *const *positions, size_t count, bool only_gone)
 {
-    bool lacking = false;
-    *since = UINT32_MAX;
+    bool relays = gossip->ring.relays;
     for (size_t i = 0; i < count; i++) {
         const Mesh__Position *at = positions[i];
-        const struct gv_origin *origin = gv_vector_find(&gossip->vector, at->node, at->boot_id);
-        uint64_t applied = origin == NULL ? 0 : origin->applied;
-        if (at->applied <= applied || (origin != NULL && origin->forgotten) ||
-            comes_directly(gossip, at->node, at->boot_id)) {
+        if (!relays && comes_directly(gossip, at->node, at->boot_id)) {
             continue;
         }
         const struct gv_peer *peer = gv_roster_find(gossip, at->node);
-        if (only_gone && peer != NULL && peer->member.boot_id == at->boot_id &&
-            peer->member.status <= GV_MEMBER_SUSPECT) {
+        if (only_gone && !relays && peer != NULL && peer->member.boot_id == at->boot_id &&
+            peer->member.status <= GV_MEMBER_SUSPECT && peer->session == NULL) {
             continue; /* it will be in session soon */
         }
-        uint32_t stamp = gv_snapshot_since(origin);
-        *since = stamp < *since ? stamp : *since;
-        lacking = true;
+        struct gv_origin *origin = gv_vector_open(&gossip->vector, at->node, at->boot_id);
+        if (origin != NULL) {
+            gv_relay_want(gossip, origin, at->applied, session, relays);
+        }
     }
-    return lacking;
 }
 
 static void note_own_position(struct gv_gossip *gossip, struct gv_channel *session,
                               const Mesh__State *state)
 {
     session->sent = 0;
+    if (gossip->ring.relays) {
+        session->sent = gossip->flushed; /* what it lacks it asks for */
+        return;
+    }
     if (!state->synced) {
         session->sent = session->announced; /* it takes a snapshot for what is older */
         return;
@@ -149,6 +147,13 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const
     session->peer_synced = state->synced;
     session->expects = gossip->synced ? 0 : state->published;
     note_own_position(gossip, session, state);
+    gossip->tree.is_dirty = true;
+    if (state->n_roster > 0) {
+        gv_news_take_sums(gossip, session, state->roster);
+        if (!session->sent_roster) {
+            gv_news_send_roster(gossip, session, true);
+        }
+    }
     for (size_t i = 0; i < state->n_members; i++) {
         gv_roster_merge(gossip, state->members[i]);
     }
@@ -156,9 +161,8 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const
     if (session == NULL) {
         return; /* the news of a member ended it */
     }
-    uint32_t since;
-    if (gossip->synced && lacks(gossip, state->positions, state->n_positions, true, &since)) {
-        gv_snapshot_ask(gossip, session, since);
+    if (gossip->synced || gossip->ring.relays) {
+        want_lacking(gossip, session, state->positions, state->n_positions, true);
     }
     gv_feed_pump(gossip, session);
 }
@@ -254,6 +258,7 @@ static void make_digest(struct gv_gossip *gossip, uint8_t *live, Mesh__Digest *d
     digest->positions_hi = read_half(positions, 1);
     digest->workers = gv_records_digest(gossip);
     digest->synced = gossip->synced;
+    digest->members = gossip->ring.relays ? gv_news_sum(gossip) : 0;
     digest->wall_ms = gossip->now.wall_ms;
     digest->marks = gv_clocks_marks(gossip);
     if (live != NULL) {
@@ -268,7 +273,7 @@ static void send_digest(struct gv_gossip *gossip, struct gv_channel *session, Me
     Mesh__Message message = MESH__MESSAGE__INIT;
     message.body_case = MESH__MESSAGE__BODY_DIGEST;
     message.digest = digest;
-    digest->sent = session->sent;
+    digest->sent = gossip->ring.relays ? 0 : session->sent; /* relaying, announcements tell */
     gv_wire_send(gossip, session, &message);
 }
 
@@ -329,6 +334,19 @@ static void check_gap(struct gv_gossip *gossip, struct gv_channel *session, uint
     }
 }
 
+static void compare_rosters(struct gv_gossip *gossip, struct gv_channel *session, uint64_t members)
+{
+    if (members == 0 || !gossip->ring.relays || members == gv_news_sum(gossip)) {
+        session->roster_misses = 0;
+        return;
+    }
+    session->roster_misses += 1;
+    if (session->roster_misses >= MISSES_BEFORE_REPAIR) {
+        session->roster_misses = 0;
+        gv_news_send_roster(gossip, session, false);
+    }
+}
+
 void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Digest *digest)
 {
@@ -350,7 +368,9 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
             confirm(gossip, session);
         }
     }
-    if (same && same_workers) {
+    compare_rosters(gossip, session, digest->members);
+    bool is_moving = gossip->ring.relays && !gossip->is_quiet; /* announcements tell, meanwhile */
+    if ((same || is_moving) && same_workers) {
         session->misses = 0;
         return;
     }
@@ -372,12 +392,29 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
 void gv_repair_vector(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Vector *vector)
 {
-    uint32_t since;
-    if (gossip->synced && lacks(gossip, vector->positions, vector->n_positions, false, &since)) {
-        gv_snapshot_ask(gossip, session, since);
+    if (gossip->synced) {
+        want_lacking(gossip, session, vector->positions, vector->n_positions, false);
     }
     if (!vector->answer) {
         send_vector(gossip, session, true);
+    }
+}
+
+/*
+ * Have the logs stood still since the last digest? Then digests that differ mean something is
+ * missing. While they move, announcements tell; and now and then one session is told everything,
+ * in case an answer to one was lost.
+ */
+static void note_quiet(struct gv_gossip *gossip)
+{
+    gv_vector_settle(&gossip->vector);
+    gossip->is_quiet = gossip->vector.round == gossip->digest_round;
+    gossip->digest_round = gossip->vector.round;
+    gossip->digest_count += 1;
+    if (!gossip->is_quiet && gossip->session_count > 0 &&
+        gossip->digest_count % RETELL_DIGESTS == 0) {
+        uint64_t turn = gossip->digest_count / RETELL_DIGESTS;
+        gossip->sessions[turn % gossip->session_count]->told_round = 0;
     }
 }
 
@@ -393,6 +430,7 @@ void gv_repair_tick(struct gv_gossip *gossip)
         if (deep) {
             gossip->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
         }
+        note_quiet(gossip);
         bool demand = gv_clocks_want_comparison(gossip);
         send_digests(gossip, deep || demand, demand);
     }

@@ -93,6 +93,9 @@ struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
     gossip->peers[at] = peer;
     gossip->peer_count += 1;
     gossip->probe_count = 0; /* indexes moved: shuffle anew */
+    static const uint64_t secret[2] = {0x72696e67, 0x73};
+    peer->hash = gv_siphash(secret, gv_slice_text(peer->member.name));
+    gv_roster_touch(gossip);
     return peer;
 }
 
@@ -106,6 +109,9 @@ void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer)
             (gossip->peer_count - at - 1) * sizeof(struct gv_peer *));
     gossip->peer_count -= 1;
     gossip->probe_count = 0;
+    gv_roster_set_boot(gossip, peer, 0);
+    gv_news_forget(gossip, peer);
+    gv_roster_touch(gossip);
     gv_sayings_deinit(&peer->sayings);
     gv_mem_free(GV_MEM_GOSSIP, peer);
 }
@@ -115,14 +121,66 @@ bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation
     return incarnation <= gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS;
 }
 
+/** Somebody came, went, or is thought of differently: count anew when asked, and look for peers. */
+void gv_roster_touch(struct gv_gossip *gossip)
+{
+    gossip->counts.known = false;
+    gossip->roster_sum_known = false;
+    gossip->ring.is_dirty = true;
+    gossip->dial_known = false;
+}
+
+/** It runs under this boot now; 0: it is about to be removed. */
+void gv_roster_set_boot(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t boot_id)
+{
+    uint64_t *known = &peer->member.boot_id;
+    struct gv_slice key = gv_slice_of(known, sizeof *known);
+    if (gv_map_find(&gossip->peers_by_boot, key) == peer) {
+        (void)gv_map_take(&gossip->peers_by_boot, key);
+    }
+    *known = boot_id;
+    if (boot_id != 0 && gv_map_put(&gossip->peers_by_boot, key, peer) != GV_OK) {
+        gossip->counters.queue_overflows += 1; /* its announcements are not understood */
+    }
+}
+
+/** Who runs under that boot, or NULL. */
+struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boot_id)
+{
+    return gv_map_find(&gossip->peers_by_boot, gv_slice_of(&boot_id, sizeof boot_id));
+}
+
+static struct gv_counts count_members(const struct gv_gossip *gossip)
+{
+    struct gv_counts counts = {.known = true};
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        enum gv_member_status status = gossip->peers[i]->member.status;
+        counts.active += status <= GV_MEMBER_SUSPECT;
+        counts.suspect += status == GV_MEMBER_SUSPECT;
+        counts.gone += status == GV_MEMBER_DEAD || status == GV_MEMBER_LEFT;
+    }
+    return counts;
+}
+
+/** How many there are of each kind, this node included; counted only when something changed. */
+struct gv_counts gv_roster_counts(struct gv_gossip *gossip)
+{
+    if (!gossip->counts.known) {
+        gossip->counts = count_members(gossip);
+    }
+    return gossip->counts;
+}
+
 /** Members that are alive or doubted, this node included. */
 uint32_t gv_roster_active(const struct gv_gossip *gossip)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        count += gossip->peers[i]->member.status <= GV_MEMBER_SUSPECT;
-    }
-    return count;
+    return gossip->counts.known ? gossip->counts.active : count_members(gossip).active;
+}
+
+/** Is anybody doubted? */
+bool gv_roster_has_suspects(const struct gv_gossip *gossip)
+{
+    return !gossip->counts.known || gossip->counts.suspect > 0;
 }
 
 /** Tell the store. */
@@ -136,28 +194,6 @@ void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer)
     if (gossip->store.member_changed != NULL) {
         gossip->store.member_changed(gossip->store.owner, &peer->member);
     }
-}
-
-static uint32_t log10_up(uint32_t count)
-{
-    uint32_t digits = 1;
-    for (uint32_t at = 10; at < count; at *= 10) {
-        digits += 1;
-    }
-    return digits;
-}
-
-/** Its record goes to every session at once, and rides on the next datagrams. */
-void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer)
-{
-    Mesh__Message message = MESH__MESSAGE__INIT;
-    Mesh__Member member;
-    Mesh__Address addr;
-    gv_codec_member_out(&peer->member, peer->accuser, &addr, &member);
-    message.body_case = MESH__MESSAGE__BODY_MEMBER;
-    message.member = &member;
-    peer->news_left = 4 * log10_up(gossip->peer_count + 1);
-    gv_wire_broadcast(gossip, &message, NULL);
 }
 
 static void log_status(struct gv_gossip *gossip, const struct gv_peer *peer)
@@ -183,6 +219,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
         gossip->counters.deaths += 1;
     }
     peer->member.status = status;
+    gv_roster_touch(gossip);
     peer->status_at_ms = gossip->now.now_ms;
     log_status(gossip, peer);
     if (status == GV_MEMBER_DEAD || status == GV_MEMBER_LEFT) {
@@ -203,7 +240,11 @@ void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above)
 {
     struct gv_member *self = &gossip->self->member;
     self->incarnation = (above > self->incarnation ? above : self->incarnation) + 1;
+    gv_roster_touch(gossip);
     gv_proof_sign_self(gossip);
+    if (gossip->ring.relays) {
+        gv_records_say_again(gossip);
+    }
     gv_roster_spread(gossip, gossip->self);
 }
 
@@ -241,12 +282,13 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
                          const struct gv_member *news)
 {
     struct gv_member *member = &peer->member;
+    gv_roster_touch(gossip);
     if (member->boot_id != news->boot_id) {
         gv_records_vanish(gossip, peer);
         member->rtt_us = 0;
         peer->dial_at_ms = gossip->now.now_ms;
     }
-    member->boot_id = news->boot_id;
+    gv_roster_set_boot(gossip, peer, news->boot_id);
     gv_channel_choose(gossip, peer);
     member->incarnation = news->incarnation;
     member->gossip_addr = news->gossip_addr;
@@ -265,7 +307,7 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
     bool same_life = !is_new && peer->member.boot_id == news->boot_id;
     enum gv_member_status before = is_new ? GV_MEMBER_LEFT : peer->member.status;
     adopt_record(gossip, peer, news);
-    peer->news_left = 4 * log10_up(gossip->peer_count + 1);
+    gv_news_add(gossip, peer);
     switch (news->status) {
     case GV_MEMBER_ALIVE:
         peer->member.status = before;
@@ -368,6 +410,14 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
     }
 }
 
+static void set_forgotten(struct gv_origin *origin, bool forgotten)
+{
+    if (origin->forgotten != forgotten) {
+        origin->forgotten = forgotten;
+        gv_origin_touch(origin);
+    }
+}
+
 /** Forget who has been gone for long; mark and forget the logs of past lives. Every few seconds. */
 void gv_roster_sweep(struct gv_gossip *gossip)
 {
@@ -387,13 +437,14 @@ void gv_roster_sweep(struct gv_gossip *gossip)
                      peer->member.status <= GV_MEMBER_SUSPECT;
         if (origin == gossip->own || lives) {
             origin->gone_at_ms = 0;
-            origin->forgotten = false;
+            set_forgotten(origin, false);
         } else if (origin->gone_at_ms == 0) {
             origin->gone_at_ms = now_ms;
         } else if (now_ms - origin->gone_at_ms > 2 * forget_ms) {
+            gv_shelf_forget(origin);
             gv_vector_remove(&gossip->vector, origin);
         } else if (now_ms - origin->gone_at_ms > forget_ms) {
-            origin->forgotten = true;
+            set_forgotten(origin, true);
         }
     }
 }

@@ -11,6 +11,7 @@
 void gv_vector_init(struct gv_vector *vector)
 {
     *vector = (struct gv_vector){0};
+    gv_map_init(&vector->by_boot, GV_MEM_GOSSIP, GV_VECTOR_MAX, NULL);
 }
 
 void gv_vector_deinit(struct gv_vector *vector)
@@ -19,6 +20,7 @@ void gv_vector_deinit(struct gv_vector *vector)
         gv_mem_free(GV_MEM_GOSSIP, vector->origins[i]);
     }
     gv_mem_free(GV_MEM_GOSSIP, vector->origins);
+    gv_map_deinit(&vector->by_boot);
     *vector = (struct gv_vector){0};
 }
 
@@ -55,6 +57,16 @@ struct gv_origin *gv_vector_find(const struct gv_vector *vector, const char *nam
     return found ? vector->origins[at] : NULL;
 }
 
+static struct gv_slice boot_key(const uint64_t *boot_id)
+{
+    return gv_slice_of(boot_id, sizeof *boot_id);
+}
+
+struct gv_origin *gv_vector_find_boot(const struct gv_vector *vector, uint64_t boot_id)
+{
+    return gv_map_find(&vector->by_boot, boot_key(&boot_id));
+}
+
 struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uint64_t boot_id)
 {
     bool found;
@@ -79,11 +91,13 @@ struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uin
     if (origin == NULL) {
         return NULL;
     }
-    if (!gv_slice_copy_text(gv_slice_text(name), origin->name, sizeof origin->name)) {
+    if (!gv_slice_copy_text(gv_slice_text(name), origin->name, sizeof origin->name) ||
+        gv_map_put(&vector->by_boot, boot_key(&boot_id), origin) != GV_OK) {
         gv_mem_free(GV_MEM_GOSSIP, origin);
         return NULL;
     }
     origin->boot_id = boot_id;
+    origin->vector = vector;
     memmove(vector->origins + at + 1, vector->origins + at,
             (vector->count - at) * sizeof(struct gv_origin *));
     vector->origins[at] = origin;
@@ -91,11 +105,54 @@ struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uin
     return origin;
 }
 
+static void unlink_round(struct gv_origin *origin)
+{
+    if (origin->newer != NULL) {
+        origin->newer->older = origin->older;
+    } else if (origin->vector->newest == origin) {
+        origin->vector->newest = origin->older;
+    }
+    if (origin->older != NULL) {
+        origin->older->newer = origin->newer;
+    }
+    origin->newer = NULL;
+    origin->older = NULL;
+}
+
+void gv_origin_touch(struct gv_origin *origin)
+{
+    struct gv_vector *vector = origin->vector;
+    unlink_round(origin);
+    origin->round = ++vector->round;
+    origin->older = vector->newest;
+    if (vector->newest != NULL) {
+        vector->newest->newer = origin;
+    }
+    vector->newest = origin;
+}
+
+static void unlink_wanting(struct gv_vector *vector, const struct gv_origin *origin)
+{
+    for (struct gv_origin **at = &vector->wanting; *at != NULL; at = &(*at)->next_wanting) {
+        if (*at == origin) {
+            *at = origin->next_wanting;
+            return;
+        }
+    }
+}
+
 void gv_vector_remove(struct gv_vector *vector, struct gv_origin *origin)
 {
     bool found;
     uint32_t at = place(vector, origin->name, origin->boot_id, &found);
-    GV_ASSERT(found && vector->origins[at] == origin);
+    GV_ASSERT(found && vector->origins[at] == origin && origin->kept_oldest == NULL);
+    unlink_round(origin);
+    unlink_wanting(vector, origin);
+    if (gv_vector_find_boot(vector, origin->boot_id) == origin) {
+        (void)gv_map_take(&vector->by_boot, boot_key(&origin->boot_id));
+    }
+    vector->sums[0] -= origin->counted[0];
+    vector->sums[1] -= origin->counted[1];
     memmove(vector->origins + at, vector->origins + at + 1,
             (vector->count - at - 1) * sizeof(struct gv_origin *));
     vector->count -= 1;
@@ -137,6 +194,9 @@ uint64_t gv_origin_advance(struct gv_origin *origin, uint64_t first, uint64_t co
         origin->ahead_last = last;
     }
     join_ahead(origin);
+    if (known < count) {
+        gv_origin_touch(origin);
+    }
     return known;
 }
 
@@ -144,6 +204,7 @@ void gv_origin_raise(struct gv_origin *origin, uint64_t applied)
 {
     if (applied > origin->applied) {
         origin->applied = applied;
+        gv_origin_touch(origin);
     }
     join_ahead(origin);
 }
@@ -159,23 +220,49 @@ bool gv_origin_gap(const struct gv_origin *origin, uint64_t *first, uint64_t *la
     return true;
 }
 
-void gv_vector_digest(const struct gv_vector *vector, uint8_t digest[16])
+/* What a position adds to the sums. */
+static void weigh(const struct gv_origin *origin, uint64_t weights[2])
 {
     static const uint64_t secrets[2][2] = {{0x67726170, 0x6576696e}, {0x6d657368, 0x76656374}};
-    uint64_t sums[2] = {0, 0};
-    for (uint32_t i = 0; i < vector->count; i++) {
-        const struct gv_origin *origin = vector->origins[i];
-        if (origin->applied == 0 || origin->forgotten) {
-            continue;
-        }
-        uint8_t text[GV_NODE_NAME_MAX + 16] = {0};
-        memcpy(text, origin->name, strlen(origin->name));
-        for (uint32_t byte = 0; byte < 8; byte++) {
-            text[GV_NODE_NAME_MAX + byte] = (uint8_t)(origin->boot_id >> (8 * byte));
-            text[GV_NODE_NAME_MAX + 8 + byte] = (uint8_t)(origin->applied >> (8 * byte));
-        }
+    weights[0] = 0;
+    weights[1] = 0;
+    if (origin->applied == 0 || origin->forgotten) {
+        return;
+    }
+    uint8_t text[GV_NODE_NAME_MAX + 16] = {0};
+    memcpy(text, origin->name, strlen(origin->name));
+    for (uint32_t byte = 0; byte < 8; byte++) {
+        text[GV_NODE_NAME_MAX + byte] = (uint8_t)(origin->boot_id >> (8 * byte));
+        text[GV_NODE_NAME_MAX + 8 + byte] = (uint8_t)(origin->applied >> (8 * byte));
+    }
+    for (uint32_t half = 0; half < 2; half++) {
+        weights[half] = gv_siphash(secrets[half], gv_slice_of(text, sizeof text));
+    }
+}
+
+void gv_vector_settle(struct gv_vector *vector)
+{
+    struct gv_origin *at = vector->newest;
+    for (; at != NULL && at->round > vector->counted_round; at = at->older) {
+        uint64_t weights[2];
+        weigh(at, weights);
         for (uint32_t half = 0; half < 2; half++) {
-            sums[half] += gv_siphash(secrets[half], gv_slice_of(text, sizeof text));
+            vector->sums[half] += weights[half] - at->counted[half];
+            at->counted[half] = weights[half];
+        }
+    }
+    vector->counted_round = vector->round;
+}
+
+void gv_vector_digest(const struct gv_vector *vector, uint8_t digest[16])
+{
+    uint64_t sums[2] = {vector->sums[0], vector->sums[1]};
+    const struct gv_origin *at = vector->newest;
+    for (; at != NULL && at->round > vector->counted_round; at = at->older) {
+        uint64_t weights[2];
+        weigh(at, weights);
+        for (uint32_t half = 0; half < 2; half++) {
+            sums[half] += weights[half] - at->counted[half];
         }
     }
     for (uint32_t byte = 0; byte < 16; byte++) {

@@ -42,6 +42,17 @@ static bool pack(struct gv_gossip *gossip, const ProtobufCMessage *message, stru
     return true;
 }
 
+static bool copy_out(struct gv_gossip *gossip, struct gv_slice bytes, struct gv_slice *copy)
+{
+    uint8_t *into = gv_outbox_bytes(&gossip->outbox, bytes.len);
+    if (into == NULL) {
+        return false;
+    }
+    memcpy(into, bytes.data, bytes.len);
+    *copy = gv_slice_of(into, bytes.len);
+    return true;
+}
+
 static void put(struct gv_gossip *gossip, struct gv_channel *session, struct gv_slice bytes)
 {
     struct gv_effect effect = {
@@ -65,8 +76,8 @@ void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Me
     put(gossip, session, bytes);
 }
 
-void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                       const struct gv_channel *except)
+static void broadcast(struct gv_gossip *gossip, Mesh__Message *message,
+                      const struct gv_channel *except, bool only_eager)
 {
     struct gv_slice bytes;
     if (gossip->stopped || gossip->session_count == 0) {
@@ -77,15 +88,61 @@ void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
         return;
     }
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        if (gossip->sessions[i] != except) {
-            put(gossip, gossip->sessions[i], bytes);
+        struct gv_channel *session = gossip->sessions[i];
+        if (session != except && (!only_eager || gv_tree_is_eager(gossip, session))) {
+            put(gossip, session, bytes);
         }
     }
 }
 
+/** To every session. */
+void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
+                       const struct gv_channel *except)
+{
+    broadcast(gossip, message, except, false);
+}
+
+/** Along the tree; to every session when there is none. */
+void gv_wire_broadcast_eager(struct gv_gossip *gossip, Mesh__Message *message,
+                             const struct gv_channel *except)
+{
+    broadcast(gossip, message, except, true);
+}
+
+/** Bytes that came from one session go on along the tree. */
+void gv_wire_pass_on(struct gv_gossip *gossip, struct gv_slice bytes, const struct gv_channel *from)
+{
+    struct gv_slice copy = {0};
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_channel *session = gossip->sessions[i];
+        if (session == from || !session->knows_state || session->peer == from->peer ||
+            !gv_tree_is_eager(gossip, session)) {
+            continue;
+        }
+        if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
+            gossip->counters.queue_overflows += 1; /* it hears of it by announcement */
+            continue;
+        }
+        if (copy.data == NULL && !copy_out(gossip, bytes, &copy)) {
+            return;
+        }
+        put(gossip, session, copy);
+        gossip->counters.batches_relayed += 1;
+    }
+}
+
+/** Bytes that were kept go to one session. */
+void gv_wire_send_kept(struct gv_gossip *gossip, struct gv_channel *session, struct gv_slice bytes)
+{
+    struct gv_slice copy;
+    if (!gossip->stopped && copy_out(gossip, bytes, &copy)) {
+        put(gossip, session, copy);
+    }
+}
+
 /**
- * A batch of our log goes to every session that has had all `before` it. A session with a full
- * queue is left behind: it catches up from the ring when its queue has drained.
+ * A batch of our log goes to every session that has had all `before` it, or along the tree. A
+ * session with a full queue is left behind: it catches up from the ring when its queue has drained.
  */
 void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, uint64_t before,
                              uint64_t last)
@@ -93,7 +150,10 @@ void gv_wire_broadcast_batch(struct gv_gossip *gossip, Mesh__Message *message, u
     struct gv_slice bytes = {0};
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         struct gv_channel *session = gossip->sessions[i];
-        if (!session->knows_state || session->sent != before || gossip->stopped) {
+        bool is_next =
+            gossip->ring.relays ? gv_tree_is_eager(gossip, session) : session->sent == before;
+        session->sent = gossip->ring.relays ? last : session->sent;
+        if (!session->knows_state || !is_next || gossip->stopped) {
             continue;
         }
         if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
@@ -119,7 +179,8 @@ static void add_news(struct gv_gossip *gossip, const struct gv_peer *to, Mesh__P
     size_t bytes = mesh__packet__get_packed_size(packet);
     packet->news = pointers;
     uint32_t start = (uint32_t)gv_prng_below(&gossip->prng, gossip->peer_count);
-    for (uint32_t i = 0; i < gossip->peer_count && packet->n_news < GV_NEWS_MAX; i++) {
+    uint32_t look = gossip->news_riding == 0 ? 0 : gossip->peer_count;
+    for (uint32_t i = 0; i < look && packet->n_news < GV_NEWS_MAX; i++) {
         struct gv_peer *peer = gossip->peers[(start + i) % gossip->peer_count];
         if (peer->news_left == 0 || peer == gossip->self || peer == to) {
             continue;
@@ -134,6 +195,7 @@ static void add_news(struct gv_gossip *gossip, const struct gv_peer *to, Mesh__P
         pointers[at] = &news[at];
         packet->n_news += 1;
         peer->news_left -= 1;
+        gossip->news_riding -= peer->news_left == 0;
     }
 }
 

@@ -266,6 +266,7 @@ struct gv_gossip_options {
     uint32_t sync_timeout_ms;    /* ready at the latest after this [5000] */
     uint32_t log_operations;     /* ring of own operations kept for resume [65536] */
     size_t log_bytes;            /* and in bytes [8 MiB] */
+    size_t shelf_bytes;          /* of others' operations kept for who cannot hear them [8 MiB] */
     size_t session_queue_bytes;  /* per session; beyond it: ranges or snapshot [4 MiB] */
     uint32_t member_max;         /* [2048] */
     uint32_t forget_after_s;     /* dead and left members [86400] */
@@ -428,7 +429,11 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(bytes_received, "session bytes received, plain")                                             \
     X(packets_sent, "datagrams sent")                                                              \
     X(packets_received, "datagrams received")                                                      \
+    X(batches_relayed, "batches of other nodes passed on")                                         \
+    X(announcements_sent, "announcements of what logs hold, to sessions off the tree")             \
+    X(grafts, "changes of the parent in the tree that batches travel along")                       \
     X(ranges_sent, "missing ranges sent")                                                          \
+    X(ranges_pulled, "missing ranges asked of a node that passes them on")                         \
     X(snapshots_sent, "snapshots begun for peers")                                                 \
     X(snapshots_received, "snapshots begun here")                                                  \
     X(repairs, "repairs started after a digest differed")                                          \

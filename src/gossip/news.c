@@ -1,0 +1,233 @@
+/*
+ * news.c - what is new of the members: passed on, and the rosters compared. Private, see machine.h.
+ *
+ * With few members every node hears everybody's own word over its own session, and what it says of
+ * others rides on datagrams. Beyond that, whoever learns something new of a member also passes it
+ * on along the tree, a few at a time. Two nodes that meet, or whose digests tell of different
+ * rosters, exchange 32 sums over their members by name, and the members of those that differ.
+ */
+#include "machine.h"
+
+#define PASS_ON_MS        20 /* news gather for so long */
+#define MEMBERS_BYTES_MAX (64 * 1024)
+
+static uint32_t log10_up(uint32_t count)
+{
+    uint32_t digits = 1;
+    for (uint32_t at = 10; at < count; at *= 10) {
+        digits += 1;
+    }
+    return digits;
+}
+
+static void ride(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    gossip->news_riding += peer->news_left == 0;
+    peer->news_left = 4 * log10_up(gossip->peer_count + 1);
+}
+
+static void wait(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t from_session)
+{
+    if (!gossip->ring.relays) {
+        return;
+    }
+    if (gossip->news_waiting == 0) {
+        gossip->news_at_ms = gossip->now.now_ms + PASS_ON_MS;
+    }
+    gossip->news_waiting += !peer->news_waits;
+    peer->news_waits = true;
+    peer->news_session = from_session;
+}
+
+/** Our own word of it: to every session at once, or along the tree; and on the next datagrams. */
+void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    ride(gossip, peer);
+    if (gossip->ring.relays && peer != gossip->self) {
+        wait(gossip, peer, 0);
+        return;
+    }
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Member member;
+    Mesh__Address addr;
+    gv_codec_member_out(&peer->member, peer->accuser, &addr, &member);
+    message.body_case = MESH__MESSAGE__BODY_MEMBER;
+    message.member = &member;
+    gv_wire_broadcast(gossip, &message, NULL);
+}
+
+/** Its record is new here: it rides on the next datagrams, and is passed on when we relay. */
+void gv_news_add(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    ride(gossip, peer);
+    wait(gossip, peer, gossip->session_in_hand);
+}
+
+/** It is about to be removed. */
+void gv_news_forget(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    gossip->news_waiting -= peer->news_waits;
+    gossip->news_riding -= peer->news_left > 0;
+}
+
+/* ---- messages with many members ----------------------------------------------------------------
+ */
+
+struct bundle {
+    Mesh__Member members[GV_STATE_MEMBERS_MAX];
+    Mesh__Member *pointers[GV_STATE_MEMBERS_MAX];
+    Mesh__Address addrs[GV_STATE_MEMBERS_MAX];
+    size_t count, bytes;
+};
+
+static void send_bundle(struct gv_gossip *gossip, struct gv_channel *session, struct bundle *bundle)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Members members = MESH__MEMBERS__INIT;
+    if (bundle->count == 0) {
+        return;
+    }
+    members.members = bundle->pointers;
+    members.n_members = bundle->count;
+    message.body_case = MESH__MESSAGE__BODY_MEMBERS;
+    message.members = &members;
+    gv_wire_send(gossip, session, &message);
+    bundle->count = 0;
+    bundle->bytes = 0;
+}
+
+static void put(struct gv_gossip *gossip, struct gv_channel *session, struct bundle *bundle,
+                const struct gv_peer *peer)
+{
+    size_t at = bundle->count;
+    gv_codec_member_out(&peer->member, peer->accuser, &bundle->addrs[at], &bundle->members[at]);
+    bundle->pointers[at] = &bundle->members[at];
+    bundle->bytes += mesh__member__get_packed_size(&bundle->members[at]) + 4;
+    bundle->count += 1;
+    if (bundle->count == GV_STATE_MEMBERS_MAX || bundle->bytes >= MEMBERS_BYTES_MAX) {
+        send_bundle(gossip, session, bundle);
+    }
+}
+
+static void pass_on(struct gv_gossip *gossip, struct gv_channel *session)
+{
+    struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
+    if (bundle == NULL) {
+        return; /* the rosters are compared later */
+    }
+    bundle->count = 0;
+    bundle->bytes = 0;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        if (peer->news_waits && peer->news_session != session->id && peer != session->peer) {
+            put(gossip, session, bundle, peer);
+        }
+    }
+    send_bundle(gossip, session, bundle);
+}
+
+void gv_news_tick(struct gv_gossip *gossip)
+{
+    if (gossip->news_waiting == 0 || gossip->now.now_ms < gossip->news_at_ms) {
+        return;
+    }
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_channel *session = gossip->sessions[i];
+        if (session->knows_state && gv_tree_is_eager(gossip, session)) {
+            gv_arena_reset(&gossip->scratch);
+            pass_on(gossip, session);
+        }
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        gossip->peers[i]->news_waits = false;
+    }
+    gossip->news_waiting = 0;
+}
+
+uint64_t gv_news_wake_at(const struct gv_gossip *gossip)
+{
+    return gossip->news_waiting == 0 ? GV_NEVER_MS : gossip->news_at_ms;
+}
+
+/* ---- rosters compared --------------------------------------------------------------------------
+ */
+
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 31)) * UINT64_C(0x7fb5d329728ea185);
+    value = (value ^ (value >> 27)) * UINT64_C(0x81dadef4bc2dd44d);
+    return value ^ (value >> 33);
+}
+
+/** A sum for each share of the names, over who is alive or doubted; returns the sum of all. */
+uint64_t gv_news_sums(const struct gv_gossip *gossip, uint64_t sums[GV_ROSTER_SUMS])
+{
+    uint64_t total = 0;
+    memset(sums, 0, GV_ROSTER_SUMS * sizeof *sums);
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        if (peer->member.status <= GV_MEMBER_SUSPECT) {
+            uint64_t one =
+                mix(peer->hash + mix(peer->member.boot_id + mix(peer->member.incarnation)));
+            sums[peer->hash % GV_ROSTER_SUMS] += one;
+            total += one;
+        }
+    }
+    return total == 0 ? 1 : total;
+}
+
+/** The sum of all. */
+uint64_t gv_news_sum(struct gv_gossip *gossip)
+{
+    uint64_t sums[GV_ROSTER_SUMS];
+    if (!gossip->roster_sum_known) {
+        gossip->roster_sum = gv_news_sums(gossip, sums);
+        gossip->roster_sum_known = true;
+    }
+    return gossip->roster_sum;
+}
+
+void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Roster roster = MESH__ROSTER__INIT;
+    uint64_t sums[GV_ROSTER_SUMS];
+    (void)gv_news_sums(gossip, sums);
+    roster.sums = sums;
+    roster.n_sums = GV_ROSTER_SUMS;
+    roster.answer = is_answer;
+    message.body_case = MESH__MESSAGE__BODY_ROSTER;
+    message.roster = &roster;
+    gv_wire_send(gossip, session, &message);
+}
+
+/** The peer's sums: it gets our members, the gone ones too, where they differ. */
+void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, const uint64_t *theirs)
+{
+    uint64_t ours[GV_ROSTER_SUMS];
+    (void)gv_news_sums(gossip, ours);
+    gv_arena_reset(&gossip->scratch);
+    struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
+    if (bundle == NULL) {
+        return;
+    }
+    bundle->count = 0;
+    bundle->bytes = 0;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        uint64_t share = peer->hash % GV_ROSTER_SUMS;
+        if (ours[share] != theirs[share]) {
+            put(gossip, session, bundle, peer);
+        }
+    }
+    send_bundle(gossip, session, bundle);
+}
+
+void gv_news_take_roster(struct gv_gossip *gossip, struct gv_channel *session,
+                         const Mesh__Roster *roster)
+{
+    gv_news_take_sums(gossip, session, roster->sums);
+    if (!roster->answer) {
+        gv_news_send_roster(gossip, session, true);
+    }
+}

@@ -1,0 +1,395 @@
+/*
+ * relay.c - operations of other nodes: passed on, announced, pulled. Private to gossip, see
+ * machine.h.
+ *
+ *     push      what is new here goes on along the tree, as the bytes it came in, once
+ *     announce  which logs have moved here goes to all sessions, some times a second
+ *     pull      who hears of more than it has waits a moment for the tree, then asks for the range
+ *
+ * So a batch crosses every node about once while the tree holds, and reaches every node while the
+ * sessions connect them. Nobody but its node can number a log, but whoever passes it on is trusted
+ * not to forge it, as every member with the cluster key is (docs/security.md). A small mesh has no
+ * need of that: there a log comes from its own node, or from whom it was asked.
+ */
+#include "grapevine/base/assert.h"
+#include "machine.h"
+
+#define ANNOUNCE_MS      40   /* between announcements ... */
+#define ANNOUNCE_US      100  /* ... and so much more for each log in the last one */
+#define SAID_MS          1000 /* between announcements of loads and opinions */
+#define SAID_PATIENCE_MS 300
+#define GRACE_MS         100 /* what is announced may still come along the tree */
+#define PULL_AGAIN_MS    500
+#define PULLS_MAX        6     /* then the digests shall find it */
+#define ASKED_MS         10000 /* an answer comes within this */
+#define NEAR_BORDER      8     /* members short of relaying; others may have begun */
+
+/* ---- push --------------------------------------------------------------------------------------
+ */
+
+/** May this session bring batches of another node's log? When we, or others, relay; or we asked. */
+bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    bool asked = session->asked_foreign_at_ms != 0 &&
+                 gossip->now.now_ms < session->asked_foreign_at_ms + ASKED_MS;
+    return gossip->ring.relays || asked ||
+           gv_roster_active(gossip) + NEAR_BORDER > GV_DIRECT_MEMBERS_MAX;
+}
+
+/** The message in hand is a batch with something new: keep it, and pass it on. */
+void gv_relay_pass_on(struct gv_gossip *gossip, struct gv_origin *origin,
+                      const struct gv_channel *from, const Mesh__Batch *batch)
+{
+    origin->from_session = from->id;
+    gv_shelf_keep(&gossip->shelf, origin, batch->first, batch->first + batch->n_operations - 1,
+                  gossip->in_hand);
+    if (gossip->ring.relays) {
+        gv_wire_pass_on(gossip, gossip->in_hand, from);
+    }
+}
+
+/* ---- announce ----------------------------------------------------------------------------------
+ */
+
+static void send_announce(struct gv_gossip *gossip, struct gv_channel *session,
+                          Mesh__Announce *announce)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    if (announce->n_logs + announce->n_sayers == 0) {
+        return;
+    }
+    message.body_case = MESH__MESSAGE__BODY_ANNOUNCE;
+    message.announce = announce;
+    gossip->counters.announcements_sent += 1;
+    gv_wire_send(gossip, session, &message);
+}
+
+/* The logs that moved since the session was told; returns how many. */
+static size_t announce_logs(struct gv_gossip *gossip, struct gv_channel *session)
+{
+    Mesh__Announce announce = MESH__ANNOUNCE__INIT;
+    size_t count = 0, room = gossip->vector.count;
+    gv_arena_reset(&gossip->scratch);
+    room = room < GV_VECTOR_MAX ? room : GV_VECTOR_MAX;
+    announce.logs = gv_arena_take(&gossip->scratch, (room + 1) * sizeof *announce.logs);
+    announce.applied = gv_arena_take(&gossip->scratch, (room + 1) * sizeof *announce.applied);
+    if (announce.logs == NULL || announce.applied == NULL) {
+        return 0;
+    }
+    const struct gv_origin *at = gossip->vector.newest;
+    for (; at != NULL && at->round > session->told_round && count < room; at = at->older) {
+        uint64_t applied = at == gossip->own ? gossip->flushed : at->applied;
+        if (applied > 0 && !at->forgotten && at->from_session != session->id) {
+            announce.logs[count] = at->boot_id;
+            announce.applied[count] = applied;
+            count += 1;
+        }
+    }
+    session->told_round = gossip->vector.round;
+    announce.n_logs = count;
+    announce.n_applied = count;
+    send_announce(gossip, session, &announce);
+    return count;
+}
+
+static void announce_said(struct gv_gossip *gossip, struct gv_channel *session)
+{
+    Mesh__Announce announce = MESH__ANNOUNCE__INIT;
+    size_t count = 0;
+    gv_arena_reset(&gossip->scratch);
+    announce.sayers = gv_arena_take(&gossip->scratch, gossip->peer_count * sizeof *announce.sayers);
+    announce.said = gv_arena_take(&gossip->scratch, gossip->peer_count * sizeof *announce.said);
+    if (announce.sayers == NULL || announce.said == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < gossip->peer_count && count < GV_VECTOR_MAX; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        if (peer->said_round > session->told_said_round && peer->said > 0 &&
+            peer != session->peer && peer->member.status <= GV_MEMBER_SUSPECT) {
+            announce.sayers[count] = peer->member.boot_id;
+            announce.said[count] = peer->said;
+            count += 1;
+        }
+    }
+    session->told_said_round = gossip->said_round;
+    announce.n_sayers = count;
+    announce.n_said = count;
+    send_announce(gossip, session, &announce);
+}
+
+static bool may_announce(const struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    return session->knows_state &&
+           gv_channel_backlog(session) < gossip->options.session_queue_bytes;
+}
+
+static void tick_announcements(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (gossip->announced_round < gossip->vector.round && now_ms >= gossip->announce_at_ms) {
+        size_t most = 0;
+        gossip->announced_round = gossip->vector.round;
+        for (uint32_t i = 0; i < gossip->session_count; i++) {
+            struct gv_channel *session = gossip->sessions[i];
+            if (session->told_round < gossip->vector.round && may_announce(gossip, session)) {
+                size_t count = announce_logs(gossip, session);
+                most = count > most ? count : most;
+            }
+        }
+        gossip->announce_at_ms = now_ms + ANNOUNCE_MS + most * ANNOUNCE_US / 1000;
+    }
+    if (now_ms >= gossip->said_at_ms) {
+        gossip->said_at_ms = now_ms + SAID_MS;
+        for (uint32_t i = 0; i < gossip->session_count; i++) {
+            struct gv_channel *session = gossip->sessions[i];
+            if (session->told_said_round < gossip->said_round && may_announce(gossip, session)) {
+                announce_said(gossip, session);
+            }
+        }
+    }
+}
+
+/* ---- pull --------------------------------------------------------------------------------------
+ */
+
+static void add_source(struct gv_origin *origin, uint64_t session)
+{
+    for (uint32_t i = 0; i < GV_SOURCES_MAX; i++) {
+        if (origin->sources[i] == session || origin->sources[i] == 0) {
+            origin->sources[i] = session;
+            return;
+        }
+    }
+    origin->sources[session % GV_SOURCES_MAX] = session;
+}
+
+/** `source` has this log up to `upto`. Patient: it may still come by itself. */
+void gv_relay_want(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t upto,
+                   const struct gv_channel *source, bool is_patient)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (origin == gossip->own || upto <= origin->applied || origin->forgotten) {
+        return;
+    }
+    if (!origin->is_wanting) {
+        origin->is_wanting = true;
+        origin->wanted = upto;
+        origin->wanted_at_ms = is_patient ? now_ms + GRACE_MS : now_ms;
+        origin->pulled_at_ms = 0;
+        origin->pull_count = 0;
+        memset(origin->sources, 0, sizeof origin->sources);
+        origin->next_wanting = gossip->vector.wanting;
+        gossip->vector.wanting = origin;
+    }
+    origin->wanted = upto > origin->wanted ? upto : origin->wanted;
+    add_source(origin, source->id);
+    gossip->pull_at_ms =
+        origin->wanted_at_ms < gossip->pull_at_ms ? origin->wanted_at_ms : gossip->pull_at_ms;
+}
+
+/* Ask the next of those who have it; false: none of them is left. */
+static bool pull(struct gv_gossip *gossip, struct gv_origin *origin)
+{
+    struct gv_channel *source = NULL;
+    for (uint32_t i = 0; i < GV_SOURCES_MAX && source == NULL; i++) {
+        uint64_t id = origin->sources[(origin->pull_count + i) % GV_SOURCES_MAX];
+        source = id == 0 ? NULL : gv_channel_find(gossip, id);
+    }
+    if (source == NULL || origin->pull_count == PULLS_MAX) {
+        return false;
+    }
+    uint64_t first = origin->applied + 1, last = origin->wanted, gap_first, gap_last;
+    if (gv_origin_gap(origin, &gap_first, &gap_last) && gap_last < last) {
+        last = gap_last;
+    }
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__RangeRequest request = MESH__RANGE_REQUEST__INIT;
+    request.boot_id = origin->boot_id;
+    request.first = first;
+    request.last = last;
+    message.body_case = MESH__MESSAGE__BODY_RANGE_REQUEST;
+    message.range_request = &request;
+    gv_wire_send(gossip, source, &message);
+    gossip->counters.ranges_pulled += 1;
+    source->asked_foreign_at_ms = gossip->now.now_ms;
+    origin->pull_count += 1;
+    origin->pulled_at_ms = gossip->now.now_ms;
+    return true;
+}
+
+/* When is its next turn? */
+static uint64_t due_ms(const struct gv_origin *origin)
+{
+    return origin->pulled_at_ms == 0 ? origin->wanted_at_ms : origin->pulled_at_ms + PULL_AGAIN_MS;
+}
+
+static void tick_pulls(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    bool is_waiting = !gossip->synced || gv_snapshot_is_taking(gossip); /* most comes with it */
+    if (now_ms < gossip->pull_at_ms) {
+        return;
+    }
+    gossip->pull_at_ms = is_waiting ? now_ms + GRACE_MS : GV_NEVER_MS;
+    for (struct gv_origin **at = &gossip->vector.wanting; *at != NULL;) {
+        struct gv_origin *origin = *at;
+        bool is_over = origin->applied >= origin->wanted || origin->forgotten;
+        if (!is_over && !is_waiting && now_ms >= due_ms(origin)) {
+            is_over = !pull(gossip, origin);
+        }
+        if (is_over) {
+            origin->is_wanting = false;
+            *at = origin->next_wanting;
+            origin->next_wanting = NULL;
+            continue;
+        }
+        if (due_ms(origin) < gossip->pull_at_ms) {
+            gossip->pull_at_ms = due_ms(origin);
+        }
+        at = &origin->next_wanting;
+    }
+}
+
+/* The log of a boot that is announced; made when a member runs under it. NULL: unknown. */
+static struct gv_origin *open_boot(struct gv_gossip *gossip, uint64_t boot_id)
+{
+    struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, boot_id);
+    const struct gv_peer *peer = origin == NULL ? gv_roster_find_boot(gossip, boot_id) : NULL;
+    return peer == NULL ? origin : gv_vector_open(&gossip->vector, peer->member.name, boot_id);
+}
+
+/** What the peer has, of logs and of what nodes have said. */
+void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
+                        const Mesh__Announce *announce)
+{
+    for (size_t i = 0; i < announce->n_logs; i++) {
+        struct gv_origin *origin = open_boot(gossip, announce->logs[i]);
+        if (origin != NULL) {
+            gv_relay_want(gossip, origin, announce->applied[i], session, true);
+        }
+    }
+    for (size_t i = 0; i < announce->n_sayers; i++) {
+        struct gv_peer *peer = gv_roster_find_boot(gossip, announce->sayers[i]);
+        if (peer == NULL || peer == gossip->self || peer->said >= announce->said[i]) {
+            continue;
+        }
+        if (peer->said_wanted <= peer->said) {
+            peer->said_wanted_at_ms = gossip->now.now_ms + SAID_PATIENCE_MS;
+        }
+        peer->said_wanted =
+            announce->said[i] > peer->said_wanted ? announce->said[i] : peer->said_wanted;
+        peer->said_source = session->id;
+        if (!gossip->wants_said || peer->said_wanted_at_ms < gossip->ask_said_at_ms) {
+            gossip->ask_said_at_ms = peer->said_wanted_at_ms;
+        }
+        gossip->wants_said = true;
+    }
+}
+
+/* Whoever said something that did not come: ask the one who has it. */
+static void tick_said(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (!gossip->wants_said || now_ms < gossip->ask_said_at_ms) {
+        return;
+    }
+    gossip->wants_said = false;
+    gossip->ask_said_at_ms = now_ms + SAID_PATIENCE_MS;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        struct gv_peer *peer = gossip->peers[i];
+        if (peer->said_wanted <= peer->said || peer->member.status >= GV_MEMBER_DEAD) {
+            continue;
+        }
+        if (now_ms < peer->said_wanted_at_ms) {
+            gossip->wants_said = true;
+            continue;
+        }
+        struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
+        peer->said_wanted = 0; /* whoever announces it again is asked again */
+        if (source != NULL) {
+            Mesh__Message message = MESH__MESSAGE__INIT;
+            Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
+            request.boot_id = peer->member.boot_id;
+            message.body_case = MESH__MESSAGE__BODY_STATE_REQUEST;
+            message.state_request = &request;
+            gv_wire_send(gossip, source, &message);
+        }
+    }
+}
+
+/* ---- giving ------------------------------------------------------------------------------------
+ */
+
+static void say_gone(struct gv_gossip *gossip, struct gv_channel *session, uint64_t boot_id)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__RangeGone gone = MESH__RANGE_GONE__INIT;
+    gone.boot_id = boot_id;
+    message.body_case = MESH__MESSAGE__BODY_RANGE_GONE;
+    message.range_gone = &gone;
+    gv_wire_send(gossip, session, &message);
+}
+
+/** A peer asks for a range of another node's log: what we have of it, as it came. */
+void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
+                    const Mesh__RangeRequest *request)
+{
+    const struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, request->boot_id);
+    uint64_t covered = request->first - 1;
+    if (origin == NULL) {
+        return;
+    }
+    for (const struct gv_kept *at = origin->kept_oldest; at != NULL; at = at->next_of_log) {
+        if (at->last < request->first || at->first > request->last) {
+            continue;
+        }
+        if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
+            return; /* it asks again */
+        }
+        covered = at->first <= covered + 1 && at->last > covered ? at->last : covered;
+        gossip->counters.ranges_sent += 1;
+        gv_wire_send_kept(gossip, session, gv_slice_of(at->bytes, at->len));
+    }
+    uint64_t has = origin->applied < request->last ? origin->applied : request->last;
+    if (covered < has) {
+        say_gone(gossip, session, request->boot_id);
+    }
+}
+
+/** The peer has what we asked for no longer as operations: take it, and all we lack, as entries. */
+void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
+                   const Mesh__RangeGone *gone)
+{
+    const struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, gone->boot_id);
+    uint32_t since = gv_snapshot_since(origin);
+    for (const struct gv_origin *at = gossip->vector.wanting; at != NULL; at = at->next_wanting) {
+        uint32_t stamp = gv_snapshot_since(at);
+        since = at->applied < at->wanted && stamp < since ? stamp : since;
+    }
+    gv_snapshot_ask(gossip, session, since);
+}
+
+void gv_relay_tick(struct gv_gossip *gossip)
+{
+    if (gossip->leaving || gossip->stopped) {
+        return;
+    }
+    tick_pulls(gossip);
+    tick_said(gossip);
+    if (gossip->ring.relays) {
+        tick_announcements(gossip);
+    }
+}
+
+uint64_t gv_relay_wake_at(const struct gv_gossip *gossip)
+{
+    uint64_t at = gossip->pull_at_ms;
+    if (gossip->ring.relays && gossip->announced_round < gossip->vector.round &&
+        gossip->announce_at_ms < at) {
+        at = gossip->announce_at_ms;
+    }
+    if (gossip->wants_said && gossip->ask_said_at_ms < at) {
+        at = gossip->ask_said_at_ms;
+    }
+    return at;
+}
