@@ -93,7 +93,7 @@ static void send_rows(struct gv_gossip *gossip, const struct gv_gossip_setting *
     if (to != NULL) {
         gv_wire_send(gossip, to, &message);
     } else {
-        gv_wire_broadcast(gossip, &message, except);
+        gv_wire_broadcast_eager(gossip, &message, except);
     }
 }
 
