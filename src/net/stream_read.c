@@ -18,7 +18,9 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     (void)suggested;
     struct gv_stream *stream = handle->data;
-    *buffer = uv_buf_init((char *)stream->thing.loop->read_buffer, GV_LOOP_READ_BYTES);
+    size_t room = stream->limits.read_bytes;
+    room = room > 0 && room < GV_LOOP_READ_BYTES ? room : GV_LOOP_READ_BYTES;
+    *buffer = uv_buf_init((char *)stream->thing.loop->read_buffer, (unsigned)room);
 }
 
 void gv_stream_end(struct gv_stream *stream)

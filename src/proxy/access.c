@@ -82,6 +82,10 @@ static const struct gv_metric_family gauge_families[GV_ACCESS_GAUGES] = {
      .help = "Idle connections to workers.",
      .type = GV_METRIC_GAUGE,
      .labels = {"loop"}},
+    {.name = "gv_client_queued_bytes",
+     .help = "Bytes of answers held here because clients do not take them.",
+     .type = GV_METRIC_GAUGE,
+     .labels = {"loop"}},
 };
 
 enum gv_err gv_access_register(void)
@@ -94,7 +98,7 @@ enum gv_err gv_access_register(void)
         &requests_family,   &duration_family,   &first_byte_family, &retries_family,
         &errors_family,     &decisions_family,  &blocks_family,     &matched_family,
         &predicted_family,  &reported_family,   &gauge_families[0], &gauge_families[1],
-        &gauge_families[2], &gauge_families[3],
+        &gauge_families[2], &gauge_families[3], &gauge_families[4],
     };
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         enum gv_err err = gv_metric_register(families[i]);

@@ -64,8 +64,9 @@ void gv_access_decision(struct gv_access *access, enum gv_pool pool,
 /** Cached prompt tokens of `worker`, as the trie predicted and as the engine reported. */
 void gv_access_cached(const char *worker, uint64_t predicted, uint64_t reported);
 
-/** Gauges of one loop: [0] connections, [1] exchanges, [2] requests, [3] idle upstreams. */
-#define GV_ACCESS_GAUGES 4
+/** Gauges of one loop: [0] connections, [1] exchanges, [2] requests, [3] idle upstreams,
+ * [4] bytes that clients have not taken. */
+#define GV_ACCESS_GAUGES 5
 void gv_access_gauges(const char *loop, struct gv_metric *gauges[GV_ACCESS_GAUGES]);
 
 #endif

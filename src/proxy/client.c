@@ -477,7 +477,7 @@ void gv_client_open(struct gv_proxy *proxy, struct gv_stream *stream)
         gv_stream_close(stream);
         return;
     }
-    struct gv_stream_limits limits = {GV_CLIENT_HIGH_BYTES, GV_CLIENT_LOW_BYTES};
+    struct gv_stream_limits limits = {GV_CLIENT_HIGH_BYTES, GV_CLIENT_LOW_BYTES, 0};
     gv_list_add(&proxy->clients, &client->link);
     proxy->client_count += 1;
     gv_stream_adopt(stream, &stream_events, client, limits);

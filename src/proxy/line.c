@@ -8,6 +8,7 @@
 #define GV_LINE_INTERIMS_MAX   16 /* 1xx answers before the answer */
 #define GV_LINE_HIGH_BYTES     (512u * 1024)
 #define GV_LINE_LOW_BYTES      (128u * 1024)
+#define GV_LINE_READ_BYTES     (24u * 1024) /* what comes at once for a client that takes nothing */
 #define GV_LINE_HEAD_BYTES_MAX (64u * 1024)
 #define GV_LINE_EXT_BYTES_MAX  (16u * 1024)
 
@@ -263,7 +264,7 @@ static enum gv_err connect_line(struct gv_line *line)
     struct gv_target *target = line->target;
     struct gv_targets *targets = target->targets;
     GV_ASSERT(target->addr_count > 0);
-    struct gv_stream_limits limits = {GV_LINE_HIGH_BYTES, GV_LINE_LOW_BYTES};
+    struct gv_stream_limits limits = {GV_LINE_HIGH_BYTES, GV_LINE_LOW_BYTES, GV_LINE_READ_BYTES};
     enum gv_err err = gv_stream_connect(targets->loop, &target->addrs[target->addr_at],
                                         &stream_events, line, limits, &line->stream);
     if (err != GV_OK) {

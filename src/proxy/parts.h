@@ -24,9 +24,10 @@
 #define GV_PROXY_TEXT_KEEP_BYTES                                                                   \
     (1024u * 1024) /* working memory larger than this is given back                                \
                     */
-#define GV_PROXY_SCRATCH_BYTES  (8u * 1024 * 1024)
-#define GV_CLIENT_HIGH_BYTES    (256u * 1024)
-#define GV_CLIENT_LOW_BYTES     (64u * 1024)
+#define GV_PROXY_SCRATCH_BYTES (8u * 1024 * 1024)
+#define GV_CLIENT_HIGH_BYTES   (24u * 1024) /* with a line's last read, and a record of TLS, 64 KiB \
+                                             */
+#define GV_CLIENT_LOW_BYTES     (8u * 1024)
 #define GV_CLIENT_AHEAD_BYTES   (64u * 1024) /* pipelined bytes kept while an exchange is on */
 #define GV_CLIENT_TRUST         4u           /* bytes of a body to have room for, for each come */
 #define GV_CLIENT_LINGER_MS     2000u        /* for an answer's last bytes to leave */
@@ -67,6 +68,7 @@ struct gv_proxy {
     struct gv_prng prng;
     struct gv_budget budget; /* of retries */
     struct gv_access access;
+    uint64_t queued_bytes; /* that clients have not taken, at the last tick */
     struct gv_metric *gauges[GV_ACCESS_GAUGES];
     bool passed_through; /* it was said that workers stand idle */
     bool draining;

@@ -42,6 +42,7 @@ static void free_proxy(struct gv_proxy *proxy)
 
 static void show_gauges(struct gv_proxy *proxy)
 {
+    gv_metric_set(proxy->gauges[4], (double)proxy->queued_bytes);
     gv_metric_set(proxy->gauges[0], proxy->client_count);
     gv_metric_set(proxy->gauges[1], proxy->exchange_count);
     gv_metric_set(proxy->gauges[2], (double)proxy->request_count);
@@ -176,9 +177,12 @@ static void on_tick(void *owner)
 {
     struct gv_proxy *proxy = owner;
     uint64_t now_ms = gv_loop_now_ms(proxy->loop);
+    proxy->queued_bytes = 0;
     GV_LIST_EACH(&proxy->clients, at, following)
     {
-        gv_client_tick(GV_CONTAINER(at, struct gv_client, link), now_ms);
+        struct gv_client *client = GV_CONTAINER(at, struct gv_client, link);
+        proxy->queued_bytes += gv_stream_queued_bytes(client->stream);
+        gv_client_tick(client, now_ms);
     }
     if (proxy->shared->admission != NULL) {
         gv_admission_tick(proxy->shared->admission, gv_clock_us());
@@ -289,5 +293,6 @@ void gv_proxy_stats(const struct gv_proxy *proxy, struct gv_proxy_stats *stats)
         .exchanges = (uint64_t)gv_metric_value(proxy->gauges[1]),
         .requests = (uint64_t)gv_metric_value(proxy->gauges[2]),
         .idle_upstreams = (uint64_t)gv_metric_value(proxy->gauges[3]),
+        .queued_bytes = (uint64_t)gv_metric_value(proxy->gauges[4]),
     };
 }

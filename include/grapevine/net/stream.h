@@ -31,6 +31,7 @@ struct gv_stream_events {
 struct gv_stream_limits {
     size_t high_mark_bytes; /* queued for sending: over it gv_stream_send() says GV_EFULL */
     size_t low_mark_bytes;  /* on_drain at or below it */
+    size_t read_bytes;      /* most that one on_data brings; 0: as much as a loop reads at once */
 };
 
 /**

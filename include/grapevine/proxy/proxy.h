@@ -93,6 +93,7 @@ struct gv_proxy_stats {
     uint64_t exchanges;   /* requests under way now */
     uint64_t requests;    /* since the start */
     uint64_t idle_upstreams;
+    uint64_t queued_bytes; /* that clients do not take */
 };
 /** Numbers of this loop, as of its last turn or two. */
 void gv_proxy_stats(const struct gv_proxy *proxy, struct gv_proxy_stats *stats);
