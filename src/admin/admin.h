@@ -125,6 +125,10 @@ void gv_workers_remove(const struct gv_admin_parts *, const struct gv_request *,
 /** Register the metric families of this folder. Errors: GV_EFULL, GV_ENOMEM. */
 GV_MUST_USE enum gv_err gv_admin_metrics_register(void);
 
+/** What its engine said last, with its age. A new reference, or NULL: it was never asked, or never
+ * understood. */
+json_t *gv_report_json(const struct gv_admin_parts *parts, const struct gv_worker *worker);
+
 /** A worker as the reference product's WorkerInfo. A new reference, or NULL. */
 json_t *gv_worker_json(const struct gv_admin_parts *parts, const struct gv_worker *worker);
 

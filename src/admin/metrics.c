@@ -35,6 +35,23 @@ static const struct gv_metric_family worker_requests = {
     .help = "Requests in flight at a worker, from this node or from the whole cluster.",
     .type = GV_METRIC_GAUGE,
     .labels = {"worker", "scope"}};
+static const struct gv_metric_family engine_requests = {
+    .name = "gv_engine_requests",
+    .help =
+        "Requests that an engine reported when it was asked last: running, waiting, foreign (no "
+        "node of this cluster had sent them).",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker", "what"}};
+static const struct gv_metric_family engine_usage = {
+    .name = "gv_engine_token_usage",
+    .help = "Share of its KV tokens in use that an engine reported when it was asked last.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
+static const struct gv_metric_family engine_age = {
+    .name = "gv_engine_report_age_seconds",
+    .help = "How long ago an engine was asked for its load.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
 static const struct gv_metric_family worker_breaker = {
     .name = "gv_worker_breaker_state",
     .help = "Worst breaker of this node for the worker: 0 closed, 1 trial, 2 open.",
@@ -69,20 +86,12 @@ static const struct gv_metric_family never = {
     .help = "Conditions that only a mistake of ours can make true; please report.",
     .type = GV_METRIC_COUNTER};
 
-static const struct gv_metric_family *const families[] = {&info,
-                                                          &started,
-                                                          &resident,
-                                                          &memory,
-                                                          &worker_state,
-                                                          &worker_requests,
-                                                          &worker_breaker,
-                                                          &tree_blocks,
-                                                          &tree_entries,
-                                                          &forest_bytes,
-                                                          &forest_evictions,
-                                                          &forest_refused,
-                                                          &proxy_now,
-                                                          &never};
+static const struct gv_metric_family *const families[] = {
+    &info,         &started,          &resident,       &memory,
+    &worker_state, &worker_requests,  &worker_breaker, &engine_requests,
+    &engine_usage, &engine_age,       &tree_blocks,    &tree_entries,
+    &forest_bytes, &forest_evictions, &forest_refused, &proxy_now,
+    &never};
 
 enum gv_err gv_admin_metrics_register(void)
 {
@@ -115,6 +124,23 @@ static double resident_bytes(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
+static void copy_report(const struct gv_admin_parts *parts, const struct gv_worker *worker)
+{
+    struct gv_load_report report;
+    if (!gv_load_heard(parts->shared->load, worker->index, &report)) {
+        return;
+    }
+    uint64_t now_ms = gv_clock_us() / 1000;
+    set(&engine_requests, worker->url, "running", report.running);
+    set(&engine_requests, worker->url, "waiting", report.waiting);
+    set(&engine_requests, worker->url, "foreign", report.foreign);
+    set(&engine_age, worker->url, NULL,
+        now_ms > report.at_ms ? (double)(now_ms - report.at_ms) / 1000 : 0);
+    if (report.usage_permille != GV_LOAD_USAGE_UNKNOWN) {
+        set(&engine_usage, worker->url, NULL, report.usage_permille / 1000.0);
+    }
+}
+
 static void copy_workers(const struct gv_admin_parts *parts)
 {
     const struct gv_fleet_view *view = gv_fleet_acquire(parts->shared->fleet);
@@ -123,6 +149,7 @@ static void copy_workers(const struct gv_admin_parts *parts)
         const struct gv_worker *worker = &view->workers[i];
         struct gv_load load = gv_load_get(parts->shared->load, worker->index);
         counts[worker->pool][worker->state]++;
+        copy_report(parts, worker);
         enum gv_breaker_state breaker = gv_load_breaker(parts->shared->load, worker->index);
         set(&worker_breaker, worker->url, NULL,
             breaker == GV_BREAKER_OPEN ? 2 : (breaker == GV_BREAKER_TRIAL ? 1 : 0));

@@ -249,8 +249,16 @@ static json_t *load_of(const struct gv_voice *voice)
                        ? json_loadb((const char *)body.data, body.len, JSON_ALLOW_NUL, NULL)
                        : NULL;
     json_t *ranks = json_is_array(said) ? said : json_object_get(said, "loads");
-    json_t *load =
-        json_pack("{s:s, s:I}", "worker", voice->worker->url, "load", used_tokens(ranks));
+    json_t *report = gv_report_json(voice->round->parts, voice->worker);
+    json_t *known = json_object_get(report, "used_tokens"); /* when it was asked last */
+    json_int_t used = used_tokens(ranks);
+    bool fresh = json_is_false(json_object_get(report, "stale"));
+    used = used < 0 && fresh && known != NULL ? json_integer_value(known) : used;
+    json_t *load = json_pack("{s:s, s:I}", "worker", voice->worker->url, "load", used);
+    if (load != NULL && report != NULL) {
+        json_object_set(load, "engine", report);
+    }
+    json_decref(report);
     if (load != NULL && ranks != NULL) {
         json_object_set(load, "details", ranks);
     }

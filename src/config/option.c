@@ -218,6 +218,9 @@ static const struct gv_option table[] = {
             load_monitor_interval_ms, "10", 0, DAY_S,
             "How often an engine is asked how busy it is, by one node of the mesh; what is three "
             "times as old is not believed; 0 means never."),
+    ROW("abort-requests", SWITCH, SERVING, abort_requests, "false", 0, 1,
+        "Give every request a name (rid) at engines that abort by name, and say it when the client "
+        "leaves; pairs and ranks always do. A closed connection is an abort, too."),
     ROW("dp-aware", SWITCH, PROBES, dp_aware, "false", 0, 1,
         "An engine that spreads requests over data-parallel ranks is one worker per rank, "
         "URL@RANK."),

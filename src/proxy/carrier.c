@@ -9,6 +9,7 @@
  * What is taken is given back exactly once: a leg's load and its breaker's epoch in
  * gv_leg_release(), everything else in destroy().
  */
+#include "abort.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
@@ -166,6 +167,9 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
                   effects->cause == GV_CAUSE_STATUS ? gv_leg_outcome(leg->answer.status)
                                                     : GV_BREAKER_FAILED);
     gv_legs_avoid(carrier, leg->worker);
+    if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_CLOSED) {
+        gv_load_suspect(carrier->proxy->shared->load, leg->worker);
+    }
     gv_access_upstream_error(leg->target->url, effects->cause);
     snprintf(carrier->detail, sizeof carrier->detail, "worker %.400s: %s", leg->target->url,
              gv_cause_name(effects->cause));
@@ -413,6 +417,9 @@ static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
     struct gv_exchange_event event = {.kind = GV_EXCHANGE_BROKE, .leg = i, .cause = cause};
+    if (cause == GV_CAUSE_TIMEOUT) {
+        gv_abort_send(carrier->proxy, leg->target, leg->worker, leg->rid); /* it is still at it */
+    }
     gv_leg_report(carrier, leg, GV_BREAKER_FAILED); /* before the release looks at its status */
     gv_leg_release(carrier, leg);
     weigh(carrier, i, &event);

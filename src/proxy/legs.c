@@ -1,12 +1,14 @@
 /* legs.c - see legs.h. */
 #include "legs.h"
 
+#include "abort.h"
+#include "body.h"
+
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/http/forward.h"
 #include "grapevine/http/writer.h"
-#include "pair.h"
 #include <stdio.h>
 
 static uint64_t now_ms(const struct gv_carrier *carrier)
@@ -71,7 +73,12 @@ void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
  */
 void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
 {
+    bool is_unfinished =
+        leg->upstream.phase == GV_UPSTREAM_WAITING || leg->upstream.phase == GV_UPSTREAM_ANSWERING;
     gv_upstream_cancel(&leg->upstream);
+    if (is_unfinished) {
+        gv_abort_send(carrier->proxy, leg->target, leg->worker, leg->rid);
+    }
     if (leg->has_head) {
         gv_leg_report(carrier, leg, gv_leg_outcome(leg->answer.status));
     } else {
@@ -147,8 +154,11 @@ void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker)
     }
 }
 
+/* Which of its engine's ranks a request is for; said to every kind, understood by most. */
+static const char rank_header[] = "X-Data-Parallel-Rank";
+
 static enum gv_err append_forwarded(const struct gv_carrier *carrier,
-                                    const struct gv_worker *worker, struct gv_buf *out)
+                                    const struct gv_worker *worker, bool ranked, struct gv_buf *out)
 {
     const struct gv_head *head = &carrier->client->head;
     bool own_key = worker->api_key[0] != '\0';
@@ -161,6 +171,7 @@ static enum gv_err append_forwarded(const struct gv_carrier *carrier,
     for (size_t i = 0; i < head->header_count && err == GV_OK; i++) {
         struct gv_slice name = head->headers[i].name;
         bool ours = gv_slice_equal_nocase(name, gv_slice_text("x-request-id")) ||
+                    (ranked && gv_slice_equal_nocase(name, gv_slice_text(rank_header))) ||
                     (own_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
         bool passes =
             strict ? gv_forward_request_header_strict(head, i) : gv_forward_request_header(head, i);
@@ -177,7 +188,7 @@ static enum gv_err append_forwarded(const struct gv_carrier *carrier,
 }
 
 static enum gv_err write_head(struct gv_carrier *carrier, struct gv_leg *leg,
-                              const struct gv_worker *worker, size_t body_bytes)
+                              const struct gv_worker *worker)
 {
     const struct gv_head *head = &carrier->client->head;
     const struct gv_uri *uri = &leg->target->uri;
@@ -197,14 +208,19 @@ static enum gv_err write_head(struct gv_carrier *carrier, struct gv_leg *leg,
         err = gv_writer_request(&leg->head, head->method_text, path, gv_slice_text(uri->authority));
     }
     if (err == GV_OK) {
-        err = append_forwarded(carrier, worker, &leg->head);
+        err = append_forwarded(carrier, worker, uri->dp_rank >= 0, &leg->head);
     }
     if (err == GV_OK) {
         err = gv_writer_header(&leg->head, gv_slice_text("x-request-id"),
                                gv_slice_text(carrier->client->request_id));
     }
+    if (err == GV_OK && uri->dp_rank >= 0) {
+        char rank[16];
+        snprintf(rank, sizeof rank, "%d", (int)uri->dp_rank);
+        err = gv_writer_header(&leg->head, gv_slice_text(rank_header), gv_slice_text(rank));
+    }
     if (err == GV_OK) {
-        err = gv_writer_end_head(&leg->head, body_bytes, false);
+        err = gv_writer_end_head(&leg->head, leg->body.len, false);
     }
     gv_buf_deinit(&target);
     return err;
@@ -286,59 +302,24 @@ bool gv_legs_are_in_turn(const struct gv_carrier *carrier)
     return carrier->plan.leg_count == 2 && protocol != NULL && strcmp(protocol, "vllm") == 0;
 }
 
-/* The body of this attempt: the client's, or with a fresh meeting for a pair. */
-static enum gv_err make_body(struct gv_carrier *carrier, struct gv_slice *body)
-{
-    *body = gv_buf_slice(&carrier->body);
-    if (carrier->plan.leg_count < 2) {
-        return GV_OK;
-    }
-    if (gv_legs_are_in_turn(carrier)) {
-        gv_buf_clear(&carrier->pair_body);
-        enum gv_err err = gv_pair_prefill_body(*body, &carrier->pair_body);
-        *body = gv_buf_slice(&carrier->pair_body);
-        return err;
-    }
-    const struct gv_worker *prefill =
-        worker_of(carrier->proxy->view, carrier->legs[GV_LEG_PREFILL].worker);
-    GV_ASSERT(prefill != NULL);
-    uint32_t count = carrier->plan.batch_size == 0 ? 1 : carrier->plan.batch_size;
-    uint64_t *rooms = gv_mem_new(GV_MEM_EXCHANGE, count * sizeof *rooms);
-    if (rooms == NULL) {
-        return GV_ENOMEM;
-    }
-    gv_random_bytes(rooms, count * sizeof *rooms);
-    struct gv_pair_meeting meeting = {
-        .host = carrier->legs[GV_LEG_PREFILL].target->uri.host,
-        .port = prefill->bootstrap_port,
-        .rooms = rooms,
-        .batch_size = carrier->plan.batch_size,
-    };
-    gv_buf_clear(&carrier->pair_body);
-    enum gv_err err = gv_pair_body(*body, &meeting, &carrier->pair_body);
-    gv_mem_free(GV_MEM_EXCHANGE, rooms);
-    *body = gv_buf_slice(&carrier->pair_body);
-    return err;
-}
-
 /* All legs or none. */
 enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
 {
     uint32_t count = carrier->plan.leg_count;
     const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
-    struct gv_slice body;
+    const struct gv_worker *workers[GV_EXCHANGE_LEGS_MAX] = {NULL};
     for (uint32_t i = 0; i < count; i++) {
         enum gv_problem problem = choose_leg(carrier, i);
         if (problem != GV_PROBLEM_NONE) {
             return problem;
         }
+        workers[i] = worker_of(view, carrier->legs[i].worker);
+        GV_ASSERT(workers[i] != NULL);
     }
-    enum gv_err err = make_body(carrier, &body);
+    enum gv_err err = gv_body_make(carrier, workers, gv_legs_are_in_turn(carrier));
     uint32_t ready = gv_legs_are_in_turn(carrier) ? 1 : count; /* decode's comes later */
     for (uint32_t i = 0; i < ready && err == GV_OK; i++) {
-        const struct gv_worker *worker = worker_of(view, carrier->legs[i].worker);
-        GV_ASSERT(worker != NULL);
-        err = write_head(carrier, &carrier->legs[i], worker, body.len);
+        err = write_head(carrier, &carrier->legs[i], workers[i]);
     }
     if (err != GV_OK) {
         return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_BAD_FIELD;
@@ -365,11 +346,11 @@ static struct gv_upstream_limits limits_of(const struct gv_carrier *carrier, uin
     };
 }
 
-static bool start_leg(struct gv_carrier *carrier, uint32_t i, struct gv_slice body,
+static bool start_leg(struct gv_carrier *carrier, uint32_t i,
                       const struct gv_upstream_events *events)
 {
     struct gv_leg *leg = &carrier->legs[i];
-    struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = body};
+    struct gv_upstream_request request = {.head = gv_buf_slice(&leg->head), .body = leg->body};
     enum gv_err err = gv_upstream_start(&leg->upstream, leg->target, request, limits_of(carrier, i),
                                         events, carrier, i);
     if (err == GV_EFULL || err == GV_ENOMEM) {
@@ -383,10 +364,9 @@ bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *
                    uint32_t *broken)
 {
     uint32_t count = carrier->plan.leg_count;
-    struct gv_slice body = gv_buf_slice(count == 2 ? &carrier->pair_body : &carrier->body);
     uint32_t now = gv_legs_are_in_turn(carrier) ? 1 : count;
     for (uint32_t i = 0; i < now; i++) {
-        if (!start_leg(carrier, i, body, events)) {
+        if (!start_leg(carrier, i, events)) {
             *broken = i;
             return false;
         }
@@ -394,7 +374,6 @@ bool gv_legs_start(struct gv_carrier *carrier, const struct gv_upstream_events *
     return true;
 }
 
-/* A batch is not handed over: there is one set of parameters, and many prompts. */
 bool gv_legs_hand_over(struct gv_carrier *carrier, struct gv_slice answer,
                        const struct gv_upstream_events *events)
 {
@@ -403,15 +382,9 @@ bool gv_legs_hand_over(struct gv_carrier *carrier, struct gv_slice answer,
     if (worker == NULL) {
         return false; /* removed meanwhile */
     }
-    if (carrier->plan.batch_size > 1) {
-        answer.len = 0;
-    }
-    gv_buf_clear(&carrier->decode_body);
-    enum gv_err err =
-        gv_pair_decode_body(gv_buf_slice(&carrier->body), answer, &carrier->decode_body);
+    enum gv_err err = gv_body_hand_over(carrier, answer);
     if (err == GV_OK) {
-        err = write_head(carrier, leg, worker, carrier->decode_body.len);
+        err = write_head(carrier, leg, worker);
     }
-    return err == GV_OK &&
-           start_leg(carrier, GV_LEG_DECODE, gv_buf_slice(&carrier->decode_body), events);
+    return err == GV_OK && start_leg(carrier, GV_LEG_DECODE, events);
 }

@@ -65,10 +65,11 @@ enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *mee
                          struct gv_buf *out)
 {
     GV_ASSERT(meeting->batch_size <= GV_PAIR_BATCH_MAX);
+    GV_ASSERT(meeting->addition_count <= GV_PAIR_ADDITIONS_MAX);
     static const char *const names[FIELD_COUNT] = {"bootstrap_host", "bootstrap_port",
                                                    "bootstrap_room"};
     struct gv_buf values[FIELD_COUNT];
-    struct gv_splice_field fields[FIELD_COUNT];
+    struct gv_splice_field fields[FIELD_COUNT + GV_PAIR_ADDITIONS_MAX];
     enum gv_err err = GV_OK;
     for (int i = 0; i < FIELD_COUNT; i++) {
         gv_buf_init(&values[i], GV_MEM_EXCHANGE, (size_t)(GV_PAIR_BATCH_MAX + 1) * 264);
@@ -77,8 +78,11 @@ enum gv_err gv_pair_body(struct gv_slice body, const struct gv_pair_meeting *mee
         err = append_value(meeting, (enum field)i, &values[i]);
         fields[i] = (struct gv_splice_field){names[i], gv_buf_slice(&values[i])};
     }
+    for (size_t i = 0; i < meeting->addition_count; i++) {
+        fields[FIELD_COUNT + i] = meeting->additions[i];
+    }
     if (err == GV_OK) {
-        err = gv_splice(body, fields, FIELD_COUNT, out);
+        err = gv_splice(body, fields, FIELD_COUNT + meeting->addition_count, out);
     }
     for (int i = 0; i < FIELD_COUNT; i++) {
         gv_buf_deinit(&values[i]);

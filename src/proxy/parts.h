@@ -59,6 +59,8 @@ struct gv_proxy {
     struct gv_timer *settle;          /* owned; NULL unless settling */
     const struct gv_fleet_view *view; /* a reference; see gv_proxy_view() */
     struct gv_list clients;           /* owned */
+    struct gv_list aborts;            /* owned, see abort.h */
+    uint32_t abort_count;
     uint32_t client_count;
     uint32_t exchange_count; /* carriers and tickets under way */
     uint32_t ticket_count;   /* calls not yet replied to */

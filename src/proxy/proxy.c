@@ -3,6 +3,7 @@
  */
 #include "grapevine/proxy/proxy.h"
 
+#include "abort.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/proxy/admission.h"
@@ -124,6 +125,7 @@ static void begin_close(struct gv_proxy *proxy, const struct order *order)
         }
         gv_client_close(client);
     }
+    gv_aborts_end(proxy);
     gv_targets_close(proxy->targets, on_targets_closed, proxy);
 }
 
@@ -187,6 +189,7 @@ static void on_tick(void *owner)
     if (proxy->shared->admission != NULL) {
         gv_admission_tick(proxy->shared->admission, gv_clock_us());
     }
+    gv_aborts_tick(proxy, now_ms);
     gv_targets_sweep(proxy->targets, gv_proxy_view(proxy));
     show_gauges(proxy);
 }
@@ -247,6 +250,7 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     proxy->loop = loop;
     proxy->shared = shared;
     gv_list_init(&proxy->clients);
+    gv_list_init(&proxy->aborts);
     gv_buf_init(&proxy->text, GV_MEM_EXCHANGE, shared->config->max_payload_bytes * 2);
     gv_buf_init(&proxy->scratch, GV_MEM_EXCHANGE, GV_PROXY_SCRATCH_BYTES);
     proxy->view = gv_fleet_acquire(shared->fleet);

@@ -14,14 +14,15 @@ static struct gv_slice path_of(const char *target, struct gv_slice *query)
 
 static void reply_models(struct conn *conn)
 {
+    static const char *const owners[] = {"sglang", "vllm", "somebody"};
     const struct mock_options *options = &conn->worker->mock->options;
     json_t *data = json_array();
     for (size_t i = 0; i < options->model_count; i++) {
-        json_array_append_new(data, json_pack("{s:s,s:s,s:I,s:s,s:s,s:n,s:I}", "id",
-                                              options->models[i], "object", "model", "created",
-                                              (json_int_t)(conn->worker->started_wall_ms / 1000),
-                                              "owned_by", "sglang", "root", options->models[i],
-                                              "parent", "max_model_len", (json_int_t)131072));
+        json_array_append_new(
+            data, json_pack("{s:s,s:s,s:I,s:s,s:s,s:n,s:I}", "id", options->models[i], "object",
+                            "model", "created", (json_int_t)(conn->worker->started_wall_ms / 1000),
+                            "owned_by", owners[options->kind], "root", options->models[i], "parent",
+                            "max_model_len", (json_int_t)131072));
     }
     conn_reply_json(conn, 200, json_pack("{s:s,s:o}", "object", "list", "data", data));
 }
@@ -36,18 +37,24 @@ static void reply_model_info(struct conn *conn)
                               "model_type", "mock", "architectures", "MockForCausalLM"));
 }
 
-/* Running requests, waiting requests, tokens they use. */
-static void measure(const struct mock_worker *worker, uint64_t *running, uint64_t *waiting,
-                    uint64_t *used)
+/* Running requests of one rank, waiting ones, tokens they use. */
+static void measure(const struct mock_worker *worker, uint32_t rank, uint64_t *running,
+                    uint64_t *waiting, uint64_t *used)
 {
-    *running = worker->engine.decode_count + (worker->engine.prefilling != NULL ? 1 : 0);
-    *waiting = worker->engine.queue_count;
+    *running = 0;
+    *waiting = 0;
     *used = 0;
     GV_LIST_EACH(&worker->jobs, at, following)
     {
         const struct job *job = GV_CONTAINER(at, struct job, link);
+        if (job->rank != rank) {
+            continue;
+        }
         if (job->work.state == ENGINE_JOB_PREFILL || job->work.state == ENGINE_JOB_DECODE) {
+            *running += 1;
             *used += job->work.prompt_tokens + job->sent_tokens;
+        } else if (job->work.state == ENGINE_JOB_QUEUED) {
+            *waiting += 1;
         }
     }
 }
@@ -61,15 +68,16 @@ static void reply_server_info(struct conn *conn)
 {
     const struct mock_worker *worker = conn->worker;
     const struct mock_options *options = &worker->mock->options;
-    json_t *json = json_pack(
-        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i,s:I,s:I,s:b,s:s,s:I,s:i}", "model_path",
-        options->models[0], "tokenizer_path", options->models[0], "served_model_name",
-        options->models[0], "host", options->host, "port", (int)worker->port, "tp_size", 1,
-        "dp_size", 1, "load_balance_method", "round_robin", "disaggregation_mode",
-        mock_role_name(options->role), "page_size", (int)options->engine.block_tokens,
-        "max_total_num_tokens", (json_int_t)options->engine.capacity_tokens, "context_length",
-        (json_int_t)131072, "is_embedding", 0, "version", "mock-" GV_VERSION,
-        "max_running_requests", (json_int_t)options->max_running, "pp_size", 1);
+    json_t *json =
+        json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i,s:I,s:I,s:b,s:s,s:I,s:i}", "model_path",
+                  options->models[0], "tokenizer_path", options->models[0], "served_model_name",
+                  options->models[0], "host", options->host, "port", (int)worker->port, "tp_size",
+                  1, "dp_size", (int)options->dp_size, "load_balance_method", "round_robin",
+                  "disaggregation_mode", mock_role_name(options->role), "page_size",
+                  (int)options->engine.block_tokens, "max_total_num_tokens",
+                  (json_int_t)options->engine.capacity_tokens, "context_length", (json_int_t)131072,
+                  "is_embedding", 0, "version", "mock-" GV_VERSION, "max_running_requests",
+                  (json_int_t)options->max_running, "pp_size", 1);
     json_object_set_new(json, "start_time_ms", json_integer((json_int_t)worker->started_wall_ms));
     json_object_set_new(json, "generation", json_integer((json_int_t)worker->generation));
     if (options->role == MOCK_PREFILL) {
@@ -83,53 +91,89 @@ static void reply_server_info(struct conn *conn)
     conn_reply_json(conn, 200, json);
 }
 
-static void reply_loads(struct conn *conn)
+static json_t *load_of(const struct mock_worker *worker, uint32_t rank)
 {
-    const struct mock_worker *worker = conn->worker;
     const struct mock_options *options = &worker->mock->options;
     uint64_t running, waiting, used;
-    measure(worker, &running, &waiting, &used);
-    json_t *load = json_pack(
-        "{s:i,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:I,s:s}", "dp_rank", 0, "num_running_reqs",
-        (json_int_t)running, "num_waiting_reqs", (json_int_t)waiting, "num_total_reqs",
-        (json_int_t)(running + waiting), "num_used_tokens", (json_int_t)used,
+    measure(worker, rank, &running, &waiting, &used);
+    return json_pack(
+        "{s:i,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:I,s:s}", "dp_rank", (int)rank,
+        "num_running_reqs", (json_int_t)running, "num_waiting_reqs", (json_int_t)waiting,
+        "num_total_reqs", (json_int_t)(running + waiting), "num_used_tokens", (json_int_t)used,
         "max_total_num_tokens", (json_int_t)options->engine.capacity_tokens, "token_usage",
         share(used, options->engine.capacity_tokens), "gen_throughput", 0.0, "cache_hit_rate",
         share(worker->stats.cached_tokens, worker->stats.prompt_tokens), "utilization",
         share(running, options->max_running), "max_running_requests",
         (json_int_t)options->max_running, "disagg_mode", mock_role_name(options->role));
+}
+
+static void reply_loads(struct conn *conn)
+{
+    uint32_t ranks = conn->worker->mock->options.dp_size;
+    json_t *loads = json_array();
+    for (uint32_t i = 0; i < ranks; i++) {
+        json_array_append_new(loads, load_of(conn->worker, i));
+    }
     conn_reply_json(conn, 200,
-                    json_pack("{s:f,s:s,s:i,s:[o]}", "timestamp", (double)gv_clock_wall_ms() / 1000,
-                              "version", "mock-" GV_VERSION, "dp_rank_count", 1, "loads", load));
+                    json_pack("{s:f,s:s,s:i,s:o}", "timestamp", (double)gv_clock_wall_ms() / 1000,
+                              "version", "mock-" GV_VERSION, "dp_rank_count", (int)ranks, "loads",
+                              loads));
+}
+
+/* The gauges of one rank, in the words of the kind. */
+static enum gv_err write_gauges(const struct mock_worker *worker, uint32_t rank, struct gv_buf *out)
+{
+    const struct mock_options *options = &worker->mock->options;
+    bool vllm = options->kind == MOCK_VLLM;
+    const char *model = options->models[0];
+    const char *prefix = vllm ? "vllm" : "sglang";
+    const char *label = vllm ? "engine" : "dp_rank";
+    const char *names[3] = {vllm ? "num_requests_running" : "num_running_reqs",
+                            vllm ? "num_requests_waiting" : "num_queue_reqs",
+                            vllm ? "kv_cache_usage_perc" : "token_usage"};
+    uint64_t running, waiting, used;
+    measure(worker, rank, &running, &waiting, &used);
+    double values[3] = {(double)running, (double)waiting,
+                        share(used, options->engine.capacity_tokens)};
+    enum gv_err err = GV_OK;
+    for (int i = 0; i < 3 && err == GV_OK; i++) {
+        err = gv_buf_append_format(out, "%s:%s{%s=\"%u\",model_name=\"%s\"} %.6f\n", prefix,
+                                   names[i], label, (unsigned)rank, model, values[i]);
+    }
+    return err;
 }
 
 static void reply_metrics(struct conn *conn)
 {
     const struct mock_worker *worker = conn->worker;
-    uint64_t running, waiting, used;
-    measure(worker, &running, &waiting, &used);
+    const struct mock_options *options = &worker->mock->options;
     struct gv_buf out;
-    gv_buf_init(&out, GV_MEM_BUFFER, 8192);
-    enum gv_err err = gv_buf_append_format(
-        &out,
-        "# TYPE sglang:num_running_reqs gauge\n"
-        "sglang:num_running_reqs{model_name=\"%s\"} %llu\n"
-        "# TYPE sglang:num_queue_reqs gauge\n"
-        "sglang:num_queue_reqs{model_name=\"%s\"} %llu\n"
-        "# TYPE sglang:token_usage gauge\n"
-        "sglang:token_usage{model_name=\"%s\"} %.6f\n"
-        "# TYPE process_start_time_seconds gauge\n"
-        "process_start_time_seconds %.3f\n",
-        worker->mock->options.models[0], (unsigned long long)running,
-        worker->mock->options.models[0], (unsigned long long)waiting,
-        worker->mock->options.models[0], share(used, worker->mock->options.engine.capacity_tokens),
-        (double)worker->started_wall_ms / 1000);
+    gv_buf_init(&out, GV_MEM_BUFFER, 65536);
+    enum gv_err err = GV_OK;
+    for (uint32_t i = 0; i < options->dp_size && err == GV_OK; i++) {
+        err = write_gauges(worker, i, &out);
+    }
+    if (err == GV_OK && options->kind == MOCK_VLLM) {
+        err = gv_buf_append_format(
+            &out, "vllm:cache_config_info{block_size=\"%u\",num_gpu_blocks=\"%llu\"} 1.0\n",
+            (unsigned)options->engine.block_tokens,
+            (unsigned long long)(options->engine.capacity_tokens / options->engine.block_tokens));
+    }
+    if (err == GV_OK) {
+        err = gv_buf_append_format(&out, "process_start_time_seconds %.3f\n",
+                                   (double)worker->started_wall_ms / 1000);
+    }
     if (err == GV_OK) {
         conn_reply(conn, 200, "text/plain; version=0.0.4; charset=utf-8", gv_buf_slice(&out));
     } else {
         conn_error(conn, 500, "out of memory");
     }
     gv_buf_deinit(&out);
+}
+
+static void reply_version(struct conn *conn)
+{
+    conn_reply_json(conn, 200, json_pack("{s:s}", "version", "mock-" GV_VERSION));
 }
 
 static void reply_health(struct conn *conn)
@@ -153,6 +197,7 @@ static void abort_request(struct conn *conn)
     const char *rid = json_string_value(json_object_get(json, "rid"));
     if (rid != NULL || json_is_true(json_object_get(json, "abort_all"))) {
         (void)job_abort_by_id(conn->worker, rid);
+        conn->worker->stats.aborts += 1;
         json_decref(json);
         conn_reply(conn, 200, "text/plain", gv_slice_of(NULL, 0));
         return;
@@ -161,19 +206,30 @@ static void abort_request(struct conn *conn)
     conn_error(conn, 400, "rid or abort_all is needed");
 }
 
+#define SGLANG (1u << MOCK_SGLANG)
+#define VLLM   (1u << MOCK_VLLM)
+#define ALL    (SGLANG | VLLM | 1u << MOCK_OPENAI)
+
 struct route {
     const char *path;
     bool post; /* else GET */
     void (*reply)(struct conn *conn);
+    unsigned kinds; /* that have it */
 };
 
 static const struct route routes[] = {
-    {"/health", false, reply_health},           {"/health_generate", false, reply_health},
-    {"/v1/models", false, reply_models},        {"/get_model_info", false, reply_model_info},
-    {"/model_info", false, reply_model_info},   {"/get_server_info", false, reply_server_info},
-    {"/server_info", false, reply_server_info}, {"/v1/loads", false, reply_loads},
-    {"/metrics", false, reply_metrics},         {"/flush_cache", true, flush_cache},
-    {"/abort_request", true, abort_request},
+    {"/health", false, reply_health, ALL},
+    {"/health_generate", false, reply_health, SGLANG},
+    {"/v1/models", false, reply_models, ALL},
+    {"/version", false, reply_version, VLLM},
+    {"/get_model_info", false, reply_model_info, SGLANG},
+    {"/model_info", false, reply_model_info, SGLANG},
+    {"/get_server_info", false, reply_server_info, SGLANG},
+    {"/server_info", false, reply_server_info, SGLANG},
+    {"/v1/loads", false, reply_loads, SGLANG},
+    {"/metrics", false, reply_metrics, SGLANG | VLLM},
+    {"/flush_cache", true, flush_cache, SGLANG},
+    {"/abort_request", true, abort_request, SGLANG},
 };
 
 static bool key_is_good(const struct conn *conn)
@@ -275,7 +331,8 @@ void api_handle(struct conn *conn)
         return;
     }
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!gv_slice_is(path, routes[i].path)) {
+        if (!gv_slice_is(path, routes[i].path) ||
+            (routes[i].kinds & 1u << conn->worker->mock->options.kind) == 0) {
             continue;
         }
         if (routes[i].post && conn->method != GV_METHOD_POST) {

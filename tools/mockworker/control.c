@@ -122,16 +122,21 @@ static json_t *stats_of(const struct mock_worker *worker)
     for (size_t i = 0; i < worker->fault_count; i++) {
         json_array_append_new(faults, json_string(kinds[worker->faults[i].kind]));
     }
+    json_t *ranks = json_array();
+    for (uint32_t i = 0; i < worker->mock->options.dp_size; i++) {
+        json_array_append_new(ranks, json_integer((json_int_t)stats->rank_requests[i]));
+    }
     return json_pack(
-        "{s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "worker", worker->name,
-        "port", (int)worker->port, "generation", (json_int_t)worker->generation, "start_time_ms",
-        (json_int_t)worker->started_wall_ms, "requests", (json_int_t)stats->requests, "finished",
-        (json_int_t)stats->finished, "aborted", (json_int_t)stats->aborted, "in_flight",
-        (json_int_t)stats->in_flight, "prompt_tokens", (json_int_t)stats->prompt_tokens,
-        "cached_tokens", (json_int_t)stats->cached_tokens, "output_tokens",
-        (json_int_t)stats->output_tokens, "health_requests", (json_int_t)stats->health_requests,
-        "connections", (json_int_t)stats->connections, "cache_tokens_held",
-        (json_int_t)engine_cached_tokens(&worker->engine), "faults", faults, "last_request", last);
+        "{s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o}", "worker",
+        worker->name, "port", (int)worker->port, "generation", (json_int_t)worker->generation,
+        "start_time_ms", (json_int_t)worker->started_wall_ms, "requests",
+        (json_int_t)stats->requests, "finished", (json_int_t)stats->finished, "aborted",
+        (json_int_t)stats->aborted, "in_flight", (json_int_t)stats->in_flight, "prompt_tokens",
+        (json_int_t)stats->prompt_tokens, "cached_tokens", (json_int_t)stats->cached_tokens,
+        "output_tokens", (json_int_t)stats->output_tokens, "health_requests",
+        (json_int_t)stats->health_requests, "connections", (json_int_t)stats->connections,
+        "cache_tokens_held", (json_int_t)engine_cached_tokens(&worker->engine), "aborts",
+        (json_int_t)stats->aborts, "rank_requests", ranks, "faults", faults, "last_request", last);
 }
 
 static void reset(struct mock_worker *worker)

@@ -181,6 +181,20 @@ static bool begin_pair(struct job *job)
     return true;
 }
 
+/* The rank it names, in one of the words for it; 0 without, or beyond those there are. */
+static void read_rank(struct job *job)
+{
+    static const char *const names[] = {"data_parallel_rank", "routed_dp_rank"};
+    json_int_t rank = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const json_t *value = json_object_get(job->body, names[i]);
+        rank = json_is_integer(value) ? json_integer_value(value) : rank;
+    }
+    bool known = rank >= 0 && rank < (json_int_t)job->worker->mock->options.dp_size;
+    job->rank = known ? (uint32_t)rank : 0;
+    job->worker->stats.rank_requests[job->rank] += 1;
+}
+
 void job_start(struct conn *conn, enum gv_endpoint endpoint)
 {
     struct mock_worker *worker = conn->worker;
@@ -202,6 +216,7 @@ void job_start(struct conn *conn, enum gv_endpoint endpoint)
         fail(job, 400);
         return;
     }
+    read_rank(job);
     if (!model_is_served(worker->mock, job->body)) {
         (void)snprintf(job->trouble, sizeof job->trouble, "the model is not served here");
         fail(job, 404);

@@ -25,6 +25,7 @@ struct job {
     bool begun;           /* the stream's head is out */
     char *model_json;     /* owned: the model's name with its quotes */
     char id[40];          /* hexadecimal, or the request's own "rid" */
+    uint32_t rank;        /* that the request is for */
     uint64_t created_s;
     uint64_t deadline_us; /* for the other leg; ENGINE_NEVER without */
     struct room *rooms;   /* owned: prefill announces, decode fetches */

@@ -34,6 +34,9 @@ static const char help[] =
     "(8998)\n"
     "  --pd-timeout-ms N        how long a leg waits for its other leg (5000)\n"
     "  --pd-protocol P          sglang (rooms) or vllm (kv_transfer_params) (sglang)\n"
+    "  --kind K                 sglang, vllm or openai: whose words it describes itself in "
+    "(sglang)\n"
+    "  --dp-size N              data-parallel ranks it says it has (1)\n"
     "  --worker-api-key KEY     demand \"Authorization: Bearer KEY\"\n"
     "  --help\n"
     "\n"
@@ -59,6 +62,8 @@ enum option_name {
     OPT_PD_TIMEOUT_MS,
     OPT_PD_PROTOCOL,
     OPT_WORKER_API_KEY,
+    OPT_KIND,
+    OPT_DP_SIZE,
     OPT_HELP
 };
 
@@ -81,6 +86,8 @@ static const struct option long_options[] = {
     {"pd-timeout-ms", required_argument, NULL, OPT_PD_TIMEOUT_MS},
     {"pd-protocol", required_argument, NULL, OPT_PD_PROTOCOL},
     {"worker-api-key", required_argument, NULL, OPT_WORKER_API_KEY},
+    {"kind", required_argument, NULL, OPT_KIND},
+    {"dp-size", required_argument, NULL, OPT_DP_SIZE},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -131,6 +138,17 @@ static enum mock_role role_of(const char *text)
     bad("--role is regular, prefill or decode", text);
 }
 
+static enum mock_kind kind_of(const char *text)
+{
+    static const char *const names[] = {"sglang", "vllm", "openai"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (enum mock_kind)i;
+        }
+    }
+    bad("--kind is sglang, vllm or openai", text);
+}
+
 /* Cuts the argument in place: argv lives as long as the program. */
 static void read_models(struct mock_options *options, char *text)
 {
@@ -179,6 +197,12 @@ static void read_engine_option(struct mock_options *options, struct pace *pace, 
         break;
     case OPT_OUTPUT_TOKENS_MAX:
         options->output_tokens_max = (uint32_t)number(optarg, 1, 1U << 20, "--output-tokens-max");
+        break;
+    case OPT_KIND:
+        options->kind = kind_of(optarg);
+        break;
+    case OPT_DP_SIZE:
+        options->dp_size = (uint32_t)number(optarg, 1, MOCK_RANKS_MAX, "--dp-size");
         break;
     case OPT_MAX_RUNNING:
         options->max_running = (uint32_t)number(optarg, 1, UINT32_MAX, "--max-running");
@@ -248,6 +272,7 @@ static struct mock_options options_of(int argc, char **argv)
         .output_tokens = 8,
         .output_tokens_max = 4096,
         .max_running = 256,
+        .dp_size = 1,
         .bootstrap_port = 8998,
         .pd_timeout_ms = 5000,
     };

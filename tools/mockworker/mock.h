@@ -25,12 +25,20 @@
 #define MOCK_FAULTS_MAX      8            /* waiting at once, per worker */
 #define MOCK_BODY_BYTES_MAX  (64U << 20)  /* of a request */
 #define MOCK_REPLY_BYTES_MAX (256U << 20) /* of one answer */
-#define MOCK_ROOMS_MAX       1024         /* bootstrap rooms of one request */
+#define MOCK_RANKS_MAX       64
+#define MOCK_ROOMS_MAX       1024 /* bootstrap rooms of one request */
 
 enum mock_role {
     MOCK_REGULAR = 0,
     MOCK_PREFILL,
     MOCK_DECODE
+};
+
+/* Whose words it answers in. */
+enum mock_kind {
+    MOCK_SGLANG = 0,
+    MOCK_VLLM,  /* metrics instead of descriptions */
+    MOCK_OPENAI /* its models, and nothing else */
 };
 
 enum mock_fault_kind {
@@ -68,6 +76,8 @@ struct mock_options {
     uint32_t output_tokens_max;
     uint32_t max_running; /* only told, in metadata */
     enum mock_role role;
+    enum mock_kind kind;
+    uint32_t dp_size;        /* ranks that it says it has; 1 mostly */
     uint16_t bootstrap_port; /* of the first worker; 0: the kernel chooses */
     uint64_t pd_timeout_ms;
     bool vllm;           /* a pair hands kv_transfer_params on, and has no rooms */
@@ -94,6 +104,8 @@ struct mock_stats {
     uint64_t output_tokens;
     uint64_t health_requests;
     uint64_t connections; /* accepted */
+    uint64_t aborts;      /* requests to stop one by its name */
+    uint64_t rank_requests[MOCK_RANKS_MAX];
 };
 
 struct mock_worker {

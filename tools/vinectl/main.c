@@ -32,7 +32,7 @@ static const struct command commands[] = {
     {"gossip", "", "what the mesh does: rates, queues, repairs, refusals, clocks", gossip_command},
     {"wait", "--for STATE", "until all nodes are 'converged' or 'ready'; 124 when not in time",
      wait_command},
-    {"workers", "", "the workers: pool, state, load, prompt blocks held", workers_command},
+    {"workers", "[-o wide]", "the workers: pool, state, load, prompt blocks held", workers_command},
     {"tree", "", "the tries: one per pool::model, who holds how much", tree_command},
     {"explain", "FILE|-", "where a request (JSON body) would go on every node, and why",
      explain_command},

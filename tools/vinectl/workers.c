@@ -1,11 +1,37 @@
 /*
- * workers.c - vinectl workers: which engines there are, how they are, what they hold.
+ * workers.c - vinectl workers: which engines there are, how they are, what they hold; with -o wide
+ * also what each engine said of its load when it was asked last.
  */
 #include "ask.h"
 #include "table.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* Kind, tokens it can hold, and "3 running, 1 waiting, 2 foreign, 45 % of tokens" with its age. */
+static void add_wide(struct table *table, const json_t *worker)
+{
+    char text[160] = "-";
+    char age[48] = "-";
+    const json_t *engine = json_object_get(worker, "engine");
+    const json_t *usage = json_object_get(engine, "token_usage");
+    if (engine != NULL) {
+        int len = snprintf(text, sizeof text, "%llu running, %llu waiting, %llu foreign",
+                           (unsigned long long)number_of(engine, "running"),
+                           (unsigned long long)number_of(engine, "waiting"),
+                           (unsigned long long)number_of(engine, "foreign"));
+        if (usage != NULL && len > 0 && (size_t)len < sizeof text) {
+            snprintf(text + len, sizeof text - (size_t)len, ", %.1f %% of tokens",
+                     100 * json_number_value(usage));
+        }
+        snprintf(age, sizeof age, "%.1f s%s", (double)number_of(engine, "age_ms") / 1000,
+                 flag_of(engine, "stale") ? ", ignored" : "");
+    }
+    table_text(table, text_of(worker, "runtime_type"));
+    table_number(table, number_of(worker, "capacity_tokens"));
+    table_text(table, text);
+    table_text(table, age);
+}
 
 enum outcome workers_command(const struct context *context)
 {
@@ -16,8 +42,12 @@ enum outcome workers_command(const struct context *context)
     }
     static const char *const names[] = {"WORKER",  "POOL",    "MODEL",  "STATE",  "#IN-FLIGHT",
                                         "#QUEUED", "#BLOCKS", "SOURCE", "REASON", NULL};
+    static const char *const wide_names[] = {
+        "WORKER",           "POOL",        "MODEL",  "STATE",  "#IN-FLIGHT",
+        "#QUEUED",          "#BLOCKS",     "SOURCE", "REASON", "ENGINE",
+        "#CAPACITY-TOKENS", "ENGINE-LOAD", "SAID",   NULL};
     struct table table;
-    table_init(&table, names);
+    table_init(&table, context->wide ? wide_names : names);
     size_t ready = 0;
     size_t total = 0;
     size_t at;
@@ -33,6 +63,9 @@ enum outcome workers_command(const struct context *context)
         table_number(&table, number_of(worker, "blocks"));
         table_text(&table, text_of(worker, "source"));
         table_text(&table, text_of(worker, "reason"));
+        if (context->wide) {
+            add_wide(&table, worker);
+        }
         ready += strcmp(text_of(worker, "status"), "ready") == 0;
         total += 1;
     }

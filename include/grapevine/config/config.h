@@ -109,6 +109,7 @@ struct gv_config {
     uint32_t health_success_threshold; /* 2 */
     char *health_endpoint;             /* "/health" */
     uint64_t load_monitor_interval_ms; /* 10 s; 0: engines are not asked */
+    uint32_t abort_requests;           /* every request gets a name at engines that abort by name */
     uint32_t dp_aware;                 /* an engine with ranks is one worker per rank */
     /* end of life */
     uint64_t shutdown_grace_ms; /* 180 s */
