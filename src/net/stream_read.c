@@ -64,13 +64,33 @@ static void take_end(struct gv_stream *stream)
     }
 }
 
+/*
+ * libuv makes an end of every hang-up that follows a short read, also of a reset whose last bytes
+ * were still to be read. An answer without framing would then look whole. EPIPE is a reset that
+ * came after a proper end.
+ */
+static enum gv_err why_ended(const struct gv_stream *stream)
+{
+    uv_os_fd_t fd;
+    int why = 0;
+    socklen_t len = sizeof why;
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) != 0 || why == 0 || why == EPIPE) {
+        return GV_OK;
+    }
+    return gv_net_err(-why);
+}
+
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 {
     struct gv_stream *stream = handle->data;
     if (stream->thing.closed || count == 0) {
         return;
     }
-    if (count == UV_EOF) {
+    enum gv_err reset = count == UV_EOF ? why_ended(stream) : GV_OK;
+    if (reset != GV_OK) {
+        gv_stream_close_with(stream, reset);
+    } else if (count == UV_EOF) {
         take_end(stream);
     } else if (count < 0) {
         gv_stream_close_with(stream, gv_net_err((int)count));
