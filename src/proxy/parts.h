@@ -25,8 +25,9 @@
     (1024u * 1024) /* working memory larger than this is given back                                \
                     */
 #define GV_PROXY_SCRATCH_BYTES (8u * 1024 * 1024)
-#define GV_CLIENT_HIGH_BYTES   (24u * 1024) /* with a line's last read, and a record of TLS, 64 KiB \
-                                             */
+#define GV_CLIENT_HIGH_BYTES                                                                       \
+    (24u * 1024) /* with a line's last read, and a record of TLS, 64 KiB                           \
+                  */
 #define GV_CLIENT_LOW_BYTES     (8u * 1024)
 #define GV_CLIENT_AHEAD_BYTES   (64u * 1024) /* pipelined bytes kept while an exchange is on */
 #define GV_CLIENT_TRUST         4u           /* bytes of a body to have room for, for each come */
