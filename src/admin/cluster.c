@@ -181,7 +181,8 @@ void gv_show_status(const struct gv_admin_parts *parts, const struct gv_request 
                   (int)ready, "reason", ready ? "" : reason, "pd",
                   (int)shared->config->pd_disaggregation, "policy", shared->config->policy);
     if (json != NULL) {
-        json_object_set_new(json, "uptime_s", number((now_ms - parts->started_wall_ms) / 1000));
+        json_object_set_new(json, "uptime_s",
+                            number((gv_clock_us() / 1000 - parts->started_at_ms) / 1000));
         json_object_set_new(json, "wall_ms", number(now_ms));
         json_object_set_new(json, "block_bytes", number(shared->config->block_bytes));
         json_object_set_new(json, "mesh", mesh_json(&view));

@@ -418,6 +418,20 @@ static void note_quiet(struct gv_gossip *gossip)
     }
 }
 
+/* Every peer sends a digest a second. Whose datagrams come while its session brings nothing whole
+ * is fed a byte at a time, or by a path that lost its way: the session is opened anew. */
+static void close_silent(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    for (uint32_t i = gossip->session_count; i-- > 0 && now_ms >= gossip->mute_until;) {
+        struct gv_channel *session = gossip->sessions[i];
+        if (now_ms >= session->heard_at_ms + GV_SILENT_SESSION_MS) {
+            gossip->counters.sessions_silent += 1;
+            gv_channel_close(gossip, session, "silent");
+        }
+    }
+}
+
 void gv_repair_tick(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -433,6 +447,7 @@ void gv_repair_tick(struct gv_gossip *gossip)
         note_quiet(gossip);
         bool demand = gv_clocks_want_comparison(gossip);
         send_digests(gossip, deep || demand, demand);
+        close_silent(gossip);
     }
     if (now_ms >= gossip->sweep_at_ms) {
         gossip->sweep_at_ms = now_ms + SWEEP_MS;

@@ -219,9 +219,11 @@ void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *
         message.body_case = MESH__MESSAGE__BODY_PACKET;
         message.packet = packet;
         gv_wire_send(gossip, over, &message);
+        packet->self = NULL; /* was this call's own */
         return;
     }
     if (to->member.gossip_addr.family == 0) {
+        packet->self = NULL;
         return;
     }
     add_news(gossip, to, packet, news, pointers, addrs);
@@ -233,4 +235,7 @@ void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *
         gossip->counters.packets_sent += 1;
         gv_wire_effect(gossip, &effect);
     }
+    packet->self = NULL;
+    packet->news = NULL;
+    packet->n_news = 0;
 }

@@ -464,11 +464,45 @@ static void a_member_that_never_reads_costs_a_bounded_queue_and_then_its_session
     end();
 }
 
+/* Proven, and then a byte a second of a message: it answers nothing else, so it is declared dead.
+ */
+static void a_member_that_sends_a_byte_a_second_loses_its_session(void)
+{
+    static uint8_t words[64];
+    struct member odd = {.key = gv_identity_new()};
+    uint64_t overflows = 0;
+    start();
+    connect_as(&odd, odd.key);
+    CU_ASSERT_TRUE_FATAL(prove(&odd));
+    AWAIT(waiting(&overflows) != UINT64_MAX);
+    CU_ASSERT_EQUAL(gv_session_send(odd.session, gv_slice_of(words, sizeof words), &odd.out),
+                    GV_OK);
+    struct gv_slice frame = gv_buf_slice(&odd.out);
+    uint64_t deadline_us = gv_clock_us() + UINT64_C(1000) * DEADLINE_MS;
+    uint64_t next_us = 0;
+    size_t sent = 0;
+    while (waiting(&overflows) != UINT64_MAX && gv_clock_us() < deadline_us) {
+        struct timespec pause = {.tv_nsec = 1000000};
+        if (gv_clock_us() >= next_us && sent < frame.len) {
+            next_us = gv_clock_us() + 1000000;
+            (void)send(odd.fd, frame.data + sent++, 1, MSG_NOSIGNAL);
+        }
+        nanosleep(&pause, NULL);
+    }
+    CU_ASSERT_EQUAL(waiting(&overflows), UINT64_MAX);
+    CU_ASSERT_TRUE(sent >= 1 && sent < frame.len); /* shut out before it had said a word */
+    AWAIT(is_closed(odd.fd));
+    CU_ASSERT_TRUE(gv_cluster_is_synced(cluster));
+    part(&odd);
+    end();
+}
+
 GV_SUITE("integration/strangers", GV_CASE(silent_connections_do_not_keep_others_out),
          GV_CASE(a_handshake_byte_by_byte_is_cut),
          GV_CASE(nonsense_is_counted_each_time_and_logged_once),
          GV_CASE(datagrams_of_strangers_are_counted_and_never_answered),
          GV_CASE(an_incarnation_kept_far_ahead_of_the_clock_is_not_used),
          GV_CASE(a_state_directory_that_cannot_be_written_is_counted_and_survived),
+         GV_CASE(a_member_that_sends_a_byte_a_second_loses_its_session),
          GV_CASE(a_record_of_another_in_ones_own_session_is_not_believed),
          GV_CASE(a_member_that_never_reads_costs_a_bounded_queue_and_then_its_session))

@@ -29,12 +29,12 @@ void gv_hosts_open(struct gv_hosts *hosts, size_t count)
     static unsigned made;
     memset(hosts, 0, sizeof *hosts);
     gv_lan_open(&hosts->lan, count);
-    struct gv_process vinectl;
+    struct gv_process keys;
     snprintf(hosts->keyring, sizeof hosts->keyring, "%s/mesh-%u.keys", gv_test_folder(), made++);
     if (!gv_process_start(
-            &vinectl, "keys",
+            &keys, "keys",
             (const char *const[]){"vinectl", "keys", "generate", hosts->keyring, NULL}) ||
-        gv_process_wait(&vinectl) != 0) {
+        gv_process_wait(&keys) != 0) {
         exit(2);
     }
     for (size_t i = 0; i < count; i++) {
@@ -279,9 +279,15 @@ void gv_hosts_fault(struct gv_hosts *hosts, size_t host, const char *json)
     gv_lan_leave(&hosts->lan);
 }
 
+static struct gv_process vinectl; /* the last run */
+
+bool gv_hosts_vinectl_said(const char *words)
+{
+    return gv_process_has_said(&vinectl, words);
+}
+
 int gv_hosts_vinectl(struct gv_hosts *hosts, size_t host, const char *command, const char *flag)
 {
-    struct gv_process vinectl;
     gv_lan_enter(&hosts->lan, host);
     bool started =
         gv_process_start(&vinectl, "vinectl",

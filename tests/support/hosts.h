@@ -53,6 +53,7 @@ int gv_hosts_remove_worker(struct gv_hosts *hosts, size_t host, const char *url)
 void gv_hosts_fault(struct gv_hosts *hosts, size_t host, const char *json);
 
 /** Run vinectl on a host, with one or two arguments; its exit code. Says what it said unless 0. */
+bool gv_hosts_vinectl_said(const char *words); /* the last time */
 int gv_hosts_vinectl(struct gv_hosts *hosts, size_t host, const char *command, const char *flag);
 
 #endif
