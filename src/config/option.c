@@ -66,7 +66,11 @@ static const struct gv_option table[] = {
     ROW("client-head-timeout-secs", SECONDS, SERVING, client_head_timeout_ms, "30", 0.001, 3600,
         "Longest time for a client to send a whole request head."),
     ROW("client-body-timeout-secs", SECONDS, SERVING, client_body_timeout_ms, "60", 0.001, 3600,
-        "Longest silence of a client inside a request body."),
+        "Longest silence of a client inside a request body, and what a slow one gets on top of "
+        "--client-body-min-rate."),
+    ROW("client-body-min-rate", COUNT, SERVING, client_body_min_rate, "500", 0, 1000000000,
+        "Bytes a second that a client must send of a request body on average; 0: silence alone "
+        "counts."),
     ROW("max-connections", COUNT, SERVING, max_connections, "65536", 1, 16777216,
         "Client connections at a time."),
     ROW("cors-allowed-origins", LIST, SERVING, cors_allowed_origins, "", 0, 1024,

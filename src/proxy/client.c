@@ -26,6 +26,7 @@ static enum gv_err parsed_head(void *owner, const struct gv_head *head)
     client->head = *head;
     client->head_seen = true;
     client->since_ms = gv_loop_now_ms(client->proxy->loop);
+    gv_pace_begin(&client->pace, client->since_ms);
     client->refusal = gv_request_judge(client, head);
     gv_request_name(client, head);
     if (client->refusal != GV_PROBLEM_NONE) {
@@ -58,7 +59,7 @@ static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
         client->refusal = GV_PROBLEM_BODY_TOO_BIG;
         return GV_EREFUSED;
     }
-    client->since_ms = gv_loop_now_ms(client->proxy->loop);
+    gv_pace_add(&client->pace, bytes.len, gv_loop_now_ms(client->proxy->loop));
     enum gv_err err = client->body.len == 0 ? make_room(client, bytes.len) : GV_OK;
     if (err == GV_OK) {
         err = gv_buf_append(&client->body, bytes);
@@ -501,7 +502,9 @@ void gv_client_tick(struct gv_client *client, uint64_t now_ms)
     switch (client->state) {
     case GV_CLIENT_READING:
         if (client->head_seen) {
-            if (age_ms >= config->client_body_timeout_ms) {
+            struct gv_pace_limits limits = {config->client_body_timeout_ms,
+                                            config->client_body_min_rate};
+            if (gv_pace_is_late(&client->pace, limits, now_ms)) {
                 time_out_request(client);
             }
         } else if (!gv_parser_is_idle(client->parser)) {

@@ -19,6 +19,7 @@
 #include "grapevine/proxy/dispatch.h"
 #include "grapevine/route/budget.h"
 #include "line.h"
+#include "pace.h"
 
 #define GV_PROXY_TICK_MS 100u
 #define GV_PROXY_TEXT_KEEP_BYTES                                                                   \
@@ -116,6 +117,7 @@ struct gv_client {
     struct gv_wait *wait;       /* borrowed; NULL without: the place we wait for */
     struct gv_buf ahead;        /* owned: bytes of requests to come */
     struct gv_buf body;         /* owned: of the request arriving */
+    struct gv_pace pace;        /* of the body arriving */
     struct gv_head head;        /* of the current request; slices live until the next one */
     enum gv_client_state state;
     enum gv_client_route route;

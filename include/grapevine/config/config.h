@@ -41,6 +41,7 @@ struct gv_config {
     uint64_t client_idle_timeout_ms; /* keep-alive 75 s */
     uint64_t client_head_timeout_ms; /* 30 s for a request head, then 60 s without body progress */
     uint64_t client_body_timeout_ms;
+    uint32_t client_body_min_rate;              /* bytes a second on average; 500; 0: none */
     uint32_t max_connections;                   /* client connections of this node; 65536 */
     uint32_t max_concurrent_requests;           /* with workers at once; 0: no limit */
     uint32_t queue_size;                        /* that wait for a place; 100 */
