@@ -387,6 +387,7 @@ static enum gv_err open_service(struct gv_node *node)
                                    .probe = node->probe,
                                    .proxies = node->proxies,
                                    .http_url = node->http_url,
+                                   .started_wall_ms = gv_clock_wall_ms(),
                                    .started_at_ms = gv_clock_us() / 1000};
     err = gv_admin_open(node->service, &parts, &addr, &node->admin);
     if (err != GV_OK) {

@@ -41,10 +41,11 @@ struct gv_admin_parts {
     struct gv_probe *probe;          /* woken when a worker was added; may be NULL */
     struct gv_proxy *const *proxies; /* shared->loop_count of them, for metrics */
     const char *http_url;            /* where the data port answers */
-    uint64_t started_at_ms;          /* of the loops' clock */
-    struct gv_tls *tls;              /* of the admin port; NULL: plain HTTP */
-    struct gv_addr probe_addr;       /* of a port for probes alone; family 0: none */
-    struct gv_rounds *rounds;        /* admin's own; leave NULL */
+    uint64_t started_wall_ms;
+    uint64_t started_at_ms;    /* of the loops' clock */
+    struct gv_tls *tls;        /* of the admin port; NULL: plain HTTP */
+    struct gv_addr probe_addr; /* of a port for probes alone; family 0: none */
+    struct gv_rounds *rounds;  /* admin's own; leave NULL */
 };
 
 /** Listen on `addr`. Errors: as gv_listener_open(); GV_ENOMEM. */
