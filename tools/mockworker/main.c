@@ -38,6 +38,9 @@ static const char help[] =
     "(sglang)\n"
     "  --dp-size N              data-parallel ranks it says it has (1)\n"
     "  --worker-api-key KEY     demand \"Authorization: Bearer KEY\"\n"
+    "  --tls-cert FILE          speak HTTPS with this certificate (PEM), read again on SIGHUP\n"
+    "  --tls-key FILE           its key\n"
+    "  --tls-client-ca FILE     demand certificates that this authority vouches for\n"
     "  --help\n"
     "\n"
     "Control: POST /_mock/fault, /_mock/reset, /_mock/restart; GET /_mock/stats. Add ?port=N to\n"
@@ -64,6 +67,9 @@ enum option_name {
     OPT_WORKER_API_KEY,
     OPT_KIND,
     OPT_DP_SIZE,
+    OPT_TLS_CERT,
+    OPT_TLS_KEY,
+    OPT_TLS_CLIENT_CA,
     OPT_HELP
 };
 
@@ -88,6 +94,9 @@ static const struct option long_options[] = {
     {"worker-api-key", required_argument, NULL, OPT_WORKER_API_KEY},
     {"kind", required_argument, NULL, OPT_KIND},
     {"dp-size", required_argument, NULL, OPT_DP_SIZE},
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
+    {"tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -251,6 +260,15 @@ static void read_options(struct mock_options *options, struct pace *pace, int ar
         case OPT_WORKER_API_KEY:
             options->api_key = optarg;
             break;
+        case OPT_TLS_CERT:
+            options->tls_cert = optarg;
+            break;
+        case OPT_TLS_KEY:
+            options->tls_key = optarg;
+            break;
+        case OPT_TLS_CLIENT_CA:
+            options->tls_client_ca = optarg;
+            break;
         default:
             read_engine_option(options, pace, name);
         }
@@ -289,6 +307,10 @@ static struct mock_options options_of(int argc, char **argv)
          options.bootstrap_port + options.worker_count - 1 > UINT16_MAX)) {
         bad("ports would run past 65535 with --count", "");
     }
+    if ((options.tls_cert == NULL) != (options.tls_key == NULL) ||
+        (options.tls_client_ca != NULL && options.tls_cert == NULL)) {
+        bad("--tls-cert and --tls-key go together", "");
+    }
     return options;
 }
 
@@ -299,9 +321,43 @@ static void on_stop(void *owner, int signum)
     gv_loop_stop(mock->loop);
 }
 
+static void on_hangup(void *owner, int signum)
+{
+    (void)signum;
+    struct mock *mock = owner;
+    gv_tls_reload(mock->tls, true);
+}
+
+static enum gv_err open_tls(struct mock *mock)
+{
+    const struct mock_options *given = &mock->options;
+    if (given->tls_cert == NULL) {
+        return GV_OK;
+    }
+    char trouble[GV_TLS_TROUBLE_BYTES];
+    struct gv_tls_options options = {
+        .name = "clients",
+        .side = GV_TLS_ACCEPTING,
+        .cert_path = given->tls_cert,
+        .key_path = given->tls_key,
+        .ca_paths = (char *const *)&given->tls_client_ca,
+        .ca_count = given->tls_client_ca == NULL ? 0 : 1,
+        .proof = given->tls_client_ca == NULL ? GV_TLS_PROOF_NONE : GV_TLS_PROOF_REQUIRED,
+    };
+    enum gv_err err = gv_tls_open(&options, &mock->tls, trouble);
+    if (err != GV_OK) {
+        (void)fprintf(stderr, "mockworker: %s\n", trouble);
+        return err;
+    }
+    return gv_signal_open(mock->loop, SIGHUP, on_hangup, mock);
+}
+
 static enum gv_err open_all(struct mock *mock)
 {
     enum gv_err err = gv_loop_new("mockworker", &mock->loop);
+    if (err == GV_OK) {
+        err = open_tls(mock);
+    }
     if (err == GV_OK) {
         err = gv_prompt_reader_new(&mock->reader);
     }
@@ -359,6 +415,7 @@ int main(int argc, char **argv)
         gv_resolver_close(mock.resolver);
         gv_loop_free(mock.loop);
     }
+    gv_tls_free(mock.tls);
     for (uint32_t i = 0; mock.workers != NULL && i < mock.options.worker_count; i++) {
         worker_deinit(&mock.workers[i]);
     }

@@ -80,14 +80,18 @@ struct mock_options {
     uint32_t dp_size;        /* ranks that it says it has; 1 mostly */
     uint16_t bootstrap_port; /* of the first worker; 0: the kernel chooses */
     uint64_t pd_timeout_ms;
-    bool vllm;           /* a pair hands kv_transfer_params on, and has no rooms */
-    const char *api_key; /* NULL: open */
+    bool vllm;            /* a pair hands kv_transfer_params on, and has no rooms */
+    const char *api_key;  /* NULL: open */
+    const char *tls_cert; /* NULL: plain HTTP; rooms are always plain */
+    const char *tls_key;
+    char *tls_client_ca; /* NULL: clients need no certificate */
 };
 
 struct mock {
     struct mock_options options;
     struct gv_loop *loop;            /* owned */
     struct gv_resolver *resolver;    /* owned; NULL unless a decode engine */
+    struct gv_tls *tls;              /* owned; NULL: plain */
     struct gv_prompt_reader *reader; /* owned */
     struct gv_buf prompt;            /* owned: canonical text of the request being read */
     struct mock_worker *workers;     /* owned; options.worker_count of them */

@@ -28,6 +28,7 @@ static enum gv_err listen_at(struct mock_worker *worker, uint16_t port, gv_accep
         return err;
     }
     options.addr.port = port;
+    options.tls = on_conn == on_accept ? worker->mock->tls : NULL;
     return gv_listener_open(worker->mock->loop, options, on_conn, worker, listener);
 }
 

@@ -6,12 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct fetch_manner manner_of(const struct context *context)
+{
+    return (struct fetch_manner){.api_key = context->api_key,
+                                 .ca = context->ca,
+                                 .cert = context->cert,
+                                 .key = context->key,
+                                 .timeout_ms = context->timeout_ms};
+}
+
 /* Turn a finished fetch into JSON, or say why not in `error`. */
 static json_t *read_reply(struct fetch *fetch, char *error, size_t size, enum outcome *outcome)
 {
     struct gv_slice bytes = gv_buf_slice(&fetch->reply);
     if (fetch->err != GV_OK) {
-        snprintf(error, size, "%s: %s", fetch->url, gv_err_text(fetch->err));
+        snprintf(error, size, "%s: %s", fetch->url,
+                 fetch->trouble[0] != '\0' ? fetch->trouble : gv_err_text(fetch->err));
         *outcome = OUTCOME_UNREACHABLE;
         return NULL;
     }
@@ -45,7 +55,8 @@ json_t *ask_to(const struct context *context, const char *method, const char *pa
 {
     struct fetch fetch = {.url = context->endpoint, .path = path, .body = body, .method = method};
     char error[400] = "";
-    fetch_all(&fetch, 1, context->timeout_ms, context->api_key);
+    struct fetch_manner manner = manner_of(context);
+    fetch_all(&fetch, 1, &manner);
     json_t *json = read_reply(&fetch, error, sizeof error, outcome);
     if (json == NULL && !context->quiet) {
         fprintf(stderr, "vinectl: %s\n", error);
@@ -117,7 +128,8 @@ bool ask_all(const struct context *context, const char *path, struct gv_slice bo
                 (struct fetch){.url = answers->items[i].url, .path = path, .body = body};
         }
     }
-    fetch_all(fetches, asked, context->timeout_ms, context->api_key);
+    struct fetch_manner manner = manner_of(context);
+    fetch_all(fetches, asked, &manner);
     for (size_t i = 0, at = 0; i < answers->count; i++) {
         struct answer *answer = &answers->items[i];
         if (!is_worth_asking(context, answer)) {

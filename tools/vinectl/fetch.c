@@ -15,8 +15,9 @@
 struct batch {
     struct gv_loop *loop;         /* owned */
     struct gv_resolver *resolver; /* owned */
+    struct gv_tls *tls;           /* owned; NULL until an https:// URL is asked */
     size_t open_count;            /* requests without a result */
-    const char *api_key;
+    const struct fetch_manner *manner;
 };
 
 /* One request on its way. */
@@ -76,9 +77,9 @@ static enum gv_err write_request(struct trip *trip, struct gv_buf *out)
     const char *method = fetch->method != NULL ? fetch->method : posts ? "POST" : "GET";
     enum gv_err err = gv_writer_request(out, gv_slice_text(method), gv_slice_text(target),
                                         gv_slice_text(trip->uri.authority));
-    if (err == GV_OK && trip->batch->api_key != NULL) {
+    if (err == GV_OK && trip->batch->manner->api_key != NULL) {
         char bearer[600];
-        snprintf(bearer, sizeof bearer, "Bearer %s", trip->batch->api_key);
+        snprintf(bearer, sizeof bearer, "Bearer %s", trip->batch->manner->api_key);
         err = gv_writer_header(out, gv_slice_text("Authorization"), gv_slice_text(bearer));
     }
     if (err == GV_OK && posts) {
@@ -128,12 +129,36 @@ static void on_end(void *owner)
 static void on_closed(void *owner, enum gv_err why)
 {
     struct trip *trip = owner;
+    if (!trip->ended) {
+        snprintf(trip->fetch->trouble, sizeof trip->fetch->trouble, "%s",
+                 gv_stream_trouble(trip->stream));
+    }
     trip->stream = NULL;
     end(trip, why == GV_OK ? GV_ECLOSED : why);
 }
 
 static const struct gv_stream_events stream_events = {
     .on_open = on_open, .on_data = on_data, .on_end = on_end, .on_closed = on_closed};
+
+/* Made when the first https:// URL is met: who asks none needs no authorities. */
+static enum gv_err secure(struct trip *trip)
+{
+    struct batch *batch = trip->batch;
+    const struct fetch_manner *manner = batch->manner;
+    if (batch->tls == NULL) {
+        const struct gv_tls_options options = {.name = "nodes",
+                                               .side = GV_TLS_CONNECTING,
+                                               .cert_path = manner->cert,
+                                               .key_path = manner->key,
+                                               .ca_paths = (char *const *)(uintptr_t)&manner->ca,
+                                               .ca_count = manner->ca == NULL ? 0 : 1};
+        enum gv_err err = gv_tls_open(&options, &batch->tls, trip->fetch->trouble);
+        if (err != GV_OK) {
+            return err;
+        }
+    }
+    return gv_stream_secure(trip->stream, batch->tls, trip->uri.host);
+}
 
 static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
                         uint32_t ttl_s)
@@ -148,6 +173,9 @@ static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addr
                                                 .low_mark_bytes = REPLY_MAX / 2};
         err = gv_stream_connect(trip->batch->loop, &addrs[0], &stream_events, trip, limits,
                                 &trip->stream);
+    }
+    if (err == GV_OK && trip->stream != NULL && strcmp(trip->uri.scheme, "https") == 0) {
+        err = secure(trip);
     }
     if (err != GV_OK) {
         end(trip, err);
@@ -187,7 +215,7 @@ static void on_timeout(void *owner)
     }
 }
 
-static void run(struct batch *batch, struct trip *trips, size_t count, uint64_t timeout_ms)
+static void run(struct batch *batch, struct trip *trips, size_t count)
 {
     struct clock clock = {.trips = trips, .count = count};
     struct gv_timer *timer = NULL;
@@ -195,7 +223,7 @@ static void run(struct batch *batch, struct trip *trips, size_t count, uint64_t 
         on_timeout(&clock);
         return;
     }
-    gv_timer_start(timer, timeout_ms, 0);
+    gv_timer_start(timer, batch->manner->timeout_ms, 0);
     for (size_t i = 0; i < count; i++) {
         begin(&trips[i]);
     }
@@ -205,9 +233,9 @@ static void run(struct batch *batch, struct trip *trips, size_t count, uint64_t 
     gv_timer_close(timer);
 }
 
-void fetch_all(struct fetch *fetches, size_t count, uint64_t timeout_ms, const char *api_key)
+void fetch_all(struct fetch *fetches, size_t count, const struct fetch_manner *manner)
 {
-    struct batch batch = {.open_count = count, .api_key = api_key};
+    struct batch batch = {.open_count = count, .manner = manner};
     struct trip *trips = gv_mem_new(GV_MEM_GENERAL, (count + 1) * sizeof *trips);
     for (size_t i = 0; i < count; i++) {
         fetches[i].err = GV_ENOMEM;
@@ -222,10 +250,11 @@ void fetch_all(struct fetch *fetches, size_t count, uint64_t timeout_ms, const c
             trips[i].batch = &batch;
             trips[i].fetch = &fetches[i];
         }
-        run(&batch, trips, count, timeout_ms);
+        run(&batch, trips, count);
         gv_resolver_close(batch.resolver);
     }
     gv_loop_free(batch.loop);
+    gv_tls_free(batch.tls);
     for (size_t i = 0; i < count; i++) {
         gv_parser_free(trips[i].parser);
     }

@@ -16,10 +16,20 @@ struct fetch {
     enum gv_err err;     /* GV_OK: an answer came */
     uint16_t status;     /* of the answer */
     struct gv_buf reply; /* owned; fetch_deinit() */
+    char trouble[256];   /* what `err` does not say; "" */
 };
 
-/** Carry out `count` requests side by side within `timeout_ms`; `api_key` may be NULL. */
-void fetch_all(struct fetch *fetches, size_t count, uint64_t timeout_ms, const char *api_key);
+/* How to ask: the same for all. */
+struct fetch_manner {
+    const char *api_key; /* NULL: none */
+    const char *ca;      /* https: PEM of who vouches for the nodes; NULL: the system's */
+    const char *cert;    /* https: our certificate; NULL: none */
+    const char *key;     /* https: its key */
+    uint64_t timeout_ms; /* for all of them */
+};
+
+/** Carry out `count` requests side by side. */
+void fetch_all(struct fetch *fetches, size_t count, const struct fetch_manner *manner);
 
 void fetch_deinit(struct fetch *fetch);
 

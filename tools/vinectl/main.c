@@ -68,6 +68,10 @@ static void help(FILE *out)
           "http://127.0.0.1:30000]\n"
           "  --api-key-file FILE    the key, when the cluster asks for one "
           "[$GRAPEVINE_API_KEY_FILE]\n"
+          "  --cacert FILE          https: who vouches for the nodes [$GRAPEVINE_CACERT, else the "
+          "system]\n"
+          "  --cert FILE            https: our certificate, for nodes that ask [$GRAPEVINE_CERT]\n"
+          "  --key FILE             https: its key [$GRAPEVINE_KEY]\n"
           "  --timeout SECONDS      for everything together [5; wait: 60]\n"
           "  -o, --output FORMAT    table, wide or json [table]\n"
           "  --no-headers           tables without their first line\n"
@@ -155,6 +159,9 @@ struct values {
     const char *until;
     const char *nodes;
     const char *keyring;
+    const char *ca;
+    const char *cert;
+    const char *key;
 };
 
 /* If args[*at] is a flag with a value, take both. -1: its value is missing. */
@@ -213,6 +220,12 @@ static enum outcome apply(const struct values *values, struct context *context)
     context->endpoint = values->endpoint;
     context->path = values->path;
     context->keyring = values->keyring;
+    context->ca = values->ca;
+    context->cert = values->cert;
+    context->key = values->key;
+    if ((values->cert == NULL) != (values->key == NULL)) {
+        return usage("--cert and --key go together");
+    }
     if (values->key_file != NULL && values->key_file[0] != '\0') {
         context->api_key = read_key(values->key_file);
         if (context->api_key == NULL) {
@@ -242,6 +255,9 @@ int main(int argc, char **argv)
 {
     struct values values = {.endpoint = setting("GRAPEVINE_ENDPOINT", "http://127.0.0.1:30000"),
                             .key_file = setting("GRAPEVINE_API_KEY_FILE", NULL),
+                            .ca = setting("GRAPEVINE_CACERT", NULL),
+                            .cert = setting("GRAPEVINE_CERT", NULL),
+                            .key = setting("GRAPEVINE_KEY", NULL),
                             .output = "table",
                             .nodes = "1",
                             .path = "/v1/chat/completions"};
@@ -253,7 +269,10 @@ int main(int argc, char **argv)
                                  {"--request-path", &values.path},
                                  {"--mesh-keyring", &values.keyring},
                                  {"--for", &values.until},
-                                 {"--nodes", &values.nodes}};
+                                 {"--nodes", &values.nodes},
+                                 {"--cacert", &values.ca},
+                                 {"--cert", &values.cert},
+                                 {"--key", &values.key}};
     struct context context = {.headers = true, .args = argv};
     const char *command = NULL;
     gv_log_set_level(GV_LOG_ERROR);

@@ -22,6 +22,9 @@ enum outcome {
 struct context {
     const char *endpoint; /* borrowed: "http://127.0.0.1:30000" */
     char *api_key;        /* owned; NULL: none */
+    const char *ca;       /* --cacert; NULL: the system's authorities */
+    const char *cert;     /* --cert, shown to nodes that ask; NULL: none */
+    const char *key;      /* --key of --cert */
     uint64_t timeout_ms;  /* for everything together */
     bool json;            /* -o json */
     bool wide;            /* -o wide: more columns, where there are any */
