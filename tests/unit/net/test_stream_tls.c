@@ -321,6 +321,8 @@ static void an_end_that_was_not_announced_is_no_end(void)
 {
     struct world world;
     begin_connected(&world);
+    CU_ASSERT_EQUAL(send_counted(&world.server, PIECE_BYTES), GV_OK);
+    run_until(&world, client_has_all); /* nothing is unread, which would be a reset */
     CU_ASSERT_EQUAL(send_counted(&world.client, PIECE_BYTES), GV_OK);
     gv_stream_close_with(world.client.stream, GV_OK); /* of the connection alone */
     run_until(&world, server_closed);
