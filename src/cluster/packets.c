@@ -2,7 +2,8 @@
  * packets.c - the UDP half of the mesh: probes and small news, each sealed on its own.
  *
  * A datagram is believed when its (sender, boot) is, see believed.h. Everything else is dropped and
- * counted, and nothing is ever answered to it.
+ * counted, and nothing is ever answered to it. A packet is for one start of its receiver, so that
+ * what was recorded before a restart cannot be played back after it.
  */
 #include "cluster/believed.h"
 #include "shell.h"
@@ -53,7 +54,8 @@ static void on_datagram(void *owner, const struct gv_addr *from, struct gv_slice
 void gv_packets_carry(struct gv_packets *packets, const struct gv_effect *effect)
 {
     gv_buf_clear(&packets->sealed);
-    enum gv_err err = gv_packet_seal(&packets->box, effect->node, effect->bytes, &packets->sealed);
+    enum gv_err err = gv_packet_seal(&packets->box, effect->node, effect->boot_id, effect->bytes,
+                                     &packets->sealed);
     if (err == GV_OK) {
         err = gv_datagram_send(packets->datagram, &effect->addr, gv_buf_slice(&packets->sealed));
     }

@@ -97,7 +97,9 @@ uint64_t gv_clocks_marks(const struct gv_gossip *gossip)
     return sum;
 }
 
-/** Is it time to compare live sets again, because a marked node has a right clock again? */
+/** Is it time to compare live sets again, because a marked node has a right clock again, or is
+ * gone?
+ */
 bool gv_clocks_want_comparison(struct gv_gossip *gossip)
 {
     if (gossip->now.now_ms < gossip->clocks_compared_at_ms + RECOMPARE_MS) {
@@ -107,8 +109,11 @@ bool gv_clocks_want_comparison(struct gv_gossip *gossip)
         const struct gv_origin *origin = gossip->vector.origins[i];
         const struct gv_peer *peer =
             origin->refused == 0 ? NULL : gv_roster_find(gossip, origin->name);
-        if (peer != NULL && peer->session != NULL && peer->session->boot_id == origin->boot_id &&
-            peer->member.knows_clock && is_near(&peer->member)) {
+        bool is_back = peer != NULL && peer->session != NULL &&
+                       peer->session->boot_id == origin->boot_id && peer->member.knows_clock &&
+                       is_near(&peer->member);
+        bool is_gone = origin->refused > 0 && origin->gone_at_ms != 0;
+        if (is_back || (is_gone && gv_gossip_clock_is_right(gossip))) {
             gossip->clocks_compared_at_ms = gossip->now.now_ms;
             return true;
         }

@@ -110,6 +110,7 @@ struct gv_channel {
     uint64_t asked_at_ms;         /* last range or repair asked of this peer */
     uint64_t deep_asked_at_ms;
     bool outgoing, knows_state, peer_synced, is_slow;
+    bool gave; /* entries of a snapshot, some of them beyond the positions that it began with */
     /* relaying */
     uint64_t surplus_at_ms; /* since when neither end has a use for it; 0: it has one */
     uint64_t told_round;    /* moves of logs told up to this round of the vector */
@@ -249,6 +250,7 @@ struct gv_gossip {
 
     struct gv_taking taking;
     uint64_t digest_at_ms, deep_at_ms, sweep_at_ms;
+    uint64_t unsure_until_ms;      /* our live set may hold what no position tells */
     uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
     bool deep_known;
     uint64_t compared_at_ms;        /* last time that we sent our sums */
@@ -417,6 +419,7 @@ void gv_repair_tick(struct gv_gossip *gossip);
 void gv_repair_try_to_sync(struct gv_gossip *gossip);
 void gv_repair_synced(struct gv_gossip *gossip);
 void gv_repair_demand_comparison(struct gv_gossip *gossip);
+void gv_repair_unsure(struct gv_gossip *gossip);
 uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
 

@@ -13,6 +13,8 @@
 #define STATE_WHOLE_MAX      64 /* more members are compared before they are sent */
 #define RETELL_DIGESTS       10 /* while logs move, so often one session is told all positions */
 #define SWEEP_MS             5000
+#define UNSURE_MS            20000 /* so long live sets are compared more often, */
+#define UNSURE_DEEP_MS       4000  /* namely at this interval */
 
 /** All positions above 0 as messages in the scratch arena; NULL: no memory. */
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
@@ -293,7 +295,8 @@ static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
     }
 }
 
-/* The peer refused something once and wants to hear that its live set is ours again. */
+/* The peer refused something once and wants to hear that its live set is ours again; or it is not,
+ * and the peer shall send its sums, too: a key that we do not have is in none of ours. */
 static void confirm(struct gv_gossip *gossip, struct gv_channel *session)
 {
     Mesh__Digest digest;
@@ -364,7 +367,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
         if (equal && same) {
             gv_clocks_agreed(gossip, session, digest->marks);
         }
-        if (equal && digest->demand && digest->marks != 0) {
+        if (digest->demand && (!equal || digest->marks != 0)) {
             confirm(gossip, session);
         }
     }
@@ -432,6 +435,17 @@ static void close_silent(struct gv_gossip *gossip)
     }
 }
 
+/**
+ * A donor is gone that gave us entries: what it gave beyond its positions, nobody may ever tell the
+ * others. The comparison of live sets finds it; let that be soon.
+ */
+void gv_repair_unsure(struct gv_gossip *gossip)
+{
+    uint64_t soon_ms = gossip->now.now_ms + gossip->options.digest_interval_ms;
+    gossip->unsure_until_ms = gossip->now.now_ms + UNSURE_MS;
+    gossip->deep_at_ms = gossip->deep_at_ms < soon_ms ? gossip->deep_at_ms : soon_ms;
+}
+
 void gv_repair_tick(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -441,11 +455,12 @@ void gv_repair_tick(struct gv_gossip *gossip)
     if (now_ms >= gossip->digest_at_ms) {
         gossip->digest_at_ms = now_ms + gossip->options.digest_interval_ms;
         bool deep = now_ms >= gossip->deep_at_ms;
+        bool is_unsure = now_ms < gossip->unsure_until_ms;
         if (deep) {
-            gossip->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
+            gossip->deep_at_ms = now_ms + (is_unsure ? UNSURE_DEEP_MS : GV_DEEP_DIGEST_MS);
         }
         note_quiet(gossip);
-        bool demand = gv_clocks_want_comparison(gossip);
+        bool demand = gv_clocks_want_comparison(gossip) || (deep && is_unsure);
         send_digests(gossip, deep || demand, demand);
         close_silent(gossip);
     }

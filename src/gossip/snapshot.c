@@ -413,6 +413,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
         return GV_OK;
     }
     share->number += 1;
+    session->gave = true;
     apply_chunk(gossip, session, chunk);
     if (chunk->last) {
         share->done = true;
@@ -437,6 +438,9 @@ static void release(struct gv_gossip *gossip, struct gv_share *share)
 
 void gv_snapshot_session_gone(struct gv_gossip *gossip, const struct gv_channel *session)
 {
+    if (session->gave) {
+        gv_repair_unsure(gossip);
+    }
     for (uint32_t i = 0; i < gossip->taking.share_count; i++) {
         struct gv_share *share = &gossip->taking.shares[i];
         if (share->session == session->id && !share->done) {

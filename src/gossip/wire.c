@@ -227,8 +227,10 @@ void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *
         return;
     }
     add_news(gossip, to, packet, news, pointers, addrs);
-    struct gv_effect effect = {
-        .kind = GV_EFFECT_PACKET, .addr = to->member.gossip_addr, .reason = ""};
+    struct gv_effect effect = {.kind = GV_EFFECT_PACKET,
+                               .addr = to->member.gossip_addr,
+                               .reason = "",
+                               .boot_id = to->member.boot_id};
     memcpy(effect.node, to->member.name, sizeof effect.node);
     if (pack(gossip, &packet->base, &effect.bytes)) {
         GV_ASSERT(effect.bytes.len <= GV_GOSSIP_PACKET_MAX);

@@ -13,7 +13,7 @@
 #define AT_RANDOM    34
 #define RANDOM_BYTES 16
 #define TAG_BYTES    crypto_aead_xchacha20poly1305_ietf_ABYTES
-#define BOUND_MAX    (GV_PACKET_HEAD_BYTES + 3 + GV_PACKET_CLUSTER_MAX + 2 * GV_PACKET_NAME_MAX)
+#define BOUND_MAX    (GV_PACKET_HEAD_BYTES + 3 + GV_PACKET_CLUSTER_MAX + 2 * GV_PACKET_NAME_MAX + 8)
 
 _Static_assert(AT_RANDOM + RANDOM_BYTES == GV_PACKET_HEAD_BYTES, "the head's parts");
 _Static_assert(GV_PACKET_HEAD_BYTES + TAG_BYTES == GV_PACKET_OVERHEAD, "head and tag");
@@ -41,9 +41,10 @@ uint64_t gv_packet_name_hash(const char *name)
     return gv_seal_get_u64(digest);
 }
 
-/* What is authenticated besides the content: the head, and who speaks to whom in which cluster. */
+/* What is authenticated besides the content: the head, who speaks to whom in which cluster, and to
+ * which start of it. */
 static size_t bind(uint8_t bound[BOUND_MAX], const uint8_t *head, const char *cluster,
-                   const char *sender, const char *receiver)
+                   const char *sender, const char *receiver, uint64_t receiver_boot)
 {
     const char *const texts[] = {cluster, sender, receiver};
     memcpy(bound, head, GV_PACKET_HEAD_BYTES);
@@ -55,7 +56,8 @@ static size_t bind(uint8_t bound[BOUND_MAX], const uint8_t *head, const char *cl
         memcpy(bound + at + 1, texts[i], len);
         at += 1 + len;
     }
-    return at;
+    gv_seal_put_u64(bound + at, receiver_boot);
+    return at + 8;
 }
 
 static enum gv_err derive(const struct gv_packet_box *box, const uint8_t *head,
@@ -82,8 +84,8 @@ static void write_head(struct gv_packet_box *box, uint8_t *head)
     }
 }
 
-enum gv_err gv_packet_seal(struct gv_packet_box *box, const char *receiver, struct gv_slice plain,
-                           struct gv_buf *out)
+enum gv_err gv_packet_seal(struct gv_packet_box *box, const char *receiver, uint64_t receiver_boot,
+                           struct gv_slice plain, struct gv_buf *out)
 {
     if (plain.len > GV_PACKET_PLAIN_MAX || strlen(receiver) >= GV_PACKET_NAME_MAX) {
         return GV_ETOOBIG;
@@ -105,7 +107,7 @@ enum gv_err gv_packet_seal(struct gv_packet_box *box, const char *receiver, stru
     }
     uint8_t key[GV_KEY_BYTES];
     uint8_t bound[BOUND_MAX];
-    size_t bound_len = bind(bound, packet, box->cluster, box->self, receiver);
+    size_t bound_len = bind(bound, packet, box->cluster, box->self, receiver, receiver_boot);
     err = derive(box, packet, key);
     GV_ASSERT(err == GV_OK); /* the active key is in the ring */
     GV_ASSERT(crypto_aead_xchacha20poly1305_ietf_encrypt(body, NULL, plain.data, plain.len, bound,
@@ -149,7 +151,7 @@ static enum gv_err decrypt(const struct gv_packet_box *box, const char *sender,
 {
     uint8_t key[GV_KEY_BYTES];
     uint8_t bound[BOUND_MAX];
-    size_t bound_len = bind(bound, packet.data, box->cluster, sender, box->self);
+    size_t bound_len = bind(bound, packet.data, box->cluster, sender, box->self, box->boot);
     enum gv_err err = derive(box, packet.data, key);
     if (err != GV_OK) {
         return GV_EMISMATCH;

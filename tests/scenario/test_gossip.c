@@ -494,17 +494,6 @@ static struct gv_member member_at(const struct world *world, uint32_t node, uint
     return (struct gv_member){.name = ""};
 }
 
-/* As the shell does it once a second. */
-static void look_at_clock(struct world *world, uint32_t node)
-{
-    struct gv_now now = world_now(world, node);
-    if (gv_gossip_clock_is_right(world->nodes[node].engine) &&
-        gv_forest_correct_clock(world->nodes[node].forest, now.wall_ms)) {
-        gv_gossip_compare(world->nodes[node].engine, now);
-        world_settle(world, node);
-    }
-}
-
 static void what_an_early_clock_stamps_is_missing_until_it_is_right_again(void)
 {
     struct world *world = started(3, 0);
@@ -525,13 +514,13 @@ static void what_an_early_clock_stamps_is_missing_until_it_is_right_again(void)
     }
     CU_ASSERT(digests_agree(world, 1, 2));
     CU_ASSERT_FALSE(gv_gossip_clock_is_right(world->nodes[0].engine));
-    look_at_clock(world, 0);
+    world_look_at_clock(world, 0);
     CU_ASSERT_FALSE(digests_agree(world, 0, 1));
 
     world->nodes[0].skew_ms = 0;
     world_run(world, 3000);
     CU_ASSERT(gv_gossip_clock_is_right(world->nodes[0].engine));
-    look_at_clock(world, 0);
+    world_look_at_clock(world, 0);
     expect_agreement(world, 20000);
     for (uint32_t i = 1; i < 3; i++) {
         CU_ASSERT_EQUAL(member_at(world, i, 0).refused, 0);

@@ -11,6 +11,7 @@ enum world_event_kind {
     WORLD_PACKET,   /* a datagram arrives */
     WORLD_ARRIVE,   /* the next of a connection's messages may be there: number is 2 * it + end */
     WORLD_DIAL,     /* the outcome of an attempt to connect: number is the target node */
+    WORLD_END,      /* the process stops: another holds its name */
     WORLD_DRAIN     /* a sender's queue may be shorter: number is 2 * connection + end */
 };
 
@@ -18,17 +19,21 @@ struct world_message {
     struct world_message *next;
     uint64_t at_us;
     size_t len;
-    bool is_end;   /* no bytes: the other end closed */
-    bool is_reset; /* or was reset */
+    bool is_end;     /* no bytes: the other end closed */
+    bool is_reset;   /* or was reset */
+    bool is_hostile; /* no node sent this */
+    bool is_damaged; /* or not like this */
     struct gv_addr from;
-    char sender[GV_NODE_NAME_MAX];
     uint8_t bytes[];
 };
 
 void world_mix(struct world *world, const void *bytes, size_t len);
 void world_push(struct world *world, struct world_event event);
 void world_arm(struct world *world, uint32_t i);
+void world_end_node(struct world *world, uint32_t i, bool tell, bool reset);
+uint32_t world_index_at(const struct gv_addr *addr);
 void world_end_life(struct world *world, uint32_t i);
+void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice bytes);
 void world_network_step(struct world *world, const struct world_event *event, bool lives);
 void world_free_pipes(struct world *world);
 struct gv_gossip_operation world_outward(const struct gv_operation *from);

@@ -5,7 +5,7 @@
  * costs time instead; a blocked direction holds everything until it is healed. Each direction sends
  * 125 bytes a microsecond (1 Gbit/s); what waits for that is the sender's queue.
  */
-#include "inside.h"
+#include "sealing.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,9 +40,18 @@ static struct world_message *make_message(struct gv_slice bytes)
     return message;
 }
 
-static uint32_t node_at(const struct gv_addr *addr)
+uint32_t world_index_at(const struct gv_addr *addr)
 {
     return (uint32_t)addr->ip[2] << 8 | addr->ip[3];
+}
+
+/* Now and then the network changes some bits; only where a seal will tell. */
+static void damage(struct world *world, struct world_message *message)
+{
+    if (world->sealing != NULL && chance(world, world->options.corrupt)) {
+        sealing_damage(world->sealing, message->bytes, message->len);
+        message->is_damaged = true;
+    }
 }
 
 /* ---- datagrams
@@ -51,24 +60,38 @@ static uint32_t node_at(const struct gv_addr *addr)
 
 static void send_packet(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
-    uint32_t to = node_at(&effect->addr);
+    uint32_t to = world_index_at(&effect->addr);
     world->packet_bytes += effect->bytes.len;
     world->packets += 1;
     uint32_t copies = chance(world, world->options.loss) ? 0 : 1;
     copies += copies > 0 && chance(world, world->options.duplicate);
-    if (world->blocked[from][to]) {
+    if (world->blocked[from][to] || copies == 0) {
         return;
     }
+    struct gv_slice bytes =
+        world->sealing == NULL ? effect->bytes : sealing_seal(world->sealing, from, effect);
     for (uint32_t i = 0; i < copies; i++) {
-        struct world_message *message = make_message(effect->bytes);
+        struct world_message *message = make_message(bytes);
+        damage(world, message);
         message->from = world->nodes[from].addr;
-        memcpy(message->sender, world->nodes[from].name, sizeof message->sender);
         world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
                                                .kind = WORLD_PACKET,
                                                .node = to,
                                                .life = world->nodes[to].life,
                                                .bytes = message});
     }
+}
+
+/** Bytes that no node sent reach node `to`. */
+void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice bytes)
+{
+    struct world_message *message = make_message(bytes);
+    message->is_hostile = true;
+    world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
+                                           .kind = WORLD_PACKET,
+                                           .node = to,
+                                           .life = world->nodes[to].life,
+                                           .bytes = message});
 }
 
 /* ---- connections
@@ -120,6 +143,9 @@ static void hang_up(struct world *world, uint64_t connection, uint32_t end, bool
     struct world_pipe *other = &world->connections[connection].end[1 - end];
     mine->open = false;
     drop_pipe(mine);
+    if (world->sealing != NULL) {
+        sealing_hang_up(world->sealing, connection * 2 + end);
+    }
     if (other->open && tell_other) {
         struct world_message *message = make_message(gv_slice_of(NULL, 0));
         message->is_end = true;
@@ -140,6 +166,17 @@ static uint32_t end_of(const struct world_connection *connection, uint32_t node,
     return 2;
 }
 
+/* How long the wire between the two ends of a connection takes for so many bytes. */
+static uint64_t wire_us(const struct world *world, uint64_t connection, size_t bytes)
+{
+    uint64_t rate = (uint64_t)BYTES_PER_US * 1000000;
+    for (uint32_t end = 0; end < 2; end++) {
+        uint64_t own = world->nodes[world->connections[connection].end[end].node].bytes_per_s;
+        rate = own != 0 && own < rate ? own : rate;
+    }
+    return bytes * 1000000 / rate;
+}
+
 static void tell_queue(struct world *world, uint64_t number)
 {
     struct world_pipe *pipe = &world->connections[number / 2].end[number % 2];
@@ -149,7 +186,8 @@ static void tell_queue(struct world *world, uint64_t number)
     }
     uint64_t left_us =
         pipe->busy_until_us > world->now_us ? pipe->busy_until_us - world->now_us : 0;
-    size_t queued = (size_t)left_us * BYTES_PER_US;
+    size_t queued = (size_t)(left_us * 1000000 / wire_us(world, number / 2, 1000000));
+    world->queue_most = queued > world->queue_most ? queued : world->queue_most;
     if (queued < QUEUE_TOLD && pipe->queued < QUEUE_TOLD) {
         return;
     }
@@ -175,9 +213,14 @@ static void send_message(struct world *world, uint32_t from, const struct gv_eff
     }
     struct world_pipe *mine = &world->connections[connection].end[end];
     uint64_t start_us = mine->busy_until_us > world->now_us ? mine->busy_until_us : world->now_us;
-    mine->busy_until_us = start_us + effect->bytes.len / BYTES_PER_US;
+    mine->busy_until_us = start_us + wire_us(world, connection, effect->bytes.len);
     if (world->connections[connection].end[1 - end].open) {
-        struct world_message *message = make_message(effect->bytes);
+        struct gv_slice bytes =
+            world->sealing == NULL
+                ? effect->bytes
+                : sealing_frame(world->sealing, connection * 2 + end, effect->bytes);
+        struct world_message *message = make_message(bytes);
+        damage(world, message);
         message->at_us = mine->busy_until_us + delay_us(world);
         while (chance(world, world->options.loss)) {
             message->at_us += WORLD_RESEND_US;
@@ -189,7 +232,7 @@ static void send_message(struct world *world, uint32_t from, const struct gv_eff
 
 static void dial(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
-    uint32_t to = node_at(&effect->addr);
+    uint32_t to = world_index_at(&effect->addr);
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     uint64_t wait_us = lost ? DIAL_TIMEOUT_US : 2 * delay_us(world) + delay_us(world);
     world_push(world, (struct world_event){.at_us = world->now_us + wait_us,
@@ -230,7 +273,11 @@ void world_settle(struct world *world, uint32_t i)
             world_note(world, "%s ready", node->name);
             break;
         case GV_EFFECT_CONFLICT:
-            world_note(world, "%s gives way to another of its name", node->name);
+            world_note(world, "%s in slot %u gives way to another of its name", node->name, i);
+            world_push(world, (struct world_event){.at_us = world->now_us,
+                                                   .kind = WORLD_END,
+                                                   .node = i,
+                                                   .life = node->life});
             break;
         case GV_EFFECT_LOG:
             break;
@@ -284,6 +331,13 @@ static void dialed(struct world *world, uint32_t from, uint32_t to)
         return;
     }
     uint64_t connection = make_connection(world, from, to);
+    if (world->sealing != NULL && !sealing_connect(world->sealing, connection)) {
+        world->connections[connection].end[0].open = false;
+        world->connections[connection].end[1].open = false;
+        gv_gossip_closed(caller->engine, 0, &callee->addr, false, world_now(world, from));
+        world_settle(world, from);
+        return;
+    }
     struct gv_gossip_hello hello[2];
     gv_gossip_hello(caller->engine, &hello[0]);
     gv_gossip_hello(callee->engine, &hello[1]);
@@ -296,56 +350,104 @@ static void dialed(struct world *world, uint32_t from, uint32_t to)
     }
 }
 
-static void deliver(struct world *world, uint32_t to, uint64_t connection,
-                    struct world_message *message)
+static void deliver_plain(struct world *world, uint32_t to, uint64_t connection,
+                          struct gv_slice bytes)
 {
-    struct world_node *node = &world->nodes[to];
-    struct gv_now now = world_now(world, to);
-    if (message->is_end) {
-        hang_up(world, connection, end_of(&world->connections[connection], to, node->life), false,
-                false);
-        gv_gossip_closed(node->engine, connection + 1, NULL, message->is_reset, now);
-    } else if (gv_gossip_message(node->engine, connection + 1,
-                                 gv_slice_of(message->bytes, message->len), now) != GV_OK) {
-        world_blame(world, "%s found a message malformed", node->name);
+    if (gv_gossip_message(world->nodes[to].engine, connection + 1, bytes, world_now(world, to)) !=
+        GV_OK) {
+        world_blame(world, "%s found a message malformed", world->nodes[to].name);
     }
     world_settle(world, to);
 }
 
+/* The bytes go through the session's seal; a damaged frame ends it. */
+static void deliver_sealed(struct world *world, uint32_t to, uint64_t number,
+                           const struct world_message *message)
+{
+    uint64_t connection = number / 2;
+    struct gv_slice plain;
+    enum gv_err err;
+    sealing_feed(world->sealing, number, gv_slice_of(message->bytes, message->len));
+    while (sealing_next(world->sealing, number, &plain, &err)) {
+        deliver_plain(world, to, connection, plain);
+    }
+    if (err != GV_OK && world->connections[connection].end[number % 2].open) {
+        world_note(world, "%s ends a session: %s", world->nodes[to].name, gv_err_name(err));
+        hang_up(world, connection, (uint32_t)(number % 2), false, true);
+        gv_gossip_closed(world->nodes[to].engine, connection + 1, NULL, false,
+                         world_now(world, to));
+        world_settle(world, to);
+    }
+}
+
+static void deliver(struct world *world, uint64_t number, struct world_message *message)
+{
+    uint64_t connection = number / 2;
+    uint32_t to = world->connections[connection].end[number % 2].node;
+    if (message->is_end) {
+        hang_up(world, connection, (uint32_t)(number % 2), false, false);
+        gv_gossip_closed(world->nodes[to].engine, connection + 1, NULL, message->is_reset,
+                         world_now(world, to));
+        world_settle(world, to);
+    } else if (world->sealing != NULL) {
+        deliver_sealed(world, to, number, message);
+    } else {
+        deliver_plain(world, to, connection, gv_slice_of(message->bytes, message->len));
+    }
+}
+
+/* Whatever is due at one end; while its direction is blocked somebody looks again, once. */
 static void arrive(struct world *world, const struct world_event *event, bool lives)
 {
-    uint64_t connection = event->number / 2;
-    struct world_pipe *pipe = &world->connections[connection].end[event->number % 2];
-    uint32_t sender = world->connections[connection].end[1 - event->number % 2].node;
-    if (!lives || !pipe->open || pipe->head == NULL || pipe->head->at_us > world->now_us) {
+    for (;;) {
+        struct world_pipe *pipe = &world->connections[event->number / 2].end[event->number % 2];
+        uint32_t sender = world->connections[event->number / 2].end[1 - event->number % 2].node;
+        if (!lives || !pipe->open || pipe->head == NULL || pipe->head->at_us > world->now_us) {
+            return;
+        }
+        if (world->blocked[sender][pipe->node]) {
+            struct world_event again = *event;
+            again.at_us = world->now_us + POLL_US;
+            again.bytes = NULL;
+            if (pipe->poll_at_us <= world->now_us) {
+                pipe->poll_at_us = again.at_us;
+                world_push(world, again);
+            }
+            return;
+        }
+        struct world_message *message = pipe->head;
+        pipe->head = message->next;
+        if (pipe->head == NULL) {
+            pipe->tail = NULL;
+        }
+        deliver(world, event->number, message);
+        free(message);
+    }
+}
+
+static void take_packet(struct world *world, const struct world_event *event)
+{
+    const struct world_message *message = event->bytes;
+    uint32_t from = world_index_at(&message->from);
+    struct gv_slice plain = gv_slice_of(message->bytes, message->len);
+    if (!message->is_hostile && world->blocked[from][event->node]) {
         return;
     }
-    if (world->blocked[sender][pipe->node]) {
-        struct world_event again = *event;
-        again.at_us = world->now_us + POLL_US;
-        again.bytes = NULL;
-        world_push(world, again);
+    if (world->sealing != NULL &&
+        !sealing_open(world->sealing, event->node, message, &from, &plain)) {
         return;
     }
-    struct world_message *message = pipe->head;
-    pipe->head = message->next;
-    if (pipe->head == NULL) {
-        pipe->tail = NULL;
-    }
-    deliver(world, event->node, connection, message);
-    free(message);
+    gv_gossip_packet(world->nodes[event->node].engine, &world->nodes[from].addr,
+                     world->nodes[from].name, plain, world_now(world, event->node));
+    world_settle(world, event->node);
 }
 
 void world_network_step(struct world *world, const struct world_event *event, bool lives)
 {
-    struct world_node *node = &world->nodes[event->node];
     switch ((enum world_event_kind)event->kind) {
     case WORLD_PACKET:
-        if (lives && !world->blocked[node_at(&event->bytes->from)][event->node]) {
-            gv_gossip_packet(node->engine, &event->bytes->from, event->bytes->sender,
-                             gv_slice_of(event->bytes->bytes, event->bytes->len),
-                             world_now(world, event->node));
-            world_settle(world, event->node);
+        if (lives) {
+            take_packet(world, event);
         }
         break;
     case WORLD_ARRIVE:
@@ -362,6 +464,11 @@ void world_network_step(struct world *world, const struct world_event *event, bo
             world_arm(world, event->node);
         }
         break;
+    case WORLD_END:
+        if (lives) {
+            world_end_node(world, event->node, true, false);
+        }
+        break;
     case WORLD_TICK:
         break;
     }
@@ -371,7 +478,7 @@ void world_network_step(struct world *world, const struct world_event *event, bo
  * -------------------------------------------------------------------------------------
  */
 
-static void end_node(struct world *world, uint32_t i, bool tell, bool reset)
+void world_end_node(struct world *world, uint32_t i, bool tell, bool reset)
 {
     uint32_t life = world->nodes[i].life;
     world_end_life(world, i);
@@ -387,7 +494,7 @@ void world_kill(struct world *world, uint32_t i)
 {
     if (world_is_up(world, i)) {
         world_note(world, "%s is killed", world->nodes[i].name);
-        end_node(world, i, true, true);
+        world_end_node(world, i, true, true);
     }
 }
 
@@ -395,7 +502,7 @@ void world_vanish(struct world *world, uint32_t i)
 {
     if (world_is_up(world, i)) {
         world_note(world, "%s vanishes", world->nodes[i].name);
-        end_node(world, i, false, false);
+        world_end_node(world, i, false, false);
     }
 }
 
@@ -406,7 +513,7 @@ void world_leave(struct world *world, uint32_t i)
         gv_gossip_leave(world->nodes[i].engine, world_now(world, i));
         world_settle(world, i);
         world_run(world, 50);
-        end_node(world, i, true, false);
+        world_end_node(world, i, true, false);
     }
 }
 
@@ -429,6 +536,43 @@ void world_cut(struct world *world, uint32_t a, uint32_t b)
                 pipe->last_at_us = 0;
                 enqueue(world, at * 2 + side, message);
             }
+        }
+    }
+}
+
+/* What was on its way over a crawling wire arrives at the speed of the new one. */
+static void retime(struct world *world, uint64_t number)
+{
+    struct world_pipe *pipe = &world->connections[number / 2].end[number % 2];
+    struct world_pipe *sender = &world->connections[number / 2].end[1 - number % 2];
+    uint64_t at_us = world->now_us + delay_us(world);
+    for (struct world_message *at = pipe->head; at != NULL; at = at->next) {
+        at_us += wire_us(world, number / 2, at->len);
+        at->at_us = at_us;
+        pipe->last_at_us = at_us;
+        world_push(world, (struct world_event){.at_us = at_us,
+                                               .kind = WORLD_ARRIVE,
+                                               .node = pipe->node,
+                                               .life = pipe->life,
+                                               .number = number});
+    }
+    sender->busy_until_us = at_us;
+}
+
+void world_set_rate(struct world *world, uint32_t i, uint64_t bytes_per_s)
+{
+    struct world_node *node = &world->nodes[i];
+    node->bytes_per_s = bytes_per_s;
+    node->disturbed_at_us = world->now_us + 1;
+    world_note(world, "sessions of %s carry %llu bytes/s", node->name,
+               (unsigned long long)bytes_per_s);
+    for (size_t at = 0; at < world->connection_count; at++) {
+        const struct world_pipe *ends = world->connections[at].end;
+        if ((ends[0].node == i || ends[1].node == i) && (ends[0].open || ends[1].open)) {
+            retime(world, at * 2);
+            retime(world, at * 2 + 1);
+            tell_queue(world, at * 2);
+            tell_queue(world, at * 2 + 1);
         }
     }
 }

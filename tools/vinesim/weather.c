@@ -3,70 +3,36 @@
  */
 #include "weather.h"
 
+#include "sealing.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define STEP_MS           20
-#define CALM_START_MS     11000 /* then the world counts deaths as false */
-#define CONVERGE_MS       20000
-#define PAUSE_MS          2000
-#define PAUSE_REST_US     1000000 /* two pauses without a moment between them are a longer one */
-#define PAUSES_QUIET_MS   200     /* virtual time between operations in a weather of pauses */
-#define RESTART_SHARE_PCT 70      /* of the nodes that are down when the weather stops */
-
-static const struct {
-    const char *name;
-    uint32_t bit;
-} fault_names[] = {{"cut", WEATHER_CUT},
-                   {"partition", WEATHER_PARTITION},
-                   {"oneway", WEATHER_ONEWAY},
-                   {"crash", WEATHER_CRASH},
-                   {"restart", WEATHER_RESTART},
-                   {"pause", WEATHER_PAUSE},
-                   {"duplicate", WEATHER_DUPLICATE},
-                   {"evict", WEATHER_EVICT},
-                   {"overrun", WEATHER_OVERRUN}};
-#define FAULT_COUNT (sizeof fault_names / sizeof fault_names[0])
-
-const char *weather_fault_names(void)
-{
-    return "cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun";
-}
-
-bool weather_parse_faults(const char *text, uint32_t *faults)
-{
-    uint32_t found = 0;
-    if (strcmp(text, "all") == 0) {
-        *faults = WEATHER_ALL;
-        return true;
-    }
-    if (strcmp(text, "none") == 0) {
-        *faults = 0;
-        return true;
-    }
-    while (*text != '\0') {
-        size_t len = strcspn(text, ",");
-        uint32_t bit = 0;
-        for (size_t i = 0; i < FAULT_COUNT; i++) {
-            if (strlen(fault_names[i].name) == len && memcmp(fault_names[i].name, text, len) == 0) {
-                bit = fault_names[i].bit;
-            }
-        }
-        if (bit == 0) {
-            return false;
-        }
-        found |= bit;
-        text += len + (text[len] == ',');
-    }
-    *faults = found;
-    return found != 0;
-}
+#define STEP_MS            20
+#define CALM_START_MS      11000 /* then the world counts deaths as false */
+#define CONVERGE_MS        20000
+#define CONVERGE_SEALED_MS 45000 /* a session whose frame never ends is opened anew after 30 s */
+#define CONVERGE_CLOCK_MS  70000 /* a wrong clock leaves what only a comparison of sets finds */
+#define CLOCKS_SEEN_MS     3000  /* so long until digests have told who is right */
+#define PAUSE_MS           2000
+#define PAUSE_REST_US      1000000 /* two pauses without a moment between them are a longer one */
+#define PAUSES_QUIET_MS    200     /* virtual time between operations in a weather of pauses */
+#define ATTACK_PACKETS     20
+#define SEALED_ONE_IN      4  /* runs travel sealed */
+#define RESTART_SHARE_PCT  70 /* of the nodes that are down when the weather stops */
 
 /* Dice of the weather, apart from those of network and nodes. */
 struct weather {
     struct world *world;
     struct gv_prng prng;
     uint32_t faults, count;
+};
+
+/* Names, and what a fault does to node `i` (and `j`); NULL: it is a property of the whole run. */
+struct fault {
+    const char *name;
+    uint32_t bit;
+    void (*strike)(struct weather *weather, uint32_t i, uint32_t j);
 };
 
 static uint32_t dice(struct weather *weather, uint32_t sides)
@@ -107,37 +73,150 @@ static void one_way(struct weather *weather)
     }
 }
 
+static void cut(struct weather *weather, uint32_t i, uint32_t j)
+{
+    world_cut(weather->world, i, j);
+}
+
+static void split(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)i, (void)j;
+    world_heal(weather->world);
+    partition(weather);
+}
+
+static void deafen(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)i, (void)j;
+    world_heal(weather->world);
+    one_way(weather);
+}
+
+static void crash(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)j;
+    if (dice(weather, 2) == 0) {
+        world_kill(weather->world, i);
+    } else {
+        world_vanish(weather->world, i);
+    }
+}
+
+static void restart(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)i, (void)j;
+    world_heal(weather->world);
+    for (uint32_t at = 0; at < weather->count; at++) {
+        world_start(weather->world, at);
+    }
+}
+
+static void stand_still(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)j;
+    world_pause(weather->world, i, 100 + dice(weather, 3000));
+}
+
+static void attack(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)i, (void)j;
+    for (uint32_t at = 0; weather->world->sealing != NULL && at < ATTACK_PACKETS; at++) {
+        sealing_attack(weather->world->sealing,
+                       (enum hostile_kind)dice(weather, HOSTILE_KIND_COUNT));
+    }
+}
+
+static void crawl(struct weather *weather, uint32_t i, uint32_t j)
+{
+    static const uint64_t rates[] = {1, 100, 2000, 50000, 0, 0};
+    (void)j;
+    world_set_rate(weather->world, i, rates[dice(weather, 6)]);
+}
+
+static void set_clock(struct weather *weather, uint32_t i, uint32_t j)
+{
+    static const int32_t wrong_by_s[] = {-3600, 86400, -50, 50, 0, 0};
+    (void)j;
+    world_set_clock(weather->world, i, wrong_by_s[dice(weather, 6)] * 1000);
+}
+
+static void lose_disk(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)j;
+    world_lose_disk(weather->world, i);
+}
+
+static void start_twin(struct weather *weather, uint32_t i, uint32_t j)
+{
+    (void)j;
+    world_start_twin(weather->world, i);
+}
+
+static const struct fault faults[] = {{"cut", WEATHER_CUT, cut},
+                                      {"partition", WEATHER_PARTITION, split},
+                                      {"oneway", WEATHER_ONEWAY, deafen},
+                                      {"crash", WEATHER_CRASH, crash},
+                                      {"restart", WEATHER_RESTART, restart},
+                                      {"pause", WEATHER_PAUSE, stand_still},
+                                      {"duplicate", WEATHER_DUPLICATE, NULL},
+                                      {"evict", WEATHER_EVICT, NULL},
+                                      {"overrun", WEATHER_OVERRUN, NULL},
+                                      {"corrupt", WEATHER_CORRUPT, NULL},
+                                      {"hostile", WEATHER_HOSTILE, attack},
+                                      {"slow", WEATHER_SLOW, crawl},
+                                      {"clock", WEATHER_CLOCK, set_clock},
+                                      {"disk", WEATHER_DISK, lose_disk},
+                                      {"twin", WEATHER_TWIN, start_twin}};
+#define FAULT_COUNT (sizeof faults / sizeof faults[0])
+
 static void strike(struct weather *weather)
 {
-    struct world *world = weather->world;
     uint32_t i = dice(weather, weather->count);
     uint32_t j = (i + 1 + dice(weather, weather->count - 1)) % weather->count;
-    uint32_t bit = fault_names[dice(weather, FAULT_COUNT)].bit;
-    if ((bit & weather->faults) == 0) {
-        return;
+    const struct fault *fault;
+    do {
+        fault = &faults[dice(weather, FAULT_COUNT)];
+    } while ((fault->bit & weather->faults) == 0);
+    if (fault->strike != NULL) {
+        fault->strike(weather, i, j);
     }
-    if (bit == WEATHER_CUT) {
-        world_cut(world, i, j);
-    } else if (bit == WEATHER_PARTITION) {
-        world_heal(world);
-        partition(weather);
-    } else if (bit == WEATHER_ONEWAY) {
-        world_heal(world);
-        one_way(weather);
-    } else if (bit == WEATHER_CRASH) {
-        if (dice(weather, 2) == 0) {
-            world_kill(world, i);
-        } else {
-            world_vanish(world, i);
+}
+
+const char *weather_fault_names(void)
+{
+    return "cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun,corrupt,hostile,slow,"
+           "clock,disk,twin";
+}
+
+/* The bit of one name, 0: there is none. */
+static uint32_t bit_of(const char *name, size_t len)
+{
+    for (size_t i = 0; i < FAULT_COUNT; i++) {
+        if (strlen(faults[i].name) == len && memcmp(faults[i].name, name, len) == 0) {
+            return faults[i].bit;
         }
-    } else if (bit == WEATHER_RESTART) {
-        world_heal(world);
-        for (uint32_t at = 0; at < weather->count; at++) {
-            world_start(world, at);
-        }
-    } else if (bit == WEATHER_PAUSE) {
-        world_pause(world, i, 100 + dice(weather, 3000));
     }
+    return 0;
+}
+
+bool weather_parse_faults(const char *text, uint32_t *bits)
+{
+    uint32_t found = 0;
+    if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
+        *bits = text[0] == 'a' ? WEATHER_ALL : 0;
+        return true;
+    }
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        uint32_t bit = bit_of(text, len);
+        if (bit == 0) {
+            return false;
+        }
+        found |= bit;
+        text += len + (text[len] == ',');
+    }
+    *bits = found;
+    return found != 0;
 }
 
 /* Each node stands still for 2 s as often as makes 1 % of its time. */
@@ -169,6 +248,13 @@ static void work(struct weather *weather)
     }
 }
 
+static void look_at_clocks(struct weather *weather, uint32_t ms)
+{
+    for (uint32_t i = 0; ms % 1000 == 0 && i < world_slots(weather->world); i++) {
+        world_look_at_clock(weather->world, i);
+    }
+}
+
 static struct world *make_world(const struct weather_options *options, struct weather *weather,
                                 uint64_t seed)
 {
@@ -187,25 +273,66 @@ static struct world *make_world(const struct weather_options *options, struct we
         made.engine.log_operations = 16 + dice(weather, 200);
     }
     made.engine.log_bytes = made.engine.log_operations != 0 ? 64 * 1024 : 0;
+    bool is_sealed = (options->faults & (WEATHER_CORRUPT | WEATHER_HOSTILE)) != 0;
+    made.is_sealed = is_sealed && dice(weather, SEALED_ONE_IN) == 0;
+    made.corrupt = (options->faults & WEATHER_CORRUPT) != 0 ? (double)dice(weather, 20) / 1000 : 0;
     made.engine.detector = options->detector;
     return world_new(&made);
+}
+
+/* Nothing is wrong any more: clocks, wires, hosts. */
+static void calm_down(struct weather *weather)
+{
+    struct world *world = weather->world;
+    world->options.loss = 0;
+    world->options.duplicate = 0;
+    world->options.corrupt = 0;
+    world_heal(world);
+    for (uint32_t i = 0; i < world_slots(world); i++) {
+        const struct world_node *node = &world->nodes[i];
+        if (node->bytes_per_s != 0) {
+            world_set_rate(world, i, 0);
+        }
+        if (node->skew_ms != node->true_skew_ms) {
+            world_set_clock(world, i, 0);
+        }
+    }
+    for (uint32_t i = 0; i < weather->count; i++) {
+        if (world_holders(world, i, NULL) == 0 && dice(weather, 100) < RESTART_SHARE_PCT) {
+            world_start(world, i);
+        }
+    }
+    world_note(world, "the weather stops");
+}
+
+/* Everything is old enough to be evicted: then no share is over its room, and all agree on that. */
+static bool settle_floors(struct world *world)
+{
+    uint64_t took_ms;
+    if (world->options.worker_blocks == 0) {
+        return true;
+    }
+    world_run(world, WORLD_SETTLED_MS);
+    for (uint32_t i = 0; i < world_slots(world); i++) {
+        world_sweep(world, i);
+    }
+    return world_check_converges(world, CONVERGE_MS, &took_ms);
 }
 
 static void judge(struct weather *weather, struct weather_verdict *verdict)
 {
     struct world *world = weather->world;
-    world->options.loss = 0;
-    world->options.duplicate = 0;
-    world_heal(world);
-    for (uint32_t i = 0; i < weather->count; i++) {
-        if (!world_is_up(world, i) && dice(weather, 100) < RESTART_SHARE_PCT) {
-            world_start(world, i);
-        }
+    calm_down(weather);
+    uint64_t within_ms = world->options.is_sealed ? CONVERGE_SEALED_MS : CONVERGE_MS;
+    for (uint32_t ms = 0; world->clocks_were_wrong && ms <= CLOCKS_SEEN_MS; ms += 1000) {
+        world_run(world, 1000);
+        look_at_clocks(weather, ms);
+        within_ms = CONVERGE_CLOCK_MS;
     }
-    world_note(world, "the weather stops");
-    bool good = world_check_converges(world, CONVERGE_MS, &verdict->converged_ms);
+    bool good = world_check_converges(world, within_ms, &verdict->converged_ms);
     good = good && world_check_no_gap(world) && world_check_no_resurrection(world) &&
-           world_check_replay(world);
+           world_check_floors(world) && world_check_replay(world);
+    good = good && settle_floors(world) && world_check_caps(world) && world_check_floors(world);
     verdict->failed = !good || world->wrong[0] != '\0';
 }
 
@@ -245,10 +372,11 @@ void weather_run(const struct weather_options *options, uint64_t seed,
         }
         if (options->pauses) {
             pause_some(&weather);
-        } else if (dice(&weather, 25) == 0) {
+        } else if (weather.faults != 0 && dice(&weather, 25) == 0) {
             strike(&weather);
         }
         world_run(weather.world, STEP_MS);
+        look_at_clocks(&weather, ms);
     }
     judge(&weather, verdict);
     report(weather.world, verdict);

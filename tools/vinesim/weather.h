@@ -16,7 +16,13 @@ enum weather_fault {
     WEATHER_DUPLICATE = 1 << 6, /* datagrams come twice and out of order */
     WEATHER_EVICT = 1 << 7,     /* workers are small: capacity floors */
     WEATHER_OVERRUN = 1 << 8,   /* the ring of the log is small: snapshots */
-    WEATHER_ALL = (1 << 9) - 1
+    WEATHER_CORRUPT = 1 << 9,   /* bits of datagrams, frames and handshakes are changed */
+    WEATHER_HOSTILE = 1 << 10,  /* packets are replayed, sent astray, forged */
+    WEATHER_SLOW = 1 << 11,     /* sessions of a node crawl, down to a byte a second */
+    WEATHER_CLOCK = 1 << 12,    /* a wall clock is an hour back, or a day forth, for a while */
+    WEATHER_DISK = 1 << 13,     /* a restarted node has lost its state directory */
+    WEATHER_TWIN = 1 << 14,     /* another process starts with the name and key of a node */
+    WEATHER_ALL = (1 << 15) - 1
 };
 
 struct weather_options {

@@ -1,7 +1,7 @@
 /*
  * world.c - the clock, the queue of events, and the nodes. See world.h; network.c carries bytes.
  */
-#include "inside.h"
+#include "sealing.h"
 
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
@@ -206,7 +206,9 @@ static void apply(void *owner, const struct gv_gossip_operation *from)
     enum gv_err err = to.worker == WORLD_WORKERS_MAX
                           ? GV_EINVAL
                           : gv_forest_apply(node->forest, &to, world_now(node->world, at).wall_ms);
-    if (err != GV_OK) {
+    if (err == GV_ERANGE && node->world->clocks_were_wrong) {
+        node->world->refused_stamps += 1;
+    } else if (err != GV_OK) {
         world_blame(node->world, "%s refused an operation: %s", node->name, gv_err_name(err));
     }
     if (from->count > 0) {
@@ -308,11 +310,15 @@ static void member_changed(void *owner, const struct gv_member *member)
     struct world_node *node = owner;
     struct world *world = node->world;
     uint32_t about = index_of(member->name);
-    if (about >= world->options.node_count || about == (uint32_t)(node - world->nodes)) {
+    if (about >= world->options.node_count || strcmp(member->name, node->name) == 0) {
         return;
     }
-    if (member->incarnation < node->sees_incarnation[about]) {
-        world->ghosts += 1;
+    if (world->sealing != NULL) {
+        sealing_believe(world->sealing, (uint32_t)(node - world->nodes), about, member->boot_id);
+    }
+    bool same_key = node->sees_key[about] == member->identity[0];
+    node->sees_key[about] = member->identity[0];
+    if (same_key && member->incarnation < node->sees_incarnation[about]) {
         world_blame(world, "the incarnation of %s fell at %s", member->name, node->name);
     }
     node->sees_incarnation[about] = member->incarnation;
@@ -366,13 +372,16 @@ struct world *world_new(const struct world_options *options)
     }
     gv_prng_init(&world->prng, options->seed);
     gv_hist_init(&world->visible_us);
-    for (uint32_t i = 0; i < options->node_count; i++) {
+    world->sealing = options->is_sealed ? sealing_new(world) : NULL;
+    for (uint32_t i = 0; i < world_slots(world); i++) {
         struct world_node *node = &world->nodes[i];
         node->world = world;
         (void)snprintf(node->name, sizeof node->name, "n%02u", i);
         node->addr = (struct gv_addr){
             .family = 4, .ip = {10, 0, (uint8_t)(i >> 8), (uint8_t)(i & 255)}, .port = 7946};
-        node->skew_ms = (int32_t)gv_prng_below(&world->prng, 2001) - 1000;
+        bool is_twin = i == options->node_count; /* it takes the clock of its first */
+        node->skew_ms = is_twin ? 0 : (int32_t)gv_prng_below(&world->prng, 2001) - 1000;
+        node->true_skew_ms = node->skew_ms;
     }
     return world;
 }
@@ -383,6 +392,11 @@ struct gv_now world_now(const struct world *world, uint32_t i)
     return (struct gv_now){.now_ms = ms + 1,
                            .wall_ms =
                                WALL_START_MS + ms + (uint64_t)(int64_t)world->nodes[i].skew_ms};
+}
+
+uint32_t world_slots(const struct world *world)
+{
+    return world->options.node_count + 1;
 }
 
 bool world_is_up(const struct world *world, uint32_t i)
@@ -418,11 +432,18 @@ static void fake_signature(const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES], str
     }
 }
 
+static void identity_of(const struct world_node *node, uint8_t identity[GV_GOSSIP_IDENTITY_BYTES])
+{
+    memset(identity, 0, GV_GOSSIP_IDENTITY_BYTES);
+    identity[0] = (uint8_t)(1 + node->keys);
+    memcpy(identity + 1, node->name, strlen(node->name) % 31);
+}
+
 static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
 {
     const struct world_node *node = owner;
-    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES] = {1};
-    memcpy(identity + 1, node->name, strlen(node->name) % 31);
+    uint8_t identity[GV_GOSSIP_IDENTITY_BYTES];
+    identity_of(node, identity);
     fake_signature(identity, text, signature);
 }
 
@@ -450,9 +471,8 @@ static void make_engine(struct world *world, uint32_t i)
     options.gossip_addr = node->addr;
     options.seed = gv_prng_next(&world->prng);
     options.expects_seeds = world->options.node_count > 1;
-    options.signer =
-        (struct gv_gossip_signer){.owner = node, .identity = {1}, .sign = sign, .verify = verify};
-    memcpy(options.signer.identity + 1, node->name, strlen(node->name) % 31);
+    options.signer = (struct gv_gossip_signer){.owner = node, .sign = sign, .verify = verify};
+    identity_of(node, options.signer.identity);
     struct gv_gossip_store store = {.owner = node,
                                     .apply = apply,
                                     .snapshot_next = snapshot_next,
@@ -462,12 +482,12 @@ static void make_engine(struct world *world, uint32_t i)
                                     .member_changed = member_changed,
                                     .load_changed = load_changed};
     struct gv_forest_limits limits = {
-        .max_bytes = (size_t)256 << 20,
+        .max_bytes = WORLD_FOREST_BYTES,
         .touch_interval_s = 5,
         .max_keys = 16,
         .worker_blocks = world->options.worker_blocks == 0 ? 1000000 : world->options.worker_blocks,
         .min_age_s = 10,
-        .max_ahead_s = 60};
+        .max_ahead_s = WORLD_AHEAD_MS / 1000};
     if (world->options.guest != NULL) {
         limits = world->options.guest->limits;
     }
@@ -495,6 +515,9 @@ void world_start(struct world *world, uint32_t i)
         node->load_sum[j] = 0;
     }
     make_engine(world, i);
+    if (world->sealing != NULL) {
+        sealing_start(world->sealing, i);
+    }
     world_note(world, "%s starts, life %u", node->name, node->life);
     struct gv_addr seeds[WORLD_NODES_MAX];
     for (uint32_t j = 0; j < world->options.node_count; j++) {
@@ -543,7 +566,7 @@ void world_pause(struct world *world, uint32_t i, uint64_t ms)
 
 void world_free(struct world *world)
 {
-    for (uint32_t i = 0; i < world->options.node_count; i++) {
+    for (uint32_t i = 0; i < world_slots(world); i++) {
         if (world->nodes[i].engine != NULL) {
             world_end_life(world, i);
         }
@@ -553,6 +576,7 @@ void world_free(struct world *world)
         free(event.bytes);
     }
     world_free_pipes(world);
+    sealing_free(world->sealing);
     free(world->heap);
     free(world->connections);
     free(world->operations);

@@ -43,6 +43,8 @@ struct world_options {
     double duplicate;       /* of datagrams */
     uint32_t delay_us;      /* least one-way delay [200] */
     uint32_t jitter_us;     /* mean of the exponential part on top [800] */
+    bool is_sealed;         /* bytes travel sealed, as in the shell: needed for what follows */
+    double corrupt;         /* of datagrams, frames and handshakes: some bits are changed */
     bool is_strict;         /* neither loss nor a pause of its excuses a node's death */
     uint32_t worker_blocks; /* capacity of a worker in a trie [1,000,000] */
     const struct world_guest *guest; /* NULL: nobody; borrowed */
@@ -51,11 +53,13 @@ struct world_options {
 };
 
 struct world_message;
+struct sealing;
 
 /* One end of a connection that a node holds. */
 struct world_pipe {
     struct world_message *head, *tail; /* on their way to this end */
     uint64_t last_at_us;               /* arrival of the newest */
+    uint64_t poll_at_us;               /* the next look at a blocked direction */
     uint64_t busy_until_us;            /* the sender's wire is free then */
     uint32_t node;                     /* who is at this end */
     uint32_t life;                     /* and in which life */
@@ -79,12 +83,16 @@ struct world_node {
     uint64_t disturbed_at_us; /* last pause, partition, crash or restart; 0 never */
     uint64_t published;       /* in this life */
     uint64_t ready_at_us;
-    uint32_t life;   /* grows with each start */
-    int32_t skew_ms; /* of the wall clock */
+    uint32_t life;        /* grows with each start */
+    int32_t skew_ms;      /* of the wall clock */
+    int32_t true_skew_ms; /* before anybody set it wrong */
+    uint32_t keys;        /* identities that it has had: state directories lost */
+    uint64_t bytes_per_s; /* of each of its sessions; 0 full speed */
     bool draining;
     enum gv_member_status sees[WORLD_NODES_MAX]; /* its view of the others */
     uint64_t sees_at_us[WORLD_NODES_MAX];
     uint64_t sees_incarnation[WORLD_NODES_MAX];
+    uint8_t sees_key[WORLD_NODES_MAX];  /* under which it bears its name */
     uint32_t load_sum[WORLD_NODES_MAX]; /* requests in flight that the others say */
     struct gv_gossip_counters past;     /* of former lives */
 };
@@ -105,27 +113,37 @@ struct world_operation {
 
 struct world {
     struct world_options options;
+    struct sealing *sealing; /* owned; NULL: bytes travel plain */
     struct gv_prng prng;
     uint64_t now_us, order;
-    struct world_node nodes[WORLD_NODES_MAX];
+    struct world_node nodes[WORLD_NODES_MAX + 1]; /* the last slot in use is for a twin */
     struct world_event *heap;
     size_t heap_count, heap_room;
     struct world_connection *connections;
     size_t connection_count, connection_room;
-    uint8_t blocked[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* from, to */
-    struct world_operation *operations;                /* open addressing by print */
+    uint8_t blocked[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1]; /* from, to */
+    struct world_operation *operations;                        /* open addressing by print */
     size_t operation_count, operation_room;
     struct gv_hist visible_us; /* from publishing to the last of the live nodes */
     uint64_t hash;             /* of everything that happened */
     uint64_t false_deaths;     /* a live, undisturbed node was declared dead */
-    uint64_t ghosts;           /* an incarnation fell */
+    bool clocks_were_wrong;    /* then stamps may be refused */
+    uint64_t refused_stamps;   /* operations too far ahead of somebody's clock */
+    uint32_t twin_of;          /* whose name the node in slot `node_count` has, if it is up */
+    uint64_t queue_most;       /* bytes that waited for a session's wire */
     uint64_t session_bytes, packet_bytes, session_messages, packets;
     char lines[WORLD_TRACE_LINES][WORLD_LINE_BYTES];
     uint64_t line_count;
     char wrong[WORLD_LINE_BYTES]; /* the first broken promise; "" none */
 };
 
-#define WORLD_RESEND_US 20000 /* a lost segment is sent again after about this */
+#define WORLD_FOREST_BYTES ((size_t)256 << 20) /* of the tries of a node */
+#define WORLD_QUEUE_BYTES                                                                          \
+    ((size_t)9 << 20)          /* of a session: twice the engine's cap, and a frame                \
+                                */
+#define WORLD_SETTLED_MS 11000 /* then everything is old enough to be evicted */
+#define WORLD_AHEAD_MS   60000 /* stamps further ahead are refused */
+#define WORLD_RESEND_US  20000 /* a lost segment is sent again after about this */
 
 /** NULL: out of memory. Nodes are not started. */
 struct world *world_new(const struct world_options *options);
@@ -144,6 +162,21 @@ void world_kill(struct world *world, uint32_t i);
 void world_vanish(struct world *world, uint32_t i);
 /** It leaves in good order, then ends. */
 void world_leave(struct world *world, uint32_t i);
+/** Another process starts with the name, key and state directory of node `i`, at another address:
+ * the node in slot `node_count`. Not while there is one. One of the two will stop. */
+void world_start_twin(struct world *world, uint32_t i);
+/** How many of the processes that bear the name of node `i` are up; `*slot`: one of them. */
+uint32_t world_holders(const struct world *world, uint32_t i, uint32_t *slot);
+/** The state directory of node `i` is lost: its key and incarnation. When it is down. */
+void world_lose_disk(struct world *world, uint32_t i);
+/** Somebody sets its wall clock; 0: right again. */
+void world_set_clock(struct world *world, uint32_t i, int32_t wrong_by_ms);
+/** What the shell does once a second: when the clock is right and was wrong, stamps are lowered. */
+void world_look_at_clock(struct world *world, uint32_t i);
+/** Its sessions send and receive no faster than this; 0: as the network allows. */
+void world_set_rate(struct world *world, uint32_t i, uint64_t bytes_per_s);
+/** Slots that may hold a node: `node_count`, and one for a twin. */
+uint32_t world_slots(const struct world *world);
 /** It stands still for a while. */
 void world_pause(struct world *world, uint32_t i, uint64_t ms);
 /** Every session between the two is reset, and what was on its way is lost. */
@@ -182,10 +215,17 @@ void world_note(struct world *world, const char *format, ...) GV_PRINTF(2, 3);
 /** The promise broken first; "" none. */
 void world_blame(struct world *world, const char *format, ...) GV_PRINTF(2, 3);
 
-/* check.c: what must hold when the weather has stopped; each blames on failure. */
+/* check.c: what must hold when the weather has stopped; each blames on failure. Deaths without a
+ * cause, falling incarnations, queues over their cap and hostile packets that are believed are
+ * blamed when they happen. */
 bool world_check_converges(struct world *world, uint64_t within_ms, uint64_t *took_ms);
 bool world_check_no_resurrection(struct world *world);
 bool world_check_replay(struct world *world);
 bool world_check_no_gap(struct world *world);
+/** Floors are the same on all: what one node evicted, all have. */
+bool world_check_floors(struct world *world);
+/** No trie, share of a worker or queue is over its limit. Once all have swept, after
+ * WORLD_SETTLED_MS. */
+bool world_check_caps(struct world *world);
 
 #endif

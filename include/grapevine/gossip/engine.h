@@ -172,7 +172,7 @@ struct gv_gossip_store {
 
 enum gv_effect_kind {
     GV_EFFECT_SEND = 0, /* session, bytes */
-    GV_EFFECT_PACKET,   /* addr, node (receiver's name, for binding the seal), bytes */
+    GV_EFFECT_PACKET,   /* addr, node and boot_id (the receiver, for binding the seal), bytes */
     GV_EFFECT_CONNECT,  /* addr: open a session; answered by opened or closed */
     GV_EFFECT_CLOSE,    /* session: close it; `reason` for the log */
     GV_EFFECT_READY,    /* this node may now say ready */
@@ -185,6 +185,7 @@ struct gv_effect {
     uint64_t session;
     struct gv_addr addr;
     char node[GV_NODE_NAME_MAX];
+    uint64_t boot_id;
     struct gv_slice bytes; /* owned by the engine until the next call into it */
     const char *reason;    /* static */
     uint8_t level;         /* enum gv_log_level */

@@ -4,8 +4,8 @@
  * The clear head names the key, the sender (a hash of its name), its boot and a counter, so that
  * nothing is ever tried: an unknown key, sender or boot is dropped before any cryptography. The key
  * is derived from the cluster key and the sender's boot id; the nonce is the counter and 16 random
- * bytes; cluster id, sender and receiver are bound in. A packet is believed once: each (sender,
- * boot) has a window of 2,048 counters.
+ * bytes; cluster id, sender, receiver and the receiver's boot are bound in. A packet is believed
+ * once: each (sender, boot) has a window of 2,048 counters.
  *
  *     version 1 | keyed 1 | key id 8 | sender 8 | boot 8 | counter 8 | random 16 | sealed | tag 16
  *
@@ -65,11 +65,13 @@ GV_MUST_USE enum gv_err gv_packet_box_init(struct gv_packet_box *box, const stru
 uint64_t gv_packet_name_hash(const char *name);
 
 /**
- * Append the sealed packet for `receiver` to `out`.
+ * Append the sealed packet for `receiver`, in its start `receiver_boot`, to `out`. A later start
+ * refuses it: it has no memory of what was received before.
  * Errors: GV_ETOOBIG `plain` is over GV_PACKET_PLAIN_MAX; those of gv_buf_append().
  */
 GV_MUST_USE enum gv_err gv_packet_seal(struct gv_packet_box *box, const char *receiver,
-                                       struct gv_slice plain, struct gv_buf *out);
+                                       uint64_t receiver_boot, struct gv_slice plain,
+                                       struct gv_buf *out);
 
 /**
  * Read the head.

@@ -22,7 +22,7 @@ static struct gv_buf sealed_by(struct gv_packet_box *box, const char *receiver, 
 {
     struct gv_buf out;
     gv_buf_init(&out, GV_MEM_NET, GV_PACKET_MAX_BYTES);
-    CU_ASSERT_EQUAL_FATAL(gv_packet_seal(box, receiver, gv_slice_text(text), &out), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_packet_seal(box, receiver, 77, gv_slice_text(text), &out), GV_OK);
     return out;
 }
 
@@ -224,6 +224,19 @@ static void the_window_agrees_with_a_list_of_all_that_was_seen(void)
     }
 }
 
+static void a_receiver_that_was_started_anew_refuses_what_was_for_its_former_life(void)
+{
+    struct gv_keyring *ring = fresh_ring();
+    struct gv_packet_box a = box_of(ring, "a");
+    struct gv_packet_box b = box_of(ring, "b");
+    struct gv_buf packet = sealed_by(&a, "b", "hello");
+    CU_ASSERT_EQUAL(open_at(&b, "a", gv_buf_slice(&packet), "hello"), GV_OK);
+    b.boot = 78;
+    CU_ASSERT_EQUAL(open_at(&b, "a", gv_buf_slice(&packet), "hello"), GV_EAUTH);
+    gv_buf_deinit(&packet);
+    gv_keyring_free(ring);
+}
+
 static void a_gossip_datagram_fits_and_the_limit_is_exact(void)
 {
     static char text[GV_PACKET_PLAIN_MAX + 2];
@@ -234,10 +247,11 @@ static void a_gossip_datagram_fits_and_the_limit_is_exact(void)
     struct gv_packet_head head;
     struct gv_buf out;
     gv_buf_init(&out, GV_MEM_NET, 2 * GV_PACKET_MAX_BYTES);
-    CU_ASSERT_EQUAL(gv_packet_seal(&a, "b", gv_slice_of(text, GV_PACKET_PLAIN_MAX + 1), &out),
+    CU_ASSERT_EQUAL(gv_packet_seal(&a, "b", 77, gv_slice_of(text, GV_PACKET_PLAIN_MAX + 1), &out),
                     GV_ETOOBIG);
     CU_ASSERT_EQUAL(out.len, 0);
-    CU_ASSERT_EQUAL(gv_packet_seal(&a, "b", gv_slice_of(text, GV_PACKET_PLAIN_MAX), &out), GV_OK);
+    CU_ASSERT_EQUAL(gv_packet_seal(&a, "b", 77, gv_slice_of(text, GV_PACKET_PLAIN_MAX), &out),
+                    GV_OK);
     CU_ASSERT_EQUAL(out.len, GV_PACKET_MAX_BYTES);
     CU_ASSERT_EQUAL(gv_packet_peek(&b, gv_buf_slice(&out), &head), GV_OK);
     CU_ASSERT_EQUAL(gv_buf_append_text(&out, "x"), GV_OK);
@@ -269,5 +283,6 @@ GV_SUITE("seal/packet", GV_CASE(what_is_sealed_for_a_node_is_opened_by_it),
          GV_CASE(an_older_key_of_the_ring_still_opens), GV_CASE(a_packet_is_believed_once),
          GV_CASE(the_window_reaches_back_exactly_2048_counters),
          GV_CASE(the_window_agrees_with_a_list_of_all_that_was_seen),
+         GV_CASE(a_receiver_that_was_started_anew_refuses_what_was_for_its_former_life),
          GV_CASE(a_gossip_datagram_fits_and_the_limit_is_exact),
          GV_CASE(names_fit_up_to_their_limits_and_no_further))
