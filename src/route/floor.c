@@ -287,6 +287,29 @@ enum gv_err gv_floors_raise(struct gv_floors *floors, uint32_t worker, uint32_t 
     return GV_OK;
 }
 
+static uint64_t last_of(const struct gv_floor *row, uint32_t slot)
+{
+    return ((uint64_t)(row->base + slot + 1) << row->shift) - 1;
+}
+
+/* How many slots must fall, oldest first, so that at most `keep` blocks are left; `*kept` are. */
+static uint32_t cut(const struct gv_floor *row, uint64_t keep, uint32_t newest, uint64_t *kept)
+{
+    uint32_t end = 0;
+    *kept = row->live;
+    for (uint32_t i = 0; i<GV_FLOOR_SLOTS && * kept> keep; i++) {
+        if (row->slots[i] == 0) {
+            continue;
+        }
+        if (last_of(row, i) > newest) {
+            break;
+        }
+        *kept -= row->slots[i];
+        end = i + 1;
+    }
+    return end;
+}
+
 bool gv_floors_propose(const struct gv_floors *floors, uint32_t worker, uint64_t keep,
                        uint32_t newest, uint32_t *stamp)
 {
@@ -294,19 +317,42 @@ bool gv_floors_propose(const struct gv_floors *floors, uint32_t worker, uint64_t
     if (row == NULL || row->slots == NULL || row->live <= keep) {
         return false;
     }
-    uint64_t kept = row->live;
-    bool found = false;
-    for (uint32_t i = 0; i < GV_FLOOR_SLOTS && kept > keep; i++) {
-        uint64_t last = ((uint64_t)(row->base + i + 1) << row->shift) - 1;
-        if (row->slots[i] == 0) {
-            continue;
-        }
-        if (last > newest) {
-            break;
-        }
-        kept -= row->slots[i];
-        *stamp = (uint32_t)last;
-        found = true;
+    uint64_t kept;
+    uint32_t end = cut(row, keep, newest, &kept);
+    if (end > 0) {
+        *stamp = (uint32_t)last_of(row, end - 1);
     }
-    return found;
+    return end > 0;
+}
+
+bool gv_floors_near(const struct gv_floors *floors, uint32_t worker, uint64_t keep, uint32_t newest,
+                    uint32_t *stamp)
+{
+    const struct gv_floor *row = gv_floors_find(floors, worker);
+    if (row == NULL || row->slots == NULL || row->live <= keep) {
+        return false;
+    }
+    uint64_t kept;
+    uint32_t end = cut(row, keep, newest, &kept);
+    if (end > 0 && kept < keep && keep - kept >= kept + row->slots[end - 1] - keep) {
+        end -= 1; /* one slot less comes as near */
+        while (end > 0 && row->slots[end - 1] == 0) {
+            end -= 1;
+        }
+    }
+    if (end > 0) {
+        *stamp = (uint32_t)last_of(row, end - 1);
+    }
+    return end > 0;
+}
+
+uint32_t gv_floors_newest(const struct gv_floors *floors, uint32_t worker)
+{
+    const struct gv_floor *row = gv_floors_find(floors, worker);
+    for (uint32_t i = GV_FLOOR_SLOTS; row != NULL && row->slots != NULL && i > 0; i--) {
+        if (row->slots[i - 1] != 0) {
+            return (uint32_t)last_of(row, i - 1);
+        }
+    }
+    return 0;
 }

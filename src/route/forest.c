@@ -188,6 +188,34 @@ uint64_t gv_forest_worker_blocks(struct gv_forest *forest, const char *key, uint
     return live;
 }
 
+void gv_forest_yields(struct gv_forest *forest, const char *key, uint64_t blocks,
+                      const uint32_t *workers, uint32_t worker_count, uint32_t *ages_s)
+{
+    struct gv_tree *tree = find_tree(forest, key);
+    for (uint32_t i = 0; i < worker_count; i++) {
+        ages_s[i] = GV_FOREST_ROOM;
+    }
+    if (tree == NULL) {
+        return;
+    }
+    gv_rwlock_read(&tree->lock);
+    const struct gv_floors *floors = gv_trie_floors(gv_tree_trie(tree));
+    uint32_t newest = 0;
+    for (uint32_t i = 0; i < worker_count; i++) {
+        uint32_t own = gv_floors_newest(floors, workers[i]);
+        newest = own > newest ? own : newest;
+    }
+    for (uint32_t i = 0; i < worker_count; i++) {
+        uint64_t capacity = gv_forest_capacity(forest, workers[i]);
+        uint64_t keep = capacity > blocks ? capacity - blocks : 0;
+        uint32_t stamp;
+        if (gv_floors_propose(floors, workers[i], keep, UINT32_MAX, &stamp)) {
+            ages_s[i] = newest - stamp;
+        }
+    }
+    gv_rwlock_unlock(&tree->lock);
+}
+
 /* ---- changes ---- */
 
 static enum gv_err counted(struct gv_forest *forest, enum gv_err err)

@@ -53,6 +53,12 @@ static inline struct gv_trie *gv_tree_trie(const struct gv_tree *tree)
     return atomic_load_explicit(&tree->trie, memory_order_acquire);
 }
 
+static inline uint64_t gv_forest_capacity(const struct gv_forest *forest, uint32_t worker)
+{
+    uint64_t own = atomic_load_explicit(&forest->capacity[worker], memory_order_relaxed);
+    return own != 0 ? own : forest->limits.worker_blocks;
+}
+
 static inline uint32_t gv_forest_tree_count(struct gv_forest *forest)
 {
     return atomic_load_explicit(&forest->tree_count, memory_order_acquire);

@@ -18,13 +18,8 @@ struct sweep {
     uint32_t made;
 };
 
-static uint64_t capacity_of(struct gv_forest *forest, uint32_t worker)
-{
-    uint64_t own = atomic_load_explicit(&forest->capacity[worker], memory_order_relaxed);
-    return own != 0 ? own : forest->limits.worker_blocks;
-}
-
-/* Make and apply the floor under which `worker` keeps at most `keep` blocks of this trie. */
+/* Make and apply the floor under which `worker` keeps about `keep` blocks of this trie (for memory:
+ * at most). */
 static uint64_t evict(struct gv_forest *forest, struct gv_tree *tree, uint32_t worker,
                       uint64_t keep, enum gv_floor_reason reason, struct sweep *sweep)
 {
@@ -36,7 +31,10 @@ static uint64_t evict(struct gv_forest *forest, struct gv_tree *tree, uint32_t w
     uint32_t stamp;
     gv_rwlock_write(&tree->lock);
     const struct gv_floors *floors = gv_trie_floors(gv_tree_trie(tree));
-    if (gv_floors_propose(floors, worker, keep, newest, &stamp)) {
+    bool found = reason == GV_FLOOR_CAPACITY
+                     ? gv_floors_near(floors, worker, keep, newest, &stamp)
+                     : gv_floors_propose(floors, worker, keep, newest, &stamp);
+    if (found) {
         uint64_t before = gv_floors_find(floors, worker)->live;
         if (gv_trie_raise_floor(gv_tree_trie(tree), worker, stamp, false, sweep->wall_s) == GV_OK) {
             gone = before - gv_floors_find(floors, worker)->live;
@@ -60,7 +58,7 @@ static void enforce_capacity(struct gv_forest *forest, struct gv_tree *tree, str
     uint32_t room = gv_trie_floors(gv_tree_trie(tree))->room;
     gv_rwlock_unlock(&tree->lock);
     for (uint32_t i = 0; i < room && sweep->made < sweep->max; i++) {
-        uint64_t keep = capacity_of(forest, i);
+        uint64_t keep = gv_forest_capacity(forest, i);
         gv_rwlock_read(&tree->lock);
         const struct gv_floor *row = gv_floors_find(gv_trie_floors(gv_tree_trie(tree)), i);
         bool is_over = row != NULL && row->live > keep;

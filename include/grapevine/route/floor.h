@@ -107,4 +107,16 @@ void gv_floors_clear(struct gv_floors *floors, uint32_t worker);
 bool gv_floors_propose(const struct gv_floors *floors, uint32_t worker, uint64_t keep,
                        uint32_t newest, uint32_t *stamp);
 
+/**
+ * The floor, not above `newest`, whose live blocks come nearest to `keep`, when the worker holds
+ * more than that; false when it is better to leave things as they are. A whole prompt has one stamp
+ * and falls at once, while an engine gives up its oldest prompt block by block: to stay below
+ * `keep` would forget, on average, half a prompt that is still there.
+ */
+bool gv_floors_near(const struct gv_floors *floors, uint32_t worker, uint64_t keep, uint32_t newest,
+                    uint32_t *stamp);
+
+/** No live block is newer; 0: there is none. To the slot. */
+uint32_t gv_floors_newest(const struct gv_floors *floors, uint32_t worker);
+
 #endif

@@ -70,6 +70,15 @@ bool gv_forest_correct_clock(struct gv_forest *forest, uint64_t wall_ms);
 void gv_forest_set_capacity(struct gv_forest *forest, uint32_t worker, uint64_t blocks);
 
 /**
+ * What of each worker would have to give way, were it given `blocks` more under `key`: how old it
+ * is at least, in seconds before the newest entry of any of them, into ages_s[i]; GV_FOREST_ROOM
+ * where nothing has to.
+ */
+#define GV_FOREST_ROOM UINT32_MAX
+void gv_forest_yields(struct gv_forest *forest, const char *key, uint64_t blocks,
+                      const uint32_t *workers, uint32_t worker_count, uint32_t *ages_s);
+
+/**
  * Housekeeping, a slice at a time: reclaim dead entries, and make the floors that capacity and
  * memory pressure demand. At most `max_operations` floors, already applied, for publishing; returns
  * how many.

@@ -1,6 +1,6 @@
 /*
  * prefix_cost - the worker from which the first token should come soonest, and that of the next
- * prompt too.
+ * prompts too.
  *
  * One score in one unit, milliseconds: the prompt bytes that wait at the worker to be computed, and
  * those of this prompt that it does not hold, at a usual prefill speed, and a little for each
@@ -9,22 +9,32 @@
  *
  * The bytes of this prompt weigh more than those that wait. Both delay its first token alike; but
  * what is computed twice also delays whoever comes next, and takes the room of what others might
- * have used. Each for himself, all wait longer: with weight 1 a fleet near its limit recomputes
- * until it is beyond it.
+ * have used. Each for himself, all wait longer: with weight 1 a
+ * fleet near its limit recomputes until it is beyond it. And that room is not equally dear
+ * everywhere: what has to give way there may have been used a moment ago, or not for an hour. A
+ * little is added for the former, so that new prompts go where they push out what is oldest, and
+ * all caches together forget nearly as one large one would.
  *
  * The lowest score wins; among near-equals rendezvous, by the first block that is news (see
  * gv_policy_seed()). A match not above the cache threshold counts as none: else one shared system
  * prompt would draw every prompt of an idle fleet to whoever had it first. Nothing is random: same
- * tries, same loads, same prompt, same worker.
+ * tries, same loads, same prompt, same worker. The figures behind the constants:
+ * docs/decisions/0006-prefix-cost-is-the-default.md.
  */
+#include "grapevine/base/assert.h"
 #include "route/policy_row.h"
 
 #define PREFILL_BYTES_PER_MS 32.0 /* 8,000 tokens of 4 bytes a second */
 #define REQUEST_MS           1.0  /* what a request being decoded takes from the next prefill */
-#define OWN_WEIGHT           4.0 /* 1: too much is computed twice; 6: a hot prefix waits too long */
-#define NEAR_SHARE           0.05 /* of the lowest score, and of what the whole prompt takes */
+#define OWN_WEIGHT           8.0 /* 4: too much is computed twice; 16: a hot prefix waits too long */
+#define ROOM_WEIGHT          0.2  /* of the own bytes, where the youngest would give way */
+#define NEAR_SHARE           0.05 /* of what the whole prompt takes */
 
-/* Bytes of the prompt that the worker at `place` would have to compute. */
+static _Thread_local uint32_t places[GV_WORKERS_MAX]; /* of those that may still be the best */
+static _Thread_local uint32_t asked[GV_WORKERS_MAX];  /* and their indexes */
+static _Thread_local uint32_t ages_s[GV_WORKERS_MAX]; /* of what would give way there */
+
+/* Bytes of the prompt that a worker would have to compute. */
 static uint64_t own_bytes(const struct gv_policy *policy, const struct gv_policy_request *request,
                           uint32_t depth)
 {
@@ -38,12 +48,63 @@ static uint64_t own_bytes(const struct gv_policy *policy, const struct gv_policy
     return cached < request->prompt_bytes ? request->prompt_bytes - cached : 0;
 }
 
-static double score_of(const struct gv_policy *policy, const struct gv_policy_request *request,
-                       const struct gv_policy_facts *facts, uint32_t place)
+/* What the own bytes cost there: in ms, already weighed. */
+static double own_ms(const struct gv_policy *policy, const struct gv_policy_request *request,
+                     const struct gv_policy_facts *facts, uint32_t place)
 {
-    double own = (double)own_bytes(policy, request, facts->depths[place]);
-    double bytes = (double)facts->queued_bytes[place] + OWN_WEIGHT * own;
-    return bytes / PREFILL_BYTES_PER_MS + REQUEST_MS * (double)facts->loads[place];
+    return OWN_WEIGHT * (double)own_bytes(policy, request, facts->depths[place]) /
+           PREFILL_BYTES_PER_MS;
+}
+
+/*
+ * Add what the room costs, for those that could be the best whatever it costs: the whole
+ * ROOM_WEIGHT where the youngest would give way, half of it where what gives way is twice as old,
+ * nothing where there is room. `reach` is the highest score that matters.
+ */
+static void add_room(const struct gv_policy *policy, const struct gv_policy_request *request,
+                     const struct gv_policy_facts *facts, double reach)
+{
+    uint32_t count = 0;
+    uint32_t blocks = request->count;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        if (facts->scores[i] <= reach) {
+            uint32_t missing = request->count - facts->depths[i];
+            blocks = missing < blocks ? missing : blocks;
+            asked[count] = request->eligible[i]->index;
+            places[count++] = i;
+        }
+    }
+    if (count < 2) {
+        return;
+    }
+    gv_forest_yields(policy->forest, request->key, blocks, asked, count, ages_s);
+    uint32_t youngest = GV_FOREST_ROOM;
+    for (uint32_t i = 0; i < count; i++) {
+        youngest = ages_s[i] < youngest ? ages_s[i] : youngest;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (ages_s[i] != GV_FOREST_ROOM) {
+            double young = ((double)youngest + 1) / ((double)ages_s[i] + 1);
+            facts->scores[places[i]] +=
+                ROOM_WEIGHT * young * own_ms(policy, request, facts, places[i]);
+        }
+    }
+}
+
+/* The lowest score among those that may be chosen, and whose it is. */
+static double find_lowest(const struct gv_policy_request *request,
+                          const struct gv_policy_facts *facts, uint64_t load_limit,
+                          uint32_t *lowest)
+{
+    *lowest = GV_POLICY_NOBODY;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        if (gv_policy_may(facts, i, load_limit) &&
+            (*lowest == GV_POLICY_NOBODY || facts->scores[i] < facts->scores[*lowest])) {
+            *lowest = i;
+        }
+    }
+    GV_ASSERT(*lowest < request->eligible_count); /* the least loaded may */
+    return facts->scores[*lowest];
 }
 
 static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
@@ -52,26 +113,26 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     uint64_t load_limit;
     bool uneven = gv_policy_is_uneven(policy, request, facts, &load_limit);
     *rule = uneven ? GV_RULE_BALANCE : GV_RULE_COST;
-    double lowest = -1;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        facts->scores[i] = score_of(policy, request, facts, i);
-        if (gv_policy_may(facts, i, load_limit) && (lowest < 0 || facts->scores[i] < lowest)) {
-            lowest = facts->scores[i];
-        }
+        facts->scores[i] = (double)facts->queued_bytes[i] / PREFILL_BYTES_PER_MS +
+                           own_ms(policy, request, facts, i) + REQUEST_MS * (double)facts->loads[i];
     }
-    double whole = (double)own_bytes(policy, request, 0) / PREFILL_BYTES_PER_MS;
-    double near = lowest + NEAR_SHARE * (lowest + whole);
+    uint32_t best;
+    double lowest = find_lowest(request, facts, load_limit, &best);
+    double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / PREFILL_BYTES_PER_MS;
+    double room = ROOM_WEIGHT * own_ms(policy, request, facts, best);
+    add_room(policy, request, facts, lowest + room + near);
+    lowest = find_lowest(request, facts, load_limit, &best);
     uint64_t seed = gv_policy_seed(request, facts->depths);
-    uint32_t best = GV_POLICY_NOBODY;
     uint64_t best_weight = 0;
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        if (!gv_policy_may(facts, i, load_limit) || facts->scores[i] > near) {
+        if (!gv_policy_may(facts, i, load_limit) || facts->scores[i] > lowest + near) {
             continue;
         }
-        uint64_t weight = gv_policy_weight(request, i, seed);
-        if (best == GV_POLICY_NOBODY || weight > best_weight) {
+        uint64_t weight_here = gv_policy_weight(request, i, seed);
+        if (best_weight == 0 || weight_here > best_weight) {
             best = i;
-            best_weight = weight;
+            best_weight = weight_here;
         }
     }
     return best;

@@ -1,5 +1,5 @@
 /* test_policy_cost.c - prefix_cost. A block is 256 bytes, prefill is taken as 32 bytes a ms: a
- * block that is not held scores 4 x 8 ms, one that waits 8 ms, a request in flight 1 ms. */
+ * block that is not held scores 8 x 8 ms, one that waits 8 ms, a request in flight 1 ms. */
 #include "unit/route/stage.h"
 
 #define BLOCK 256
@@ -19,7 +19,7 @@ static void unique(struct gv_prng *prng, uint64_t *chain, uint32_t from, uint32_
     }
 }
 
-/* 20 blocks not held weigh 80 that wait; 5 % of that and of the prompt is what is near. */
+/* 20 blocks not held weigh 160 that wait; 5 % of the prompt, 1 block, is what is near. */
 static void a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more(void)
 {
     struct stage stage = stage_of("prefix_cost", 2);
@@ -28,11 +28,11 @@ static void a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more(void)
     CU_ASSERT_EQUAL(decision.worker, 1);
     CU_ASSERT_EQUAL(decision.rule, GV_RULE_COST);
     CU_ASSERT_EQUAL(decision.depth, 20);
-    wait_at(&stage, 1, 74);
+    wait_at(&stage, 1, 158);
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
-    wait_at(&stage, 1, 86);
+    wait_at(&stage, 1, 162);
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 0);
-    wait_at(&stage, 0, 12);
+    wait_at(&stage, 0, 4);
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
     stage_end(&stage);
 }
@@ -66,11 +66,11 @@ static void a_match_up_to_the_threshold_counts_as_none(void)
                                         .eligible_count = 8};
     record(&stage, "regular::m", path, 6, 2);
     gv_policy_decide(stage.policy, &request, &decision);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 20 * 32, 1e-9);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[3].score, 20 * 32, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 20 * 64, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[3].score, 20 * 64, 1e-9);
     record(&stage, "regular::m", path, 7, 2);
     gv_policy_decide(stage.policy, &request, &decision);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 13 * 32, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 13 * 64, 1e-9);
     CU_ASSERT_EQUAL(decision.worker, 2);
     stage_end(&stage);
 }
@@ -111,6 +111,41 @@ static void a_hot_prefix_gets_as_many_holders_as_it_needs(void)
     for (int i = 0; i < 4; i++) {
         CU_ASSERT_TRUE(given[i] > 35 && given[i] < 65);
     }
+    stage_end(&stage);
+}
+
+static void give(struct stage *stage, uint32_t worker, uint64_t at_s)
+{
+    uint64_t chain[40];
+    struct gv_operation operation;
+    unique(&stage->prng, chain, 0, 40);
+    CU_ASSERT_TRUE(gv_forest_record(stage->forest, "regular::m", chain, 40, worker,
+                                    (GV_STAMP_EPOCH_S + at_s) * 1000, &operation));
+}
+
+/* All are full. A new prompt goes where what it pushes out is oldest, not where its hash says. */
+static void a_new_prompt_goes_where_the_oldest_gives_way(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    static const uint32_t order[4] = {2, 0, 3, 1};
+    for (uint32_t i = 0; i < 4; i++) {
+        gv_forest_set_capacity(stage.forest, i, 80);
+        give(&stage, order[i], 100 + 150 * i);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        give(&stage, i, 700);
+    }
+    for (int i = 0; i < 100; i++) {
+        uint64_t chain[20];
+        unique(&stage.prng, chain, 0, 20);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", chain, 20).worker, 2);
+    }
+    gv_forest_set_capacity(stage.forest, 1, 100); /* nothing has to give way there */
+    uint64_t chain[20];
+    unique(&stage.prng, chain, 0, 20);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", chain, 20).worker, 1);
+    wait_at(&stage, 1, 40); /* what is saved of the room is not worth any wait */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", chain, 20).worker, 2);
     stage_end(&stage);
 }
 
@@ -176,5 +211,6 @@ GV_SUITE("route/policy cost",
          GV_CASE(a_match_up_to_the_threshold_counts_as_none),
          GV_CASE(prompts_that_share_their_first_blocks_are_spread),
          GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
+         GV_CASE(a_new_prompt_goes_where_the_oldest_gives_way),
          GV_CASE(a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds),
          GV_CASE(for_decode_only_what_is_under_way_counts), GV_CASE(two_nodes_decide_alike))

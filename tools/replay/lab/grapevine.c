@@ -78,6 +78,8 @@ static struct gv_policy_options policy_options(const struct lab_setting *setting
     return (struct gv_policy_options){.cache_threshold = options->cache_threshold,
                                       .balance_abs_threshold = options->balance_abs,
                                       .balance_rel_threshold = options->balance_rel,
+                                      .usage_spread = 1,
+                                      .usage_most = 1,
                                       .load_bound = 1.25,
                                       .block_bytes = LAB_BLOCK_BYTES,
                                       .hash_blocks = setting->contender->hash_blocks,

@@ -92,6 +92,8 @@ struct lab_result {
     struct lab_contender contender;
     uint64_t requests, retries, failed;
     uint64_t prompt_tokens, cached_tokens;
+    uint64_t forecast_tokens;  /* cached, as the routers thought when they chose; ours only */
+    uint64_t overrated_tokens; /* thought to be cached, and were not */
     struct gv_hist first_us;
     double spread_requests; /* deviation / mean over engines: of requests, */
     double spread_tokens;   /* prompt tokens, */

@@ -75,6 +75,9 @@ static void print_table(const struct lab_options *options, const struct corpus *
             (void)printf("%s%-20s a node remembers %llu blocks in %.1f MiB", i == 0 ? "\n" : "",
                          result->contender.name, (unsigned long long)result->node_blocks,
                          (double)result->node_bytes / 1048576);
+            (void)printf("; forecast hit rate %.4f, %.4f wrongly",
+                         share((double)result->forecast_tokens, (double)result->prompt_tokens),
+                         share((double)result->overrated_tokens, (double)result->prompt_tokens));
             if (result->contender.routers > 1) {
                 (void)printf("; mesh %.0f bytes a request, seen everywhere in %.1f ms (p99)",
                              share((double)result->mesh_bytes, (double)result->requests),
@@ -114,6 +117,12 @@ static json_t *result_json(const struct lab_possible *possible, const struct lab
     json_object_set_new(json, "spread_requests", json_real(result->spread_requests));
     json_object_set_new(json, "spread_tokens", json_real(result->spread_tokens));
     json_object_set_new(json, "spread_load", json_real(result->spread_load));
+    json_object_set_new(
+        json, "forecast_hit_rate",
+        json_real(share((double)result->forecast_tokens, (double)result->prompt_tokens)));
+    json_object_set_new(
+        json, "overrated",
+        json_real(share((double)result->overrated_tokens, (double)result->prompt_tokens)));
     json_object_set_new(json, "busy", json_real(result->busy));
     json_object_set_new(json, "requests", json_integer((json_int_t)result->requests));
     json_object_set_new(json, "retries", json_integer((json_int_t)result->retries));

@@ -13,7 +13,8 @@
 struct errand {
     struct lab_job job;
     uint64_t arrived_us;
-    uint64_t bytes; /* counted as waiting, until the first token */
+    uint64_t bytes;           /* counted as waiting, until the first token */
+    uint64_t forecast_tokens; /* cached, as the router thought */
     uint32_t router, engine;
     uint32_t next_free;
     bool in_use;
@@ -220,6 +221,8 @@ static void send(struct lab *lab, struct errand *errand, uint32_t avoid)
         return;
     }
     GV_ASSERT(errand->engine < lab->engine_count);
+    uint64_t missing = errand->bytes * LAB_BLOCK_TOKENS / LAB_BLOCK_BYTES;
+    errand->forecast_tokens = missing < ask.prompt->tokens ? ask.prompt->tokens - missing : 0;
     count_running(lab, errand->engine, 1);
     struct lab_engine *engine = &lab->engines[errand->engine];
     lab_engine_submit(engine, &errand->job, lab->now_us);
@@ -278,6 +281,12 @@ static void on_first(struct lab *lab, struct errand *errand, uint64_t at_us)
     const struct lab_job *job = &errand->job;
     result->prompt_tokens += job->prompt->tokens;
     result->cached_tokens += job->cached_tokens;
+    if (lab->contender->kind == LAB_OURS) {
+        result->forecast_tokens += errand->forecast_tokens;
+        result->overrated_tokens += errand->forecast_tokens > job->cached_tokens
+                                        ? errand->forecast_tokens - job->cached_tokens
+                                        : 0;
+    }
     gv_hist_add(&result->first_us, at_us - errand->arrived_us);
     lab->sums[errand->engine].requests += 1;
     lab->sums[errand->engine].tokens += job->prompt->tokens;
