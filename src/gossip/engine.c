@@ -347,6 +347,7 @@ void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, cons
         gossip->counters.malformed += 1;
         return;
     }
+    gossip->counters.packets_unknown += peer == NULL;
     if (peer != NULL && !gossip->stopped) {
         gv_detector_packet(gossip, peer, NULL, packet);
         end(gossip);

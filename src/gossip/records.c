@@ -97,8 +97,13 @@ void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *sessio
         bool expired = record.deleted && record.version_ms < expiry_ms(gossip);
         if (ahead) {
             gossip->counters.refused_stamps += 1;
-        } else if (!expired && gv_worker_table_put(&gossip->workers, &record) == GV_OK) {
+            continue;
+        }
+        enum gv_err err = expired ? GV_ESTALE : gv_worker_table_put(&gossip->workers, &record);
+        if (err == GV_OK) {
             tell(gossip, record.url, session);
+        } else if (err != GV_ESTALE) {
+            gossip->counters.records_refused += 1;
         }
     }
 }
@@ -346,7 +351,11 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
                       uint64_t sequence)
 {
     struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(load->worker));
-    if (row == NULL || sequence <= row->load_sequence) {
+    if (row == NULL) {
+        gossip->counters.records_refused += 1;
+        return;
+    }
+    if (sequence <= row->load_sequence) {
         return;
     }
     bool same = row->has_load && row->count == load->count && row->bytes == load->bytes;
@@ -363,7 +372,11 @@ static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Me
                         uint64_t sequence)
 {
     struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(health->worker));
-    if (row == NULL || sequence <= row->health_sequence) {
+    if (row == NULL) {
+        gossip->counters.records_refused += 1;
+        return;
+    }
+    if (sequence <= row->health_sequence) {
         return;
     }
     row->health_sequence = sequence;

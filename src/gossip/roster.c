@@ -393,7 +393,7 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
         }
         peer = gv_roster_open(gossip, news.name);
         if (peer == NULL) {
-            gossip->counters.queue_overflows += 1;
+            gossip->counters.records_refused += 1;
             return;
         }
         peer->member.status = GV_MEMBER_STATUS_COUNT; /* anything is a change */

@@ -138,7 +138,7 @@ void gv_settings_take(struct gv_gossip *gossip, struct gv_channel *session,
             gossip->counters.refused_stamps += 1;
         } else if (!is_expired(&setting, expiry_ms(gossip)) &&
                    take(gossip, &setting, session) == GV_EFULL) {
-            gossip->counters.settings_refused += 1;
+            gossip->counters.records_refused += 1;
         }
     }
 }

@@ -158,6 +158,24 @@ static void every_node_is_asked_for_its_opinion_of_every_other(void)
     gv_world_end(&world);
 }
 
+/* Every kind of repair, refusal and drop has a column, and what is wrong an alarm. */
+static void gossip_shows_what_is_refused_and_what_somebody_must_look_at(void)
+{
+    struct gv_world world = {.node_count = 0};
+    const char *const other[] = {"--cluster-id", "another", NULL};
+    gv_world_add_node(&world, NULL);
+    gv_world_add_node(&world, other);
+    uint16_t port = world.nodes[1].port;
+    CU_ASSERT_TRUE_FATAL(gv_process_await(&world.nodes[1].process, "alarm=peers_refused", NULL, 0));
+    (void)run(port, ARGS("gossip", "-o", "wide"));
+    CU_ASSERT_TRUE(printed("REFUSED-PEERS"));
+    CU_ASSERT_TRUE(printed("MENDED"));
+    CU_ASSERT_TRUE(printed("peers_refused: a peer was refused in the last minute"));
+    (void)run(port, ARGS("status"));
+    CU_ASSERT_TRUE(printed("alarms: node-b: peers_refused"));
+    gv_world_end(&world);
+}
+
 static void settings_are_listed_set_and_unset_on_all_nodes(void)
 {
     struct gv_world world = {.node_count = 0};
@@ -317,6 +335,7 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
 
 GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_ends_with_a_verdict),
          GV_CASE(every_node_is_asked_for_its_opinion_of_every_other),
+         GV_CASE(gossip_shows_what_is_refused_and_what_somebody_must_look_at),
          GV_CASE(settings_are_listed_set_and_unset_on_all_nodes),
          GV_CASE(waiting_goes_on_while_nobody_answers),
          GV_CASE(a_mistake_in_the_call_names_itself_and_exits_with_2),

@@ -1,5 +1,6 @@
 /*
- * gossip.c - vinectl gossip: what the mesh is doing, node by node.
+ * gossip.c - vinectl gossip: what the mesh is doing, node by node; with -o wide also every kind of
+ * repair, refusal and drop.
  *
  * Rates come from asking twice, a second apart; what is rare is counted since each node's start.
  * A clock's offset is taken against the middle one of all nodes' clocks, as told within the same
@@ -100,7 +101,55 @@ static void table_rate(struct table *table, double value)
     table_text(table, text);
 }
 
-static void add_row(struct table *table, const struct sample *sample, uint64_t middle_ms)
+/* Columns of -o wide: sums of what was counted since the node's start. */
+struct tally {
+    const char *column;
+    const char *counters[6];
+};
+
+static const struct tally tallies[] = {
+    {"#RANGES", {"ranges_sent"}},
+    {"#SNAPSHOTS", {"snapshots_sent", "snapshots_received"}},
+    {"#COMPARED", {"comparisons"}},
+    {"#MENDED", {"operations_mended"}},
+    {"#DOUBTS", {"suspicions"}},
+    {"#REFUTED", {"refutations"}},
+    {"#DEATHS", {"deaths"}},
+    {"#NO-ROOM", {"apply_refused", "loads_dropped", "records_refused"}},
+    {"#NONSENSE", {"malformed", "frames_broken", "sessions_silent"}},
+    {"#FORGED", {"forged", "packets_unsealed", "packets_replayed"}},
+    {"#REFUSED-PEERS",
+     {"refused_cluster", "refused_block", "refused_protocol", "refused_key", "refused_handshake"}},
+};
+#define TALLY_COUNT (sizeof tallies / sizeof tallies[0])
+
+static void add_tallies(struct table *table, const struct answer *answer)
+{
+    for (size_t i = 0; i < TALLY_COUNT; i++) {
+        uint64_t sum = 0;
+        for (size_t j = 0; j < 6 && tallies[i].counters[j] != NULL; j++) {
+            sum += counter(answer, tallies[i].counters[j]);
+        }
+        table_number(table, sum);
+    }
+}
+
+/* What each node finds worth looking at, with what it means. */
+static void print_alarms(const struct answers *answers)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        const json_t *mesh = json_object_get(answers->items[i].json, "mesh");
+        size_t at;
+        json_t *alarm;
+        json_array_foreach(json_object_get(mesh, "alarms"), at, alarm)
+        {
+            printf("alarm on %s: %s: %s\n", answers->items[i].node, text_of(alarm, "alarm"),
+                   text_of(alarm, "meaning"));
+        }
+    }
+}
+
+static void add_row(struct table *table, const struct sample *sample, uint64_t middle_ms, bool wide)
 {
     const struct answer *now = sample->second;
     table_text(table, now->node);
@@ -123,6 +172,9 @@ static void add_row(struct table *table, const struct sample *sample, uint64_t m
     char text[32];
     snprintf(text, sizeof text, "%+.1f s", offset_ms(now, middle_ms) / 1000);
     table_text(table, text);
+    if (wide) {
+        add_tallies(table, now);
+    }
 }
 
 static json_t *row_json(const struct sample *sample, uint64_t middle_ms)
@@ -188,9 +240,17 @@ static const struct answer *find(const struct answers *answers, const char *node
 static enum outcome compare(const struct context *context, const struct answers *before,
                             const struct answers *after)
 {
-    static const char *const names[] = {
-        "NODE",    "#OPS-OUT/s", "#OPS-IN/s", "#DUP/s",   "#KiB-OUT/s", "#KiB-IN/s", "#PACKETS/s",
-        "#QUEUED", "#OVERFLOWS", "#REPAIRS",  "#REFUSED", "#CLOCK",     NULL};
+    static const char *const narrow[] = {"NODE",       "#OPS-OUT/s", "#OPS-IN/s",  "#DUP/s",
+                                         "#KiB-OUT/s", "#KiB-IN/s",  "#PACKETS/s", "#QUEUED",
+                                         "#OVERFLOWS", "#REPAIRS",   "#REFUSED",   "#CLOCK"};
+    enum {
+        NARROW = sizeof narrow / sizeof narrow[0]
+    };
+    const char *names[NARROW + TALLY_COUNT + 1] = {NULL};
+    memcpy(names, narrow, sizeof narrow);
+    for (size_t i = 0; context->wide && i < TALLY_COUNT; i++) {
+        names[NARROW + i] = tallies[i].column;
+    }
     struct table table;
     struct trouble trouble = {.clocks = 0};
     uint64_t middle_ms = middle_clock(after);
@@ -202,7 +262,7 @@ static enum outcome compare(const struct context *context, const struct answers 
         if (strcmp(now->status, "alive") != 0 && now->json == NULL) {
             continue;
         }
-        add_row(&table, &sample, middle_ms);
+        add_row(&table, &sample, middle_ms, context->wide);
         json_array_append_new(list, row_json(&sample, middle_ms));
         judge(&sample, middle_ms, &trouble);
     }
@@ -210,6 +270,7 @@ static enum outcome compare(const struct context *context, const struct answers 
         print_json(json_pack("{s:o}", "nodes", list));
     } else {
         table_print(&table, context->headers);
+        print_alarms(after);
         json_decref(list);
     }
     table_deinit(&table);

@@ -40,7 +40,7 @@ struct gv_cluster_counters {
       "operations stamped by a wrong clock were refused and not made up for yet")                  \
     X(QUEUE_OVERFLOWED, "queue_overflowed", "operations found no room in the last minute")         \
     X(LIMIT_REACHED, "limit_reached",                                                              \
-      "operations or loads of others passed a limit of this node in the last minute")              \
+      "something that others told passed a limit of this node in the last minute")                 \
     X(RECORDS_FORGED, "records_forged", "records were refused as forged in the last minute")       \
     X(NONSENSE_RECEIVED, "nonsense_received", "a message made no sense in the last minute")        \
     X(PEERS_REFUSED, "peers_refused", "a peer was refused in the last minute; the log says why")   \
