@@ -251,6 +251,8 @@ void gv_show_fleet(const struct gv_admin_parts *parts, const struct gv_request *
                 json, "breaker",
                 json_string(gv_breaker_state_name(gv_load_breaker(shared->load, worker->index))));
             json_object_set_new(json, "capacity_tokens", number(worker->capacity_tokens));
+            json_object_set_new(json, "capacity_blocks",
+                                number(gv_forest_worker_capacity(shared->forest, worker->index)));
             json_t *report = gv_report_json(parts, worker);
             if (report != NULL) {
                 json_object_set_new(json, "engine", report);

@@ -21,6 +21,7 @@ struct remote_load {
     uint32_t index;
     uint32_t count;
     uint64_t bytes;
+    struct gv_load_prompts prompts;
 };
 
 /* What is known here of a worker's record. */
@@ -400,15 +401,57 @@ void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *val
  */
 
 static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint32_t count,
-                     uint64_t bytes)
+                     uint64_t bytes, struct gv_load_prompts prompts)
 {
     struct gv_absorb *absorb = &cluster->absorb;
     uint32_t i = load->index;
     absorb->count[i] += count - load->count; /* wraps both ways and comes out right */
     absorb->bytes[i] += bytes - load->bytes;
+    absorb->prompts[i].bytes += prompts.bytes - load->prompts.bytes;
+    absorb->prompts[i].tokens += prompts.tokens - load->prompts.tokens;
     load->count = count;
     load->bytes = bytes;
+    load->prompts = prompts;
     gv_load_set_remote(cluster->options.load, i, absorb->count[i], absorb->bytes[i]);
+}
+
+static void drop_load(struct gv_cluster *cluster, struct gv_slice key, struct remote_load *load)
+{
+    add_load(cluster, load, 0, 0, (struct gv_load_prompts){0, 0});
+    gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&cluster->absorb.loads, key));
+}
+
+static void hear(struct gv_cluster *cluster, uint32_t index, const struct gv_gossip_report *from)
+{
+    struct gv_load_report report = {.at_ms = from->at_ms,
+                                    .running = from->running,
+                                    .waiting = from->waiting,
+                                    .foreign = from->foreign,
+                                    .usage_permille = from->usage_permille,
+                                    .used_tokens = from->used_tokens};
+    if (report.at_ms > 0) {
+        gv_load_hear(cluster->options.load, index, &report);
+    }
+}
+
+/* What `node` says of this worker, made when missing; NULL: no room. */
+static struct remote_load *load_of(struct gv_cluster *cluster, struct gv_slice key,
+                                   struct gv_slice url)
+{
+    struct remote_load *load = gv_map_find(&cluster->absorb.loads, key);
+    uint32_t index;
+    if (load != NULL || gv_fleet_index(cluster->options.fleet, url, &index) != GV_OK) {
+        return load;
+    }
+    load = gv_mem_new(GV_MEM_GOSSIP, sizeof *load);
+    if (load != NULL) {
+        load->index = index;
+        if (gv_map_put(&cluster->absorb.loads, key, load) != GV_OK) {
+            gv_mem_free(GV_MEM_GOSSIP, load);
+            load = NULL;
+        }
+    }
+    return load;
 }
 
 static void load_changed(void *owner, const char *node, const struct gv_gossip_load *from)
@@ -419,30 +462,23 @@ static void load_changed(void *owner, const char *node, const struct gv_gossip_l
     }
     char text[PAIR_BYTES];
     struct gv_slice key = pair(text, node, from->worker);
-    struct remote_load *load = gv_map_find(&cluster->absorb.loads, key);
-    if (from->count == 0 && from->bytes == 0) {
-        if (load != NULL) {
-            add_load(cluster, load, 0, 0);
-            gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&cluster->absorb.loads, key));
+    bool nothing =
+        from->count == 0 && from->bytes == 0 && from->prompt_tokens == 0 && from->report.at_ms == 0;
+    if (nothing) {
+        struct remote_load *known = gv_map_find(&cluster->absorb.loads, key);
+        if (known != NULL) {
+            drop_load(cluster, key, known);
         }
         return;
     }
-    uint32_t index;
-    if (load == NULL && gv_fleet_index(cluster->options.fleet, from->worker, &index) == GV_OK) {
-        load = gv_mem_new(GV_MEM_GOSSIP, sizeof *load);
-        if (load != NULL) {
-            load->index = index;
-            if (gv_map_put(&cluster->absorb.loads, key, load) != GV_OK) {
-                gv_mem_free(GV_MEM_GOSSIP, load);
-                load = NULL;
-            }
-        }
-    }
+    struct remote_load *load = load_of(cluster, key, from->worker);
     if (load == NULL) {
         cluster->counters.loads_dropped += 1;
         return;
     }
-    add_load(cluster, load, from->count, from->bytes);
+    struct gv_load_prompts prompts = {.bytes = from->prompt_bytes, .tokens = from->prompt_tokens};
+    add_load(cluster, load, from->count, from->bytes, prompts);
+    hear(cluster, load->index, &from->report);
 }
 
 static void health_changed(void *owner, const char *node, const struct gv_gossip_health *from)
@@ -481,8 +517,7 @@ static void vanish(struct gv_cluster *cluster, const char *node)
     void *value;
     for (size_t at = 0; gv_map_next(&absorb->loads, &at, &key, &value);) {
         if (is_pair_of(key, node)) {
-            add_load(cluster, value, 0, 0);
-            gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&absorb->loads, key));
+            drop_load(cluster, key, value);
         }
     }
     for (size_t at = 0; gv_map_next(&absorb->opinions, &at, &key, &value);) {
@@ -533,7 +568,9 @@ enum gv_err gv_absorb_open(struct gv_cluster *cluster)
     gv_map_init(&absorb->records, GV_MEM_GOSSIP, GV_WORKERS_MAX, secret);
     absorb->count = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->count[0]);
     absorb->bytes = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->bytes[0]);
-    return absorb->count == NULL || absorb->bytes == NULL ? GV_ENOMEM : GV_OK;
+    absorb->prompts = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->prompts[0]);
+    bool whole = absorb->count != NULL && absorb->bytes != NULL && absorb->prompts != NULL;
+    return whole ? GV_OK : GV_ENOMEM;
 }
 
 static void empty(struct gv_map *map)
@@ -554,4 +591,5 @@ void gv_absorb_free(struct gv_cluster *cluster)
     empty(&absorb->records);
     gv_mem_free(GV_MEM_GOSSIP, absorb->count);
     gv_mem_free(GV_MEM_GOSSIP, absorb->bytes);
+    gv_mem_free(GV_MEM_GOSSIP, absorb->prompts);
 }

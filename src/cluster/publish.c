@@ -280,6 +280,45 @@ static void open_letter(struct gv_cluster *cluster, const struct letter *head)
     }
 }
 
+/* What the engine of this worker said to us; others hear of others' reports from them. */
+static struct gv_gossip_report own_report(const struct gv_cluster *cluster, uint32_t index)
+{
+    struct gv_load_report heard;
+    if (!gv_load_heard(cluster->options.load, index, &heard) || !heard.is_own) {
+        return (struct gv_gossip_report){.usage_permille = GV_GOSSIP_USAGE_UNKNOWN};
+    }
+    return (struct gv_gossip_report){.at_ms = heard.at_ms,
+                                     .running = heard.running,
+                                     .waiting = heard.waiting,
+                                     .foreign = heard.foreign,
+                                     .usage_permille = heard.usage_permille,
+                                     .used_tokens = heard.used_tokens};
+}
+
+/* Tell of one worker, when it has changed. true: this node has requests there. */
+static bool tell_load(struct gv_cluster *cluster, uint32_t index, struct gv_now now)
+{
+    struct gv_load load = gv_load_get(cluster->options.load, index);
+    struct gv_gossip_report report = own_report(cluster, index);
+    struct gv_shell_told *told = &cluster->publish.told[index];
+    char url[GV_WORKER_URL_MAX];
+    bool same = load.own_count == told->count && load.own_bytes == told->bytes &&
+                report.at_ms == told->report_ms;
+    if (same || !gv_fleet_url(cluster->options.fleet, index, url)) {
+        return load.own_count > 0;
+    }
+    *told = (struct gv_shell_told){load.own_count, load.own_bytes, report.at_ms};
+    struct gv_load_prompts prompts = gv_load_own_prompts(cluster->options.load, index);
+    struct gv_gossip_load record = {.worker = gv_slice_text(url),
+                                    .count = load.own_count,
+                                    .bytes = load.own_bytes,
+                                    .report = report,
+                                    .prompt_bytes = prompts.bytes,
+                                    .prompt_tokens = prompts.tokens};
+    gv_gossip_set_load(cluster->gossip, &record, now);
+    return load.own_count > 0;
+}
+
 /* Hand the engine what has changed since it was told last. */
 static void tell_loads(struct gv_cluster *cluster)
 {
@@ -293,17 +332,7 @@ static void tell_loads(struct gv_cluster *cluster)
     publish->loads_told_at_ms = now.now_ms;
     publish->is_busy = false;
     for (uint32_t i = 0; i < publish->url_count; i++) {
-        struct gv_load load = gv_load_get(cluster->options.load, i);
-        struct gv_load *told = &publish->told[i];
-        publish->is_busy = publish->is_busy || load.own_count > 0;
-        if ((load.own_count == told->own_count && load.own_bytes == told->own_bytes) ||
-            !gv_fleet_url(cluster->options.fleet, i, url)) {
-            continue;
-        }
-        *told = load;
-        struct gv_gossip_load record = {
-            .worker = gv_slice_text(url), .count = load.own_count, .bytes = load.own_bytes};
-        gv_gossip_set_load(cluster->gossip, &record, now);
+        publish->is_busy = tell_load(cluster, i, now) || publish->is_busy;
     }
 }
 
@@ -323,34 +352,13 @@ static void on_letter(void *owner, void *message)
     gv_mem_free(GV_MEM_GOSSIP, letter);
 }
 
-/* A worker's share of a trie is what its engine can hold, where it tells, and never more than the
- * default: about four bytes of prompt a token. */
-static void set_capacities(struct gv_cluster *cluster)
-{
-    uint64_t version = gv_fleet_version(cluster->options.fleet);
-    if (version == cluster->publish.fleet_version) {
-        return;
-    }
-    cluster->publish.fleet_version = version;
-    const struct gv_config *config = cluster->options.config;
-    uint64_t most = config->max_tree_bytes / config->block_bytes;
-    const struct gv_fleet_view *view = gv_fleet_acquire(cluster->options.fleet);
-    for (uint32_t i = 0; i < view->count; i++) {
-        uint64_t tokens = view->workers[i].capacity_tokens;
-        uint64_t blocks = tokens > UINT64_MAX / 4 ? most : tokens * 4 / config->block_bytes;
-        gv_forest_set_capacity(cluster->options.forest, view->workers[i].index,
-                               blocks < most ? blocks : most);
-    }
-    gv_fleet_release(cluster->options.fleet, view);
-}
-
 /* Requests end without a word to this thread, so a busy node looks often. */
 static void on_load_time(void *owner)
 {
     struct gv_cluster *cluster = owner;
     struct gv_publish *publish = &cluster->publish;
     tell_loads(cluster);
-    set_capacities(cluster);
+    gv_capacity_set(cluster);
     gv_shell_settle(cluster);
     gv_timer_start(publish->load_timer, publish->is_busy ? GV_SHELL_LOAD_BUSY_MS : GV_SHELL_LOAD_MS,
                    0);

@@ -36,6 +36,7 @@
 #define GV_SHELL_REMOTE_MAX    262144 /* (node, worker) pairs of loads, and of opinions */
 #define GV_SHELL_LOAD_MS       25     /* own loads are compared with what was told */
 #define GV_SHELL_LOAD_BUSY_MS  5      /* while this node has requests in flight */
+#define GV_SHELL_CAPACITY_MS   1000   /* what a token is, is looked at */
 #define GV_SHELL_SWEEP_MS      50     /* a slice of the forest's housekeeping */
 #define GV_SHELL_VIEW_LEAST_MS 10
 #define GV_SHELL_VIEW_MS       100
@@ -79,34 +80,49 @@ struct gv_view {
  */
 
 struct gv_absorb {
-    struct gv_map loads;           /* "node\nurl" -> what the node says; owned */
-    struct gv_map opinions;        /* "node\nurl" -> struct gv_cluster_opinion; owned */
-    struct gv_map records;         /* url -> what is known of its record here; owned */
-    uint32_t *count;               /* owned; loads of the other nodes summed, by worker index */
-    uint64_t *bytes;               /* owned */
-    bool opinions_moved;           /* since the view last took them */
-    bool settings_moved;           /* the same */
-    uint64_t scratch[1024];        /* fingerprints of snapshot_next */
-    char url[GV_WORKER_URL_MAX];   /* of snapshot_next */
-    struct gv_operation operation; /* of snapshot_next */
+    struct gv_map loads;             /* "node\nurl" -> what the node says; owned */
+    struct gv_map opinions;          /* "node\nurl" -> struct gv_cluster_opinion; owned */
+    struct gv_map records;           /* url -> what is known of its record here; owned */
+    uint32_t *count;                 /* owned; loads of the other nodes summed, by worker index */
+    uint64_t *bytes;                 /* owned */
+    struct gv_load_prompts *prompts; /* owned; the same of prompts that engines counted */
+    bool opinions_moved;             /* since the view last took them */
+    bool settings_moved;             /* the same */
+    uint64_t scratch[1024];          /* fingerprints of snapshot_next */
+    char url[GV_WORKER_URL_MAX];     /* of snapshot_next */
+    struct gv_operation operation;   /* of snapshot_next */
 };
 
 /* ---- publish.c ---------------------------------------------------------------------------------
  */
 
+struct gv_shell_told {
+    uint32_t count;
+    uint64_t bytes;
+    uint64_t report_ms; /* the report's at_ms */
+};
+
 struct gv_publish {
     struct gv_inbox *inbox;
     struct gv_timer *load_timer;
     struct gv_timer *sweep_timer;
-    struct gv_load *told;      /* owned; own load last given to the engine, by worker index */
-    uint64_t loads_told_at_ms; /* when they were compared last */
-    bool is_busy;              /* then requests of this node were in flight */
-    uint32_t url_count;        /* worker indexes given so far */
-    uint64_t fleet_version;    /* for which capacities were set */
+    struct gv_shell_told *told; /* owned; last given to the engine, by worker index */
+    uint64_t loads_told_at_ms;  /* when they were compared last */
+    bool is_busy;               /* then requests of this node were in flight */
+    uint32_t url_count;         /* worker indexes given so far */
+    uint64_t fleet_version;     /* for which capacities were set */
+    uint64_t capacities_at_ms;  /* when they were set */
     bool restating;
     uint32_t restate_since;
     struct gv_forest_cursor restate;
 };
+
+/* ---- capacity.c --------------------------------------------------------------------------------
+ */
+
+/** Set every worker's share of a trie, when the fleet or what a token is has changed; called often.
+ */
+void gv_capacity_set(struct gv_cluster *cluster);
 
 /* ---- the cluster -------------------------------------------------------------------------------
  */

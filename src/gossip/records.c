@@ -132,12 +132,50 @@ enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip, const struct gv_gossi
 
 static bool differs_enough(const struct gv_saying *row)
 {
-    if (row->count != row->sent_count) {
+    if (row->count != row->sent_count || row->report.at_ms != row->sent_report_ms) {
         return true;
     }
     uint64_t low = row->bytes < row->sent_bytes ? row->bytes : row->sent_bytes;
     uint64_t high = row->bytes < row->sent_bytes ? row->sent_bytes : row->bytes;
     return high - low > row->sent_bytes / 20;
+}
+
+/* A report as it travels; NULL without one, or without memory: the load goes without it. */
+static Mesh__EngineReport *report_out(struct gv_gossip *gossip, const struct gv_gossip_report *from)
+{
+    Mesh__EngineReport *report =
+        from->at_ms == 0 ? NULL : gv_arena_take(&gossip->scratch, sizeof *report);
+    if (report == NULL) {
+        return NULL;
+    }
+    uint64_t now_ms = gossip->now.now_ms;
+    uint64_t age_ms = now_ms > from->at_ms ? now_ms - from->at_ms : 0;
+    mesh__engine_report__init(report);
+    report->age_ms = age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX;
+    report->running = from->running;
+    report->waiting = from->waiting;
+    report->foreign = from->foreign;
+    report->usage = from->usage_permille <= 1000 ? from->usage_permille + 1 : 0;
+    report->used_tokens = from->used_tokens;
+    return report;
+}
+
+static struct gv_gossip_report report_in(const struct gv_gossip *gossip,
+                                         const Mesh__EngineReport *from)
+{
+    struct gv_gossip_report report = {.usage_permille = GV_GOSSIP_USAGE_UNKNOWN};
+    if (from == NULL) {
+        return report;
+    }
+    uint64_t now_ms = gossip->now.now_ms;
+    report.at_ms = now_ms > from->age_ms ? now_ms - from->age_ms : 1;
+    report.running = from->running;
+    report.waiting = from->waiting;
+    report.foreign = from->foreign;
+    report.usage_permille =
+        from->usage >= 1 && from->usage <= 1001 ? from->usage - 1 : GV_GOSSIP_USAGE_UNKNOWN;
+    report.used_tokens = from->used_tokens;
+    return report;
 }
 
 /* Rows [*at, ...) that are wanted, up to a message full; false: none left. */
@@ -165,12 +203,16 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
             load->worker = row->url;
             load->count = row->count;
             load->bytes = row->bytes;
+            load->prompt_bytes = row->prompt_bytes;
+            load->prompt_tokens = row->prompt_tokens;
+            load->report = report_out(gossip, &row->report);
             state->loads[state->n_loads++] = load;
-            bytes += strlen(row->url) + 20;
+            bytes += strlen(row->url) + 80;
             if (!fresh_session) {
                 row->load_waits = false;
                 row->sent_count = row->count;
                 row->sent_bytes = row->bytes;
+                row->sent_report_ms = row->report.at_ms;
             }
         }
         if (row->has_health && (row->health_waits || fresh_session)) {
@@ -294,6 +336,9 @@ void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *l
     row->has_load = true;
     row->count = load->count;
     row->bytes = load->bytes;
+    row->report = load->report;
+    row->prompt_bytes = load->prompt_bytes;
+    row->prompt_tokens = load->prompt_tokens;
     row->load_waits = differs_enough(row);
     if (row->load_waits && now.now_ms >= gossip->loads_sent_at_ms + load_interval(gossip)) {
         gv_records_tick(gossip);
@@ -328,8 +373,12 @@ void gv_gossip_set_health(struct gv_gossip *gossip, const struct gv_gossip_healt
 static void tell_load(struct gv_gossip *gossip, const struct gv_peer *peer,
                       const struct gv_saying *row)
 {
-    struct gv_gossip_load load = {
-        .worker = gv_slice_text(row->url), .count = row->count, .bytes = row->bytes};
+    struct gv_gossip_load load = {.worker = gv_slice_text(row->url),
+                                  .count = row->count,
+                                  .bytes = row->bytes,
+                                  .report = row->report,
+                                  .prompt_bytes = row->prompt_bytes,
+                                  .prompt_tokens = row->prompt_tokens};
     if (gossip->store.load_changed != NULL) {
         gossip->store.load_changed(gossip->store.owner, peer->member.name, &load);
     }
@@ -358,11 +407,16 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
     if (sequence <= row->load_sequence) {
         return;
     }
-    bool same = row->has_load && row->count == load->count && row->bytes == load->bytes;
+    bool same = row->has_load && row->count == load->count && row->bytes == load->bytes &&
+                row->prompt_bytes == load->prompt_bytes &&
+                row->prompt_tokens == load->prompt_tokens && load->report == NULL;
     row->load_sequence = sequence;
     row->has_load = true;
     row->count = load->count;
     row->bytes = load->bytes;
+    row->report = report_in(gossip, load->report);
+    row->prompt_bytes = load->prompt_bytes;
+    row->prompt_tokens = load->prompt_tokens;
     if (!same) {
         tell_load(gossip, peer, row);
     }
@@ -504,6 +558,9 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
         struct gv_saying *row = peer->sayings.rows[i];
         row->count = 0;
         row->bytes = 0;
+        row->report = (struct gv_gossip_report){.at_ms = 0};
+        row->prompt_bytes = 0;
+        row->prompt_tokens = 0;
         row->state = 0;
         row->since_ms = 0;
         row->reason[0] = '\0';

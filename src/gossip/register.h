@@ -47,12 +47,14 @@ struct gv_saying {
     uint64_t load_sequence;   /* of the message that said it; 0: nothing said */
     uint64_t health_sequence; /* the same for health */
     uint64_t since_ms;
+    struct gv_gossip_report report;
+    uint64_t prompt_bytes, prompt_tokens;
     char reason[256];
     uint8_t state;
     /* own sayings only: what the others know */
     uint32_t sent_count;
     uint64_t sent_bytes;
-    uint64_t sent_at_ms;
+    uint64_t sent_report_ms; /* the report's at_ms */
     bool has_load, has_health;
     bool load_waits, health_waits; /* changed enough to be sent */
 };

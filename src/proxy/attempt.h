@@ -8,12 +8,12 @@
 #ifndef GV_PROXY_ATTEMPT_H
 #define GV_PROXY_ATTEMPT_H
 
-#include "cached.h"
 #include "kept.h"
 #include "merge.h"
 #include "parts.h"
 #include "relay.h"
 #include "upstream.h"
+#include "usage.h"
 
 #define GV_CARRIER_FAILED_MAX     64            /* workers remembered as failed for one request */
 #define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024) /* of a request */
@@ -56,7 +56,7 @@ struct gv_carrier {
     uint32_t failed_count;
     uint64_t first_byte_us;    /* since the request's last byte; 0: none yet */
     uint64_t stalled_since_ms; /* the client takes nothing; 0: it does */
-    struct gv_cached cached;   /* as the engine reported */
+    struct gv_usage usage;     /* as the engine reported */
     bool passed_kept;          /* the client got the kept answer */
     bool planned;
     enum gv_problem problem; /* the answer was ours */

@@ -79,6 +79,27 @@ static void start_timer(struct gv_carrier *carrier)
 
 /* ---- the end ---- */
 
+/* What the engine that computed the prompt has counted in it. */
+static void note_usage(const struct gv_carrier *carrier, const struct gv_leg *computing,
+                       uint16_t status)
+{
+    const struct gv_proxy_shared *shared = carrier->proxy->shared;
+    const struct gv_usage *usage = &carrier->usage;
+    const struct gv_plan *plan = &carrier->plan;
+    if (usage->found[GV_USAGE_CACHED]) {
+        uint64_t depth_bytes = (uint64_t)computing->decision.depth * shared->config->block_bytes;
+        if (depth_bytes > plan->text_bytes) {
+            depth_bytes = plan->text_bytes; /* the last block is partial */
+        }
+        gv_access_cached(computing->target->url, depth_bytes / GV_BYTES_PER_TOKEN,
+                         usage->tokens[GV_USAGE_CACHED]);
+    }
+    if (usage->found[GV_USAGE_PROMPT] && status == 200 && plan->records && plan->batch_size == 0) {
+        gv_load_note_prompt(shared->load, computing->worker, plan->text_bytes,
+                            usage->tokens[GV_USAGE_PROMPT]);
+    }
+}
+
 static void note(struct gv_carrier *carrier)
 {
     struct gv_client *client = carrier->client;
@@ -113,15 +134,8 @@ static void note(struct gv_carrier *carrier)
         .request_id = client->request_id,
     };
     gv_access_note(&proxy->access, &record);
-    if (carrier->cached.found) {
-        const struct gv_leg *computing = last != 0 ? prefill : leg;
-        uint64_t depth_bytes =
-            (uint64_t)computing->decision.depth * proxy->shared->config->block_bytes;
-        if (depth_bytes > carrier->plan.text_bytes) {
-            depth_bytes = carrier->plan.text_bytes; /* the last block is partial */
-        }
-        gv_access_cached(computing->target->url, depth_bytes / GV_BYTES_PER_TOKEN,
-                         carrier->cached.tokens);
+    if (leg->target != NULL) {
+        note_usage(carrier, last != 0 ? prefill : leg, status);
     }
 }
 
@@ -363,7 +377,7 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
         }
         return; /* else what prefill says beyond its status is nobody's */
     }
-    gv_cached_feed(&carrier->cached, bytes);
+    gv_usage_feed(&carrier->usage, bytes);
     if (carrier->is_merging && i == GV_LEG_DECODE) {
         gv_merging_body(carrier, bytes);
     } else if (carrier->relay.started) {

@@ -18,6 +18,11 @@ struct sweep {
     uint32_t made;
 };
 
+uint64_t gv_forest_worker_capacity(const struct gv_forest *forest, uint32_t worker)
+{
+    return gv_forest_capacity(forest, worker);
+}
+
 /* Make and apply the floor under which `worker` keeps about `keep` blocks of this trie (for memory:
  * at most). */
 static uint64_t evict(struct gv_forest *forest, struct gv_tree *tree, uint32_t worker,

@@ -215,8 +215,31 @@ static void alone_an_engine_is_told_when_it_was_asked_for(void)
     }
 }
 
+/* What an engine can hold is counted in what its own tokens are, and alike on all nodes. */
+static void all_nodes_learn_what_an_engine_holds_from_what_it_counts(void)
+{
+    static const char *const small[] = {"--capacity-tokens", "40000", "--bytes-per-token", "2",
+                                        NULL};
+    memset(&world, 0, sizeof world);
+    add_engine("regular", small);
+    struct gv_world_node *one = gv_world_add_node(&world, NULL);
+    struct gv_world_node *two = gv_world_add_node(&world, NULL);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    CU_ASSERT_TRUE(await_number(one, workers_path, "", "capacity_blocks", 40000 * 4 / 256));
+    CU_ASSERT_TRUE(await_number(two, workers_path, "", "capacity_blocks", 40000 * 4 / 256));
+    static char prompt[20001];
+    memset(prompt, 'a', sizeof prompt - 1);
+    CU_ASSERT_EQUAL(gv_world_chat(one, prompt, NULL, 0), 200);
+    CU_ASSERT_TRUE(await_number(one, workers_path, "", "capacity_blocks", 40000 * 2 / 256));
+    CU_ASSERT_TRUE(await_number(two, workers_path, "", "capacity_blocks", 40000 * 2 / 256));
+    struct gv_world_node *late = gv_world_add_node(&world, NULL); /* it has seen nothing */
+    CU_ASSERT_TRUE(await_number(late, workers_path, "", "capacity_blocks", 40000 * 2 / 256));
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/engines", GV_CASE(each_kind_of_engine_is_known_by_its_answers),
          GV_CASE(what_others_sent_an_engine_is_seen_by_all_nodes),
+         GV_CASE(all_nodes_learn_what_an_engine_holds_from_what_it_counts),
          GV_CASE(an_engine_with_ranks_is_a_worker_for_each),
          GV_CASE(the_legs_of_a_pair_are_told_each_others_ranks),
          GV_CASE(a_client_that_leaves_is_told_to_both_engines_of_a_pair),

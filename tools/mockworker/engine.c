@@ -69,7 +69,9 @@ uint64_t engine_cached_tokens(const struct engine *engine)
 enum gv_err engine_job_init(const struct engine *engine, struct engine_job *job,
                             struct gv_slice prompt, uint32_t output_tokens)
 {
-    size_t block_bytes = (size_t)engine->limits.block_tokens * ENGINE_BYTES_PER_TOKEN;
+    uint32_t token_bytes = engine->limits.bytes_per_token;
+    token_bytes = token_bytes == 0 ? ENGINE_BYTES_PER_TOKEN : token_bytes;
+    size_t block_bytes = (size_t)engine->limits.block_tokens * token_bytes;
     size_t count = prompt.len / block_bytes;
     uint64_t *blocks = gv_mem_new(GV_MEM_GENERAL, (count + 1) * sizeof *blocks);
     if (blocks == NULL) {
@@ -80,7 +82,7 @@ enum gv_err engine_job_init(const struct engine *engine, struct engine_job *job,
         chain[0] = gv_siphash(chain, gv_slice_of(prompt.data + i * block_bytes, block_bytes));
         blocks[i] = chain[0];
     }
-    uint64_t tokens = (prompt.len + ENGINE_BYTES_PER_TOKEN - 1) / ENGINE_BYTES_PER_TOKEN;
+    uint64_t tokens = (prompt.len + token_bytes - 1) / token_bytes;
     *job = (struct engine_job){.blocks = blocks,
                                .block_count = count,
                                .prompt_tokens = tokens == 0 ? 1 : tokens,

@@ -27,6 +27,7 @@ struct engine_limits {
     uint64_t capacity_tokens;    /* tokens the cache holds; 0: no cache */
     double prefill_us_per_token; /* 0: prefill takes no time */
     double decode_us_per_token;  /* 0: all tokens exist with the first */
+    uint32_t bytes_per_token;    /* 0: ENGINE_BYTES_PER_TOKEN */
 };
 
 enum engine_job_state {

@@ -22,6 +22,7 @@ static const char help[] =
     "  --model A[,B...]         served model; further ones are listed as well (mock-model)\n"
     "  --strict-model           answer 404 to other models\n"
     "  --block-tokens N         tokens per cached block (16)\n"
+    "  --bytes-per-token N      bytes of prompt that are a token (4)\n"
     "  --capacity-tokens N      tokens the prefix cache holds; 0: no cache (524288)\n"
     "  --prefill-tps N          uncached prompt tokens prefilled per second (8000)\n"
     "  --decode-ms X            milliseconds per output token (6)\n"
@@ -70,6 +71,7 @@ enum option_name {
     OPT_TLS_CERT,
     OPT_TLS_KEY,
     OPT_TLS_CLIENT_CA,
+    OPT_BYTES_PER_TOKEN,
     OPT_HELP
 };
 
@@ -97,6 +99,7 @@ static const struct option long_options[] = {
     {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA},
+    {"bytes-per-token", required_argument, NULL, OPT_BYTES_PER_TOKEN},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -209,6 +212,9 @@ static void read_engine_option(struct mock_options *options, struct pace *pace, 
         break;
     case OPT_KIND:
         options->kind = kind_of(optarg);
+        break;
+    case OPT_BYTES_PER_TOKEN:
+        options->engine.bytes_per_token = (uint32_t)number(optarg, 1, 1024, "--bytes-per-token");
         break;
     case OPT_DP_SIZE:
         options->dp_size = (uint32_t)number(optarg, 1, MOCK_RANKS_MAX, "--dp-size");

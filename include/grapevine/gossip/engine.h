@@ -82,11 +82,24 @@ struct gv_gossip_setting {
     bool deleted;                  /* unset: the value is "" */
 };
 
+#define GV_GOSSIP_USAGE_UNKNOWN UINT32_MAX
+
+/* What an engine said to the node that asked it. */
+struct gv_gossip_report {
+    uint64_t at_ms; /* engine time here; 0: that node has not asked */
+    uint32_t running, waiting, foreign;
+    uint32_t usage_permille; /* GV_GOSSIP_USAGE_UNKNOWN */
+    uint64_t used_tokens;
+};
+
 /* (node, worker): that node's own load there. Vanishes with the node. */
 struct gv_gossip_load {
     struct gv_slice worker; /* URL */
     uint32_t count;         /* requests in flight */
     uint64_t bytes;         /* queued uncached prompt bytes */
+    struct gv_gossip_report report;
+    uint64_t prompt_bytes;  /* of prompts that the engine has counted lately, and ... */
+    uint64_t prompt_tokens; /* ... what it counted */
 };
 
 /* (node, worker): that node's opinion. Vanishes with the node. */

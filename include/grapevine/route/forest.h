@@ -68,6 +68,8 @@ bool gv_forest_correct_clock(struct gv_forest *forest, uint64_t wall_ms);
 
 /** Set a worker's capacity in blocks per key (0: the default of the limits). */
 void gv_forest_set_capacity(struct gv_forest *forest, uint32_t worker, uint64_t blocks);
+/** The capacity in force, also where it is the default. Any thread. */
+uint64_t gv_forest_worker_capacity(const struct gv_forest *forest, uint32_t worker);
 
 /**
  * What of each worker would have to give way, were it given `blocks` more under `key`: how old it

@@ -1,4 +1,3 @@
-#include "../../../src/proxy/cached.h"
 #include "../../../src/proxy/merge.h"
 #include "grapevine/base/mem.h"
 #include "support/suite.h"
@@ -117,32 +116,8 @@ static void without_memory_everything_passes_and_nothing_leaks(void)
     }
 }
 
-static uint64_t cached_in(const char *text, size_t piece)
-{
-    struct gv_cached cached = {0};
-    for (size_t at = 0; at < strlen(text); at += piece) {
-        size_t left = strlen(text) - at;
-        gv_cached_feed(&cached, gv_slice_of(text + at, left < piece ? left : piece));
-    }
-    return cached.found ? cached.tokens : UINT64_MAX;
-}
-
-static void cached_tokens_are_found_wherever_the_bytes_were_cut(void)
-{
-    for (size_t piece = 1; piece < 40; piece++) {
-        CU_ASSERT_EQUAL(cached_in("{\"a\":{\"cached_tokens\":12}}", piece), 12);
-        CU_ASSERT_EQUAL(cached_in("{\"cached_tokens\": 7,\"cached_tokens\":8}", piece), 8);
-        CU_ASSERT_EQUAL(cached_in("\"cached_tokens\"\"cached_tokens\":5 ", piece), 5);
-        CU_ASSERT_EQUAL(cached_in("\"cached_\"cached_tokens\":6}", piece), 6);
-        CU_ASSERT_EQUAL(cached_in("{\"cached_tokens\":null,\"cached_token\":3}", piece),
-                        UINT64_MAX);
-        CU_ASSERT_EQUAL(cached_in("{\"cached_tokens\":12", piece), UINT64_MAX); /* more may come */
-    }
-}
-
 GV_SUITE("proxy/merge", GV_CASE(prefills_logprobs_come_before_decodes_and_no_other_byte_changes),
          GV_CASE(items_of_a_batch_find_each_other),
          GV_CASE(every_event_is_merged_however_it_was_cut),
          GV_CASE(what_is_not_understood_passes_as_it_stands),
-         GV_CASE(without_memory_everything_passes_and_nothing_leaks),
-         GV_CASE(cached_tokens_are_found_wherever_the_bytes_were_cut))
+         GV_CASE(without_memory_everything_passes_and_nothing_leaks))
