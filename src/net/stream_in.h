@@ -89,6 +89,9 @@ GV_MUST_USE enum gv_err gv_stream_tls_send(struct gv_stream *stream, struct gv_s
 /** Is the handshake still under way, so that nothing of the owner's is sent? */
 bool gv_stream_tls_is_shaking(const struct gv_stream *stream);
 
+/** Has a part of something come that cannot be handed over yet? */
+bool gv_stream_tls_has_part(const struct gv_stream *stream);
+
 /** Bytes that wait for the handshake. */
 size_t gv_stream_tls_early_bytes(const struct gv_stream *stream);
 

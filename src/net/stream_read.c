@@ -133,7 +133,8 @@ bool gv_stream_has_news(const struct gv_stream *stream)
 {
     uv_os_fd_t fd;
     char byte;
-    if (stream->thing.closed || uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0) {
+    if (stream->thing.closed || uv_fileno((const uv_handle_t *)&stream->tcp, &fd) != 0 ||
+        (stream->tls != NULL && gv_stream_tls_has_part(stream))) {
         return true;
     }
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);

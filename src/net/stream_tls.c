@@ -35,6 +35,11 @@ bool gv_stream_tls_is_shaking(const struct gv_stream *stream)
     return phase_of(stream) == GV_TLS_SHAKING;
 }
 
+bool gv_stream_tls_has_part(const struct gv_stream *stream)
+{
+    return gv_tls_session_has_part(stream->tls->session);
+}
+
 size_t gv_stream_tls_early_bytes(const struct gv_stream *stream)
 {
     return stream->tls->early.len;

@@ -378,6 +378,11 @@ enum gv_tls_phase gv_tls_session_phase(const struct gv_tls_session *session)
     return session->phase;
 }
 
+bool gv_tls_session_has_part(const struct gv_tls_session *session)
+{
+    return SSL_has_pending(session->ssl) == 1;
+}
+
 const char *gv_tls_session_trouble(const struct gv_tls_session *session)
 {
     return session->trouble;

@@ -80,6 +80,9 @@ void gv_tls_session_give_up(struct gv_tls_session *session, enum gv_tls_outcome 
 
 enum gv_tls_phase gv_tls_session_phase(const struct gv_tls_session *session);
 
+/** Has a part of a record come whose rest is still to come? */
+bool gv_tls_session_has_part(const struct gv_tls_session *session);
+
 /** Why it FAILED, as a sentence; "" when it did not. Lives as long as the session. */
 const char *gv_tls_session_trouble(const struct gv_tls_session *session);
 
