@@ -71,6 +71,21 @@ void *gv_mem_new(enum gv_mem_kind kind, size_t bytes)
     return memory;
 }
 
+void *gv_mem_new_aligned(enum gv_mem_kind kind, size_t alignment, size_t bytes)
+{
+    GV_ASSERT((unsigned)kind < GV_MEM_KIND_COUNT && bytes > 0 && bytes % alignment == 0);
+    if (is_made_to_fail() || bytes > PTRDIFF_MAX || !charge(kind, bytes)) {
+        return NULL;
+    }
+    void *memory = aligned_alloc(alignment, bytes);
+    if (memory == NULL) {
+        give_back(kind, bytes);
+        return NULL;
+    }
+    settle(kind, memory, bytes);
+    return memory;
+}
+
 void *gv_mem_resize(enum gv_mem_kind kind, void *old, size_t bytes)
 {
     GV_ASSERT((unsigned)kind < GV_MEM_KIND_COUNT);

@@ -9,10 +9,12 @@
 
 /* A chunk is aligned to its size, so that an array's address tells its chunk. */
 #define CHUNK_BYTES     8192u
-#define SLAB_CHUNKS_MIN 7u /* with the alignment, 64 KiB from the heap */
-#define SLAB_CHUNKS_MAX 127u
+#define SLAB_CHUNKS_MIN 4u
+#define SLAB_CHUNKS_MAX 128u
+#define SLAB_SHARE      16u /* a slab is that part of what there is: so much may lie idle */
 
 struct slab {
+    uint8_t *memory; /* owned; the chunks */
     struct gv_list all;
     struct gv_list bare;
     struct chunk *free_chunks; /* linked through next_free */
@@ -94,7 +96,7 @@ uint32_t gv_cells_room(uint32_t words)
 
 void gv_cells_init(struct gv_cells *cells, struct gv_mem_budget *budget)
 {
-    *cells = (struct gv_cells){.budget = budget, .next_slab_chunks = SLAB_CHUNKS_MIN};
+    *cells = (struct gv_cells){.budget = budget};
     for (uint32_t i = 0; i < GV_CELL_CLASSES; i++) {
         gv_list_init(&cells->with_room[i]);
         gv_list_init(&cells->full[i]);
@@ -105,7 +107,7 @@ void gv_cells_init(struct gv_cells *cells, struct gv_mem_budget *budget)
 
 static size_t slab_bytes(uint32_t chunk_count)
 {
-    return sizeof(struct slab) + ((size_t)chunk_count + 1) * CHUNK_BYTES;
+    return sizeof(struct slab) + (size_t)chunk_count * CHUNK_BYTES;
 }
 
 static void slab_free(struct gv_cells *cells, struct slab *slab)
@@ -114,7 +116,10 @@ static void slab_free(struct gv_cells *cells, struct slab *slab)
     gv_list_remove(&slab->all);
     gv_list_remove(&slab->bare);
     cells->bytes -= bytes;
-    gv_mem_budget_free(cells->budget, slab, bytes);
+    cells->slab_chunks -= slab->chunk_count;
+    gv_mem_free(GV_MEM_TRIE, slab->memory);
+    gv_mem_free(GV_MEM_TRIE, slab);
+    gv_mem_budget_give(cells->budget, bytes);
 }
 
 void gv_cells_deinit(struct gv_cells *cells)
@@ -126,30 +131,49 @@ void gv_cells_deinit(struct gv_cells *cells)
     GV_ASSERT(cells->bytes == 0);
 }
 
+/* NULL: budget or heap refuse. */
+static struct slab *slab_of(struct gv_cells *cells, uint32_t chunk_count)
+{
+    if (!gv_mem_budget_take(cells->budget, slab_bytes(chunk_count))) {
+        return NULL;
+    }
+    struct slab *slab = gv_mem_new(GV_MEM_TRIE, sizeof *slab);
+    uint8_t *memory =
+        gv_mem_new_aligned(GV_MEM_TRIE, CHUNK_BYTES, (size_t)chunk_count * CHUNK_BYTES);
+    if (slab == NULL || memory == NULL) {
+        gv_mem_free(GV_MEM_TRIE, slab);
+        gv_mem_free(GV_MEM_TRIE, memory);
+        gv_mem_budget_give(cells->budget, slab_bytes(chunk_count));
+        return NULL;
+    }
+    slab->memory = memory;
+    slab->chunk_count = chunk_count;
+    return slab;
+}
+
 static struct slab *slab_new(struct gv_cells *cells)
 {
-    uint32_t count = cells->next_slab_chunks;
-    struct slab *slab = gv_mem_budget_new(cells->budget, slab_bytes(count));
+    uint32_t count = cells->slab_chunks / SLAB_SHARE;
+    count = count > SLAB_CHUNKS_MIN ? count : SLAB_CHUNKS_MIN;
+    count = count < SLAB_CHUNKS_MAX ? count : SLAB_CHUNKS_MAX;
+    struct slab *slab = slab_of(cells, count);
     if (slab == NULL && count > SLAB_CHUNKS_MIN) {
-        count = SLAB_CHUNKS_MIN; /* near the cap a small one may still fit */
-        slab = gv_mem_budget_new(cells->budget, slab_bytes(count));
+        slab = slab_of(cells, SLAB_CHUNKS_MIN); /* near the cap a small one may still fit */
     }
     if (slab == NULL) {
         return NULL;
     }
-    cells->bytes += slab_bytes(count);
-    slab->chunk_count = count;
-    uintptr_t first = ((uintptr_t)(slab + 1) + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1);
-    for (uint32_t i = count; i > 0; i--) {
-        struct chunk *chunk = (struct chunk *)(first + (uintptr_t)(i - 1) * CHUNK_BYTES);
+    cells->bytes += slab_bytes(slab->chunk_count);
+    cells->slab_chunks += slab->chunk_count;
+    for (uint32_t i = slab->chunk_count; i > 0; i--) {
+        struct chunk *chunk =
+            (struct chunk *)(void *)(slab->memory + (size_t)(i - 1) * CHUNK_BYTES);
         chunk->slab = slab;
         chunk->next_free = slab->free_chunks;
         slab->free_chunks = chunk;
     }
     gv_list_add(&cells->slabs, &slab->all);
     gv_list_add(&cells->bare_slabs, &slab->bare);
-    uint32_t next = count * 2 + 1;
-    cells->next_slab_chunks = next < SLAB_CHUNKS_MAX ? next : SLAB_CHUNKS_MAX;
     return slab;
 }
 

@@ -40,7 +40,7 @@ struct gv_cells {
     struct gv_list full[GV_CELL_CLASSES];      /* chunks without */
     struct gv_list slabs;                      /* what the heap gave, cut into aligned chunks */
     struct gv_list bare_slabs;                 /* slabs with a chunk that has no class */
-    uint32_t next_slab_chunks;                 /* slabs grow, so that a small trie stays small */
+    uint32_t slab_chunks;                      /* of all slabs */
     size_t bytes;                              /* of all slabs and large arrays */
 };
 
