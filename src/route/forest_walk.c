@@ -5,10 +5,15 @@
 #include "route/forest_in.h"
 #include <string.h>
 
+uint64_t gv_forest_bytes(struct gv_forest *forest)
+{
+    return atomic_load_explicit(&forest->budget.used, memory_order_relaxed);
+}
+
 void gv_forest_stats(struct gv_forest *forest, struct gv_forest_stats *stats)
 {
     *stats = (struct gv_forest_stats){
-        .bytes = atomic_load_explicit(&forest->budget.used, memory_order_relaxed),
+        .bytes = gv_forest_bytes(forest),
         .applied = atomic_load_explicit(&forest->applied, memory_order_relaxed),
         .refused = atomic_load_explicit(&forest->refused, memory_order_relaxed),
         .swept = atomic_load_explicit(&forest->swept, memory_order_relaxed),

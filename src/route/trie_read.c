@@ -7,7 +7,7 @@
 #include "route/trie_in.h"
 #include <string.h>
 
-#define FETCH_FIRST 16u /* of the chain: short prompts branch early */
+#define FETCH_FIRST 8u /* of the chain: short prompts branch early */
 
 /* The run in which `fingerprint` stands at `depth`, and where; NULL: nowhere. */
 static const struct gv_run *find(const struct gv_trie *trie, const struct gv_index_view *view,

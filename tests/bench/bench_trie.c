@@ -104,6 +104,7 @@ static void run(const char *name)
     struct gv_forest_stats after;
     struct gv_operation op;
     static uint64_t took[PROMPTS_MAX];
+    static uint64_t asked[GV_FINGERPRINTS_MAX];
     gv_forest_stats(forest, &before);
     uint64_t worst = 0;
     uint64_t start = used_ns();
@@ -127,9 +128,10 @@ static void run(const char *name)
     for (uint32_t i = 0; i < prompts.total; i++) {
         /* A stride that visits all: the caches are not warm from the prompt before. */
         uint32_t at = (uint32_t)((uint64_t)i * 7919 % prompts.total);
+        /* A router has just made the chain when it asks: it is in the cache, the trie is not. */
+        memcpy(asked, prompts.chain[at], prompts.count[at] * sizeof *asked);
         uint64_t began = now_ns();
-        gv_forest_match(forest, KEY, prompts.chain[at], prompts.count[at], workers, WORKERS,
-                        depths);
+        gv_forest_match(forest, KEY, asked, prompts.count[at], workers, WORKERS, depths);
         took[i] = now_ns() - began;
         sum += took[i];
         blocks += prompts.count[at];

@@ -96,6 +96,8 @@ struct gv_forest_stats {
     uint32_t keys;
 };
 void gv_forest_stats(struct gv_forest *forest, struct gv_forest_stats *stats);
+/** Only `bytes`, at no cost: what is compared with max_bytes before anything is allocated. */
+uint64_t gv_forest_bytes(struct gv_forest *forest);
 
 /* One trie, for `vinectl tree` and metrics. */
 struct gv_forest_tree {
