@@ -37,6 +37,9 @@ static const struct gv_option table[] = {
         "Port to serve clients on; 0 lets the kernel choose, and the start line says which."),
     ROW("threads", COUNT, SERVING, threads, "0", 0, 1024,
         "Loops that carry requests; 0 means one per core."),
+    ROW("spin-us", COUNT, SERVING, spin_us, "0", 0, 1000000,
+        "Microseconds that a loop looks for more after bytes came, before it sleeps: lower latency "
+        "for a core that is never given away; 0: sleep at once."),
     ROW("worker-urls", LIST, SERVING, worker_urls, "", 0, 1024,
         "Workers to begin with, e.g. http://10.0.0.1:8000; more can be added by POST /workers."),
     SECRET(

@@ -207,6 +207,7 @@ static enum gv_err open_data_loop(struct gv_node *node, struct gv_addr *addr)
     (void)snprintf(name, sizeof name, "gv-data-%u", (unsigned)(uint8_t)i);
     enum gv_err err = gv_loop_new(name, &node->data[i]);
     if (err == GV_OK) {
+        gv_loop_set_spin(node->data[i], node->config->spin_us);
         err = gv_proxy_open(node->data[i], &node->shared, addr, &node->proxies[i]);
     }
     if (err != GV_OK) {

@@ -53,8 +53,12 @@ struct gv_loop {
     uv_prepare_t before;    /* counts turns */
     uv_check_t after;       /* counts turns */
     uv_timer_t paused_look; /* active while `paused` is not empty */
-    struct gv_list things;  /* struct gv_thing */
-    struct gv_list graves;  /* struct gv_thing; while freeing */
+    uv_idle_t awake;        /* active while spinning: the loop does not wait */
+    uint64_t spin_until_us;
+    uint64_t spun_read;    /* the read_number that spinning began for */
+    uint32_t spin_us;      /* 0: never */
+    struct gv_list things; /* struct gv_thing */
+    struct gv_list graves; /* struct gv_thing; while freeing */
     struct gv_list deferred;
     struct gv_list paused;       /* struct gv_stream by paused_link */
     struct gv_list gathered;     /* struct gv_stream by gathered_link; empty between callbacks */

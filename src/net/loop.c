@@ -117,10 +117,33 @@ static void on_stop(uv_async_t *async)
     uv_stop(&loop->uv);
 }
 
+static void stay_awake(uv_idle_t *awake)
+{
+    (void)awake; /* that it is active is enough */
+}
+
+/* About to wait: with or without sleep? */
+static void spin(struct gv_loop *loop)
+{
+    uint64_t now_us = gv_clock_us();
+    if (loop->spun_read != loop->read_number) {
+        loop->spun_read = loop->read_number;
+        loop->spin_until_us = now_us + loop->spin_us;
+    }
+    if (now_us < loop->spin_until_us) {
+        (void)uv_idle_start(&loop->awake, stay_awake);
+    } else {
+        (void)uv_idle_stop(&loop->awake);
+    }
+}
+
 static void on_before(uv_prepare_t *prepare)
 {
     struct gv_loop *loop = prepare->data;
     loop->clock->turn += 1;
+    if (loop->spin_us > 0) {
+        spin(loop);
+    }
 }
 
 static void on_after(uv_check_t *check)
@@ -133,6 +156,7 @@ static void on_after(uv_check_t *check)
 static void open_own_handles(struct gv_loop *loop)
 {
     int failed = uv_idle_init(&loop->uv, &loop->next_turn);
+    failed |= uv_idle_init(&loop->uv, &loop->awake);
     failed |= uv_prepare_init(&loop->uv, &loop->before);
     failed |= uv_check_init(&loop->uv, &loop->after);
     failed |= uv_timer_init(&loop->uv, &loop->paused_look);
@@ -185,6 +209,11 @@ fail:
     gv_mem_free(GV_MEM_NET, made->read_buffer);
     gv_mem_free(GV_MEM_NET, made);
     return err == GV_ENOMEM ? GV_ENOMEM : GV_EIO;
+}
+
+void gv_loop_set_spin(struct gv_loop *loop, uint32_t spin_us)
+{
+    loop->spin_us = spin_us;
 }
 
 void gv_loop_run(struct gv_loop *loop)
@@ -250,6 +279,7 @@ void gv_loop_free(struct gv_loop *loop)
     close_things(loop);
     uv_close((uv_handle_t *)&loop->stop, NULL);
     uv_close((uv_handle_t *)&loop->next_turn, NULL);
+    uv_close((uv_handle_t *)&loop->awake, NULL);
     uv_close((uv_handle_t *)&loop->before, NULL);
     uv_close((uv_handle_t *)&loop->after, NULL);
     uv_close((uv_handle_t *)&loop->paused_look, NULL);

@@ -29,6 +29,7 @@ struct gv_config {
     char *host;       /* "0.0.0.0" */
     uint16_t port;    /* 30000; 0: the kernel chooses, printed in the start line */
     uint32_t threads; /* 0: one per core */
+    uint32_t spin_us; /* of a data loop before it sleeps; 0 */
     struct gv_config_list worker_urls;
     struct gv_config_list api_keys; /* --api-key; empty: open */
     char *worker_api_key;           /* for workers of flags; "" none */

@@ -19,6 +19,13 @@ struct gv_loop;
 /** Make a loop. `name` (copied, cut at 15 bytes) names its thread and its metrics. */
 GV_MUST_USE enum gv_err gv_loop_new(const char *name, struct gv_loop **loop);
 
+/**
+ * After bytes came, look for more for `spin_us` before going to sleep: a loop that is awake answers
+ * sooner than one that has to be woken, and takes a core for that time. 0 (as made): sleep at once.
+ * Before the loop runs.
+ */
+void gv_loop_set_spin(struct gv_loop *loop, uint32_t spin_us);
+
 /** Run on the calling thread until gv_loop_stop(). */
 void gv_loop_run(struct gv_loop *loop);
 
