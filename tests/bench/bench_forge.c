@@ -21,34 +21,36 @@
 #include <string.h>
 #include <time.h>
 
-#define SENDERS    100
-#define REAL_EVERY 64
-#define PLAIN_MAX  1200
-#define BOOT       UINT64_C(0xb007)
-#define OLD_BOOT   UINT64_C(0xb006)
-#define CAP_BYTES  ((size_t)64 * 1024 * 1024)
+#define SENDERS       100
+#define REAL_EVERY    64
+#define PLAIN_MAX     1200
+#define BOOT          UINT64_C(0xb007)
+#define OLD_BOOT      UINT64_C(0xb006)
+#define RECEIVER_BOOT 1
+#define CAP_BYTES     ((size_t)64 * 1024 * 1024)
 
 enum forgery {
-    FORGERY_FLIPPED_BIT = 0, /* anywhere in a real one that did not arrive */
-    FORGERY_REPLAYED,        /* a real one once more */
-    FORGERY_OTHER_CLUSTER,   /* sealed with our key for another cluster id */
-    FORGERY_OTHER_RECEIVER,  /* sealed for another node of ours */
-    FORGERY_OLD_BOOT,        /* of a start before that of the believed one */
-    FORGERY_FOREIGN_KEY,     /* sealed with another key */
-    FORGERY_LIES_ABOUT_KEY,  /* the same, and the head says it were ours */
-    FORGERY_OTHER_SENDER,    /* real, but the head names another believed node */
-    FORGERY_OTHER_COUNTER,   /* real, but the head tells a later counter */
-    FORGERY_CUT,             /* the beginning of a real one */
-    FORGERY_KEYLESS,         /* of a cluster without keys */
-    FORGERY_NOISE,           /* random bytes behind a proper head */
+    FORGERY_FLIPPED_BIT = 0,  /* anywhere in a real one that did not arrive */
+    FORGERY_REPLAYED,         /* a real one once more */
+    FORGERY_OTHER_CLUSTER,    /* sealed with our key for another cluster id */
+    FORGERY_OTHER_RECEIVER,   /* sealed for another node of ours */
+    FORGERY_EARLIER_RECEIVER, /* sealed for an earlier start of the receiver */
+    FORGERY_OLD_BOOT,         /* of a start before that of the believed one */
+    FORGERY_FOREIGN_KEY,      /* sealed with another key */
+    FORGERY_LIES_ABOUT_KEY,   /* the same, and the head says it were ours */
+    FORGERY_OTHER_SENDER,     /* real, but the head names another believed node */
+    FORGERY_OTHER_COUNTER,    /* real, but the head tells a later counter */
+    FORGERY_CUT,              /* the beginning of a real one */
+    FORGERY_KEYLESS,          /* of a cluster without keys */
+    FORGERY_NOISE,            /* random bytes behind a proper head */
     FORGERY_COUNT
 };
 
 static const char *const names[FORGERY_COUNT] = {
-    "one bit turned over", "replayed",     "other cluster id",
-    "other receiver",      "old boot",     "foreign key",
-    "lies about key",      "other sender", "other counter",
-    "cut short",           "keyless",      "noise behind a head"};
+    "one bit turned over", "replayed",      "other cluster id", "other receiver",
+    "earlier receiver",    "old boot",      "foreign key",      "lies about key",
+    "other sender",        "other counter", "cut short",        "keyless",
+    "noise behind a head"};
 
 struct forger {
     struct gv_prng prng;
@@ -73,8 +75,8 @@ static struct gv_keyring *fresh_ring(void)
 
 static void make_boxes(struct forger *forger)
 {
-    GV_ASSERT(gv_packet_box_init(&forger->receiver, forger->ours, "grapevine", "node-r", 1) ==
-              GV_OK);
+    GV_ASSERT(gv_packet_box_init(&forger->receiver, forger->ours, "grapevine", "node-r",
+                                 RECEIVER_BOOT) == GV_OK);
     for (int i = 0; i < SENDERS; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "node-%d", i);
@@ -93,12 +95,18 @@ static void make_boxes(struct forger *forger)
     }
 }
 
-static void seal(struct forger *forger, struct gv_packet_box *box, const char *receiver)
+static void seal_for(struct forger *forger, struct gv_packet_box *box, const char *receiver,
+                     uint64_t receiver_boot)
 {
     size_t len = 1 + (size_t)gv_prng_below(&forger->prng, 256); /* as most probes are */
     gv_buf_clear(&forger->packet);
-    GV_ASSERT(gv_packet_seal(box, receiver, gv_slice_of(forger->words, len), &forger->packet) ==
-              GV_OK);
+    GV_ASSERT(gv_packet_seal(box, receiver, receiver_boot, gv_slice_of(forger->words, len),
+                             &forger->packet) == GV_OK);
+}
+
+static void seal(struct forger *forger, struct gv_packet_box *box, const char *receiver)
+{
+    seal_for(forger, box, receiver, RECEIVER_BOOT);
 }
 
 static bool is_believed(struct forger *forger)
@@ -137,6 +145,9 @@ static void forge(struct forger *forger, enum forgery kind)
         return;
     case FORGERY_OTHER_RECEIVER:
         seal(forger, sender, "node-s");
+        return;
+    case FORGERY_EARLIER_RECEIVER:
+        seal_for(forger, sender, "node-r", RECEIVER_BOOT + 1);
         return;
     case FORGERY_OLD_BOOT:
         seal(forger, &forger->old[at], "node-r");

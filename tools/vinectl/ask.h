@@ -14,7 +14,7 @@ struct answer {
     char status[12]; /* as the node asked first sees it: "alive", ... */
     char url[128];   /* where it was asked; "" when it tells none */
     json_t *json;    /* owned; NULL: no answer */
-    char error[160]; /* why there is none */
+    char error[400]; /* why there is none */
 };
 
 struct answers {
