@@ -8,9 +8,10 @@
  * as soon as it is answered; with it, requests are due at even intervals and their time counts from
  * when they were due. Each prompt shares its first three quarters with all others, as conversations
  * do. After a warm-up of half a second it counts for S seconds, then prints one line of key=value:
- * requests, events, failed, rate, p50_us and p99_us of a whole answer, and with --pid the CPU time
- * (user and system, all threads) which that process spent meanwhile, cpu_us, and the growth of its
- * memory since before the first connection, rss_kb. Plain epoll, one thread.
+ * streams (that are being answered at the end), requests, events, failed, rate, p50_us and p99_us
+ * of a whole answer, and with --pid the CPU time (user and system, all threads) which that process
+ * spent meanwhile, cpu_us, and the growth of its memory since before the first connection, rss_kb.
+ * Plain epoll, one thread.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,7 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 20000
+#define CONNECTIONS_MAX 60000
+#define SOURCE_MAX      20000 /* connections from one address of ours: ports are few */
 #define SAMPLES_MAX     (4 * 1024 * 1024)
 #define BODY_MAX        (128 * 1024)
 #define TURN_MAX        256
@@ -319,8 +321,12 @@ static void open_connections(void)
     int one = 1;
     for (uint32_t i = 0; i < options.connections; i++) {
         struct connection *c = &connections[i];
+        struct sockaddr_in from = {.sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK + i / SOURCE_MAX)};
         c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
+        if (c->fd < 0 ||
+            (i >= SOURCE_MAX && bind(c->fd, (struct sockaddr *)&from, sizeof from) != 0) ||
+            connect(c->fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
             fail("connect");
         }
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -419,9 +425,14 @@ static void run(void)
     qsort(samples, sample_count, sizeof samples[0], by_value);
     uint32_t p50 = sample_count > 0 ? samples[sample_count / 2] : 0;
     uint32_t p99 = sample_count > 0 ? samples[sample_count - 1 - sample_count / 100] : 0;
-    printf("requests=%" PRIu64 " events=%" PRIu64 " failed=%" PRIu64 " rate=%.0f event_rate=%.0f "
+    uint32_t streams = 0;
+    for (uint32_t i = 0; i < options.connections; i++) {
+        streams += connections[i].is_busy && connections[i].has_head ? 1 : 0;
+    }
+    printf("streams=%u requests=%" PRIu64 " events=%" PRIu64 " failed=%" PRIu64
+           " rate=%.0f event_rate=%.0f "
            "p50_us=%.1f p99_us=%.1f cpu_us=%.0f rss_kb=%ld share=%.3f\n",
-           request_count, event_count, failed_count, (double)request_count / seconds,
+           streams, request_count, event_count, failed_count, (double)request_count / seconds,
            (double)event_count / seconds, p50 / 10.0, p99 / 10.0, (double)cpu / 1e3,
            rss_after - rss_before, (double)cpu / 1e9 / seconds);
 }
