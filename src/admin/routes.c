@@ -71,7 +71,7 @@ static bool may(const struct gv_admin_parts *parts, const struct gv_request *req
 {
     const struct gv_config_list *keys = &parts->shared->config->api_keys;
     if (keys->count == 0) {
-        return true;
+        return parts->shared->tenants == NULL; /* else there are keys, and none is the operator's */
     }
     static const char bearer[] = "Bearer ";
     if (strncmp(request->authorization, bearer, sizeof bearer - 1) != 0) {

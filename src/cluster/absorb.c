@@ -460,6 +460,9 @@ static void load_changed(void *owner, const char *node, const struct gv_gossip_l
     if (from->worker.len >= GV_WORKER_URL_MAX || strcmp(node, cluster->node) == 0) {
         return;
     }
+    if (gv_demands_hear(cluster, node, from)) {
+        return;
+    }
     char text[PAIR_BYTES];
     struct gv_slice key = pair(text, node, from->worker);
     bool nothing =

@@ -415,6 +415,9 @@ static enum gv_err open_parts(struct gv_cluster *cluster)
         err = gv_absorb_open(cluster);
     }
     if (err == GV_OK) {
+        err = gv_demands_open(cluster);
+    }
+    if (err == GV_OK) {
         err = gv_state_open(cluster);
     }
     if (err == GV_OK) {
@@ -504,6 +507,7 @@ void gv_cluster_close(struct gv_cluster *cluster)
     gv_state_close(cluster);
     gv_publish_free(cluster);
     gv_absorb_free(cluster);
+    gv_demands_free(cluster);
     gv_view_free(cluster);
     gv_keys_close(cluster);
     gv_mem_free(GV_MEM_GOSSIP, cluster);

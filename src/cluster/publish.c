@@ -358,6 +358,7 @@ static void on_load_time(void *owner)
     struct gv_cluster *cluster = owner;
     struct gv_publish *publish = &cluster->publish;
     tell_loads(cluster);
+    gv_demands_exchange(cluster);
     gv_capacity_set(cluster);
     gv_shell_settle(cluster);
     gv_timer_start(publish->load_timer, publish->is_busy ? GV_SHELL_LOAD_BUSY_MS : GV_SHELL_LOAD_MS,

@@ -93,6 +93,22 @@ struct gv_absorb {
     struct gv_operation operation;   /* of snapshot_next */
 };
 
+/* ---- demands.c ---------------------------------------------------------------------------------
+ */
+
+struct gv_demands {
+    struct gv_map heard; /* "node\ntenant" -> what the node says; owned */
+    uint64_t *sums;      /* owned; of all other nodes, by the quota's tenant; NULL without quota */
+};
+
+/** Is the record one of a tenant's demand? Then it is taken. */
+bool gv_demands_hear(struct gv_cluster *cluster, const char *node,
+                     const struct gv_gossip_load *load);
+/** Tell this node's demand, and the quota that of the others. */
+void gv_demands_exchange(struct gv_cluster *cluster);
+GV_MUST_USE enum gv_err gv_demands_open(struct gv_cluster *cluster);
+void gv_demands_free(struct gv_cluster *cluster);
+
 /* ---- publish.c ---------------------------------------------------------------------------------
  */
 
@@ -157,6 +173,7 @@ struct gv_cluster {
     struct gv_state *state;       /* owned, see state.c */
     struct gv_view view;
     struct gv_absorb absorb;
+    struct gv_demands demands;
     struct gv_publish publish;
     struct gv_cluster_counters counters;
     struct gv_alarms alarms;

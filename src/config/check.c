@@ -5,6 +5,7 @@
  */
 #include "grapevine/base/addr.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/config/tenant.h"
 #include "grapevine/http/uri.h"
 #include "grapevine/route/policy.h"
 #include "inner.h"
@@ -171,6 +172,63 @@ static void check_ports(struct gv_loading *loading)
     }
 }
 
+static bool has_key(const struct gv_config *config, const char *wanted)
+{
+    char name[GV_TENANT_NAME_MAX];
+    struct gv_slice key;
+    for (size_t i = 0; i < config->tenant_api_keys.count; i++) {
+        if (gv_tenant_key_parse(config->tenant_api_keys.items[i], name, &key) &&
+            strcmp(name, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_tenants(struct gv_loading *loading)
+{
+    const struct gv_config *config = loading->config;
+    char name[GV_TENANT_NAME_MAX];
+    char other[GV_TENANT_NAME_MAX];
+    struct gv_slice key;
+    double per_second;
+    for (size_t i = 0; i < config->tenant_api_keys.count; i++) {
+        if (!gv_tenant_key_parse(config->tenant_api_keys.items[i], name, &key)) {
+            gv_config_complain(loading,
+                               "--tenant-api-keys: value %zu is not NAME:KEY, the name 1 "
+                               "to 63 letters, digits, '.', '_' or '-'",
+                               i + 1);
+        }
+    }
+    const struct gv_config_list *limits = &config->tenant_rate_limits;
+    if (limits->count > GV_TENANT_LIMITS_MAX) {
+        gv_config_complain(loading, "--tenant-rate-limit: %zu limits; allowed are %d",
+                           limits->count, GV_TENANT_LIMITS_MAX);
+    }
+    for (size_t i = 0; i < limits->count; i++) {
+        if (!gv_tenant_limit_parse(limits->items[i], name, &per_second)) {
+            gv_config_complain(loading,
+                               "--tenant-rate-limit: '%s' is not NAME=RATE with a rate "
+                               "above 0 and up to %.0f requests per second",
+                               limits->items[i], GV_TENANT_RATE_MAX);
+            continue;
+        }
+        if (!has_key(config, name)) {
+            gv_config_complain(loading,
+                               "--tenant-rate-limit: no key of tenant '%s' is given; add "
+                               "--tenant-api-keys %s:KEY",
+                               name, name);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (gv_tenant_limit_parse(limits->items[j], other, &per_second) &&
+                strcmp(name, other) == 0) {
+                gv_config_complain(loading, "--tenant-rate-limit: '%s' is given twice", name);
+                break;
+            }
+        }
+    }
+}
+
 static void check_headers(struct gv_loading *loading)
 {
     struct gv_config *config = loading->config;
@@ -306,5 +364,6 @@ void gv_config_check(struct gv_loading *loading)
     check_mesh(loading);
     check_ports(loading);
     check_headers(loading);
+    check_tenants(loading);
     check_tls(loading);
 }

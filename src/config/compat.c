@@ -67,7 +67,6 @@ static const struct gv_compat table[] = {
     ERROR("jwt-issuer", no_roles),
     ERROR("jwt-audience", no_roles),
     ERROR("jwt-jwks-uri", no_roles),
-    ERROR("tenant-api-keys", no_roles),
     ERROR("tenant-header-name", no_roles),
     ERROR("reasoning-parser", "let the worker parse what its model says"),
     ERROR("tool-call-parser", "let the worker parse what its model says"),

@@ -48,6 +48,15 @@ static const struct gv_option table[] = {
         "one everybody may ask."),
     SECRET("api-key-file", KEY_FILE, SERVING, api_keys, 0, 0,
            "File with one client key per line; keeps keys out of the process list."),
+    SECRET("tenant-api-keys", KEYS, SERVING, tenant_api_keys, 1, 4096,
+           "Key of a tenant, written NAME:KEY; several may be given, also several for one name. "
+           "Clients may show it as they may --api-key; the admin port does not take it."),
+    SECRET("tenant-api-keys-file", KEY_FILE, SERVING, tenant_api_keys, 0, 0,
+           "File with one NAME:KEY per line."),
+    ROW("tenant-rate-limit", LIST, SERVING, tenant_rate_limits, "", 0, 256,
+        "Requests per second that all nodes together let a tenant send, written NAME=RATE; more "
+        "get "
+        "429."),
     SECRET("worker-api-key", TEXT, SERVING, worker_api_key, 0, 4096,
            "Key shown to the workers given by flags."),
     SECRET("worker-api-key-file", KEY_FILE, SERVING, worker_api_key, 0, 0,

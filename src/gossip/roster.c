@@ -177,6 +177,11 @@ uint32_t gv_roster_active(const struct gv_gossip *gossip)
     return gossip->counts.known ? gossip->counts.active : count_members(gossip).active;
 }
 
+uint32_t gv_gossip_active(const struct gv_gossip *gossip)
+{
+    return gv_roster_active(gossip);
+}
+
 /** Is anybody doubted? */
 bool gv_roster_has_suspects(const struct gv_gossip *gossip)
 {

@@ -17,6 +17,8 @@
 #include "grapevine/proxy/admission.h"
 #include "grapevine/proxy/probe.h"
 #include "grapevine/proxy/proxy.h"
+#include "grapevine/proxy/tenants.h"
+#include "grapevine/route/quota.h"
 #include "grapevine/seal/keyring.h"
 
 #define GV_NODE_LOOPS_MAX 256
@@ -40,6 +42,8 @@ struct gv_node {
     struct gv_load_table *load;
     struct gv_policy *policies[GV_POOL_COUNT];
     struct gv_admission *admission; /* NULL without limits */
+    struct gv_quota *quota;         /* NULL: no tenant has a limit */
+    struct gv_tenants *tenants;     /* NULL: there are none */
     struct gv_fingerprint_secret secret;
     struct gv_tls *client_tls; /* NULL: the data port speaks plain HTTP */
     struct gv_tls *admin_tls;  /* the same of the admin port */

@@ -107,6 +107,21 @@ static enum gv_err open_policies(struct gv_node *node)
     return err;
 }
 
+static enum gv_err open_tenants(struct gv_node *node)
+{
+    char names[GV_TENANT_LIMITS_MAX][GV_TENANT_NAME_MAX];
+    struct gv_quota_limit limits[GV_TENANT_LIMITS_MAX];
+    enum gv_err err = GV_OK;
+    if (node->config->tenant_rate_limits.count > 0) {
+        uint32_t count = gv_tenants_limits(node->config, names, limits);
+        err = gv_quota_new(limits, count, gv_clock_us(), &node->quota);
+    }
+    if (err == GV_OK && node->config->tenant_api_keys.count > 0) {
+        err = gv_tenants_new(node->config, node->quota, &node->tenants);
+    }
+    return err;
+}
+
 static enum gv_err open_knowledge(struct gv_node *node)
 {
     const struct gv_config *config = node->config;
@@ -132,6 +147,9 @@ static enum gv_err open_knowledge(struct gv_node *node)
                                                 .waiting_max = config->queue_size};
         err = gv_admission_new(admission, gv_clock_us(), &node->admission);
     }
+    if (err == GV_OK) {
+        err = open_tenants(node);
+    }
     return err;
 }
 
@@ -143,6 +161,8 @@ static void close_knowledge(struct gv_node *node)
         }
     }
     gv_admission_free(node->admission);
+    gv_tenants_free(node->tenants);
+    gv_quota_free(node->quota);
     if (node->load != NULL) {
         gv_load_free(node->load);
     }
@@ -190,6 +210,8 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .load = node->load,
                                             .secret = &node->secret,
                                             .admission = node->admission,
+                                            .tenants = node->tenants,
+                                            .quota = node->quota,
                                             .node_name = node->name,
                                             .client_tls = node->client_tls,
                                             .worker_tls = node->worker_tls,
@@ -300,6 +322,7 @@ static enum gv_err open_cluster(struct gv_node *node)
                                          .fleet = node->fleet,
                                          .forest = node->forest,
                                          .load = node->load,
+                                         .quota = node->quota,
                                          .events = {.on_synced = gv_life_on_synced,
                                                     .on_conflict = gv_life_on_conflict,
                                                     .on_setting = on_setting},

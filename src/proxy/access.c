@@ -65,6 +65,12 @@ static const struct gv_metric_family reported_family = {
     .type = GV_METRIC_COUNTER,
     .labels = {"worker"},
 };
+static const struct gv_metric_family tenants_family = {
+    .name = "gv_tenant_requests_total",
+    .help = "Requests of tenants with a limit, by what became of them here.",
+    .type = GV_METRIC_COUNTER,
+    .labels = {"tenant", "result"},
+};
 static const struct gv_metric_family gauge_families[GV_ACCESS_GAUGES] = {
     {.name = "gv_client_connections",
      .help = "Clients connected.",
@@ -98,7 +104,7 @@ enum gv_err gv_access_register(void)
         &requests_family,   &duration_family,   &first_byte_family, &retries_family,
         &errors_family,     &decisions_family,  &blocks_family,     &matched_family,
         &predicted_family,  &reported_family,   &gauge_families[0], &gauge_families[1],
-        &gauge_families[2], &gauge_families[3], &gauge_families[4],
+        &gauge_families[2], &gauge_families[3], &gauge_families[4], &tenants_family,
     };
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         enum gv_err err = gv_metric_register(families[i]);
@@ -157,13 +163,19 @@ void gv_access_note(struct gv_access *access, const struct gv_access_record *rec
            GV_REAL("ttft_ms", (double)record->first_byte_us / 1e3),
            GV_REAL("total_ms", (double)record->total_us / 1e3),
            GV_UINT("bytes", record->body_bytes), GV_UINT("retries", record->retry_count),
-           GV_STR("request_id", record->request_id));
+           GV_STR("tenant", record->tenant), GV_STR("request_id", record->request_id));
 }
 
 void gv_access_upstream_error(const char *worker, enum gv_cause cause)
 {
     const char *values[2] = {worker, gv_cause_name(cause)};
     gv_metric_add(gv_metric_get(&errors_family, values), 1);
+}
+
+void gv_access_tenant(const char *tenant, bool is_admitted)
+{
+    const char *values[2] = {tenant, is_admitted ? "admitted" : "refused"};
+    gv_metric_add(gv_metric_get(&tenants_family, values), 1);
 }
 
 void gv_access_retry(struct gv_access *access, enum gv_cause cause)

@@ -42,7 +42,8 @@ struct gv_access_record {
     uint64_t body_bytes; /* sent to the client */
     uint32_t retry_count;
     const char *request_id;
-    bool is_routine; /* a probe that went well: logged at debug level only */
+    const char *tenant; /* whose key it showed; "" no tenant's */
+    bool is_routine;    /* a probe that went well: logged at debug level only */
 };
 
 /** Make the families known. Once per process or more often. Errors: as gv_metric_register(). */
@@ -63,6 +64,9 @@ void gv_access_decision(struct gv_access *access, enum gv_pool pool,
 
 /** Cached prompt tokens of `worker`, as the trie predicted and as the engine reported. */
 void gv_access_cached(const char *worker, uint64_t predicted, uint64_t reported);
+
+/** A tenant with a limit asked for its share. */
+void gv_access_tenant(const char *tenant, bool is_admitted);
 
 /** Gauges of one loop: [0] connections, [1] exchanges, [2] requests, [3] idle upstreams,
  * [4] bytes that clients have not taken. */

@@ -132,6 +132,7 @@ static void note(struct gv_carrier *carrier)
         .body_bytes = carrier->relay.body_bytes,
         .retry_count = attempts > 0 ? attempts - 1 : 0,
         .request_id = client->request_id,
+        .tenant = gv_request_tenant(client),
     };
     gv_access_note(&proxy->access, &record);
     if (leg->target != NULL) {

@@ -197,6 +197,7 @@ static void note(struct gv_client *client, uint16_t status, const char *outcome,
         .total_us = client->complete ? now_us - client->started_us : 0,
         .body_bytes = bytes,
         .request_id = client->request_id,
+        .tenant = gv_request_tenant(client),
         .is_routine = client->head_seen && client->route == GV_ROUTE_PROBE && status == 200,
     };
     gv_access_note(&client->proxy->access, &record);

@@ -122,9 +122,11 @@ struct gv_client {
     enum gv_client_state state;
     enum gv_client_route route;
     enum gv_endpoint endpoint;
-    enum gv_problem refusal; /* what is wrong with the head or body being parsed */
-    uint64_t since_ms;       /* of the state, or of the last progress of a body */
-    uint64_t started_us;     /* the request's last byte */
+    const struct gv_tenant *tenant; /* borrowed: whose key the request shows; NULL no tenant's */
+    uint32_t retry_after_s;         /* that TENANT_LIMIT is answered with */
+    enum gv_problem refusal;        /* what is wrong with the head or body being parsed */
+    uint64_t since_ms;              /* of the state, or of the last progress of a body */
+    uint64_t started_us;            /* the request's last byte */
     char request_id[GV_REQUEST_ID_BYTES];
     bool head_seen;
     bool complete; /* the request is here to its last byte */
@@ -162,6 +164,9 @@ enum gv_problem gv_request_judge(struct gv_client *client, const struct gv_head 
 
 /** Take the client's id for the request, or make one. */
 void gv_request_name(struct gv_client *client, const struct gv_head *head);
+
+/** Whose key the current request shows, by name; "" no tenant's. */
+const char *gv_request_tenant(const struct gv_client *client);
 
 /** Append the lines that every answer to the current request carries, also a problem's (or NONE).
  * Errors: as gv_buf_append(). */

@@ -5,6 +5,7 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/http/cors.h"
 #include "grapevine/http/writer.h"
+#include "grapevine/proxy/tenants.h"
 #include "grapevine/seal/token.h"
 #include "parts.h"
 
@@ -22,10 +23,13 @@ static bool is_public(struct gv_slice path)
     return false;
 }
 
-static bool is_authorized(const struct gv_client *client, const struct gv_head *head)
+static bool is_authorized(struct gv_client *client, const struct gv_head *head)
 {
-    const struct gv_config_list *keys = &client->proxy->shared->config->api_keys;
-    if (keys->count == 0 || is_public(head->path)) {
+    const struct gv_proxy_shared *shared = client->proxy->shared;
+    const struct gv_config_list *keys = &shared->config->api_keys;
+    bool is_open = keys->count == 0 && shared->tenants == NULL;
+    client->tenant = NULL;
+    if (is_open || is_public(head->path)) {
         return true;
     }
     struct gv_slice value = gv_head_find(head, "authorization");
@@ -35,7 +39,11 @@ static bool is_authorized(const struct gv_client *client, const struct gv_head *
     }
     struct gv_slice token =
         gv_slice_of(value.data + sizeof scheme - 1, value.len - (sizeof scheme - 1));
-    return gv_token_is_any(token, (const char *const *)keys->items, keys->count);
+    if (shared->tenants != NULL) {
+        client->tenant = gv_tenants_find(shared->tenants, token);
+    }
+    return gv_token_is_any(token, (const char *const *)keys->items, keys->count) ||
+           client->tenant != NULL;
 }
 
 static enum gv_client_route route_of(struct gv_client *client, const struct gv_head *head)
@@ -73,6 +81,11 @@ enum gv_problem gv_request_judge(struct gv_client *client, const struct gv_head 
         return GV_PROBLEM_BODY_TOO_BIG;
     }
     return GV_PROBLEM_NONE;
+}
+
+const char *gv_request_tenant(const struct gv_client *client)
+{
+    return client->head_seen && client->tenant != NULL ? client->tenant->name : "";
 }
 
 /* ---- its name ---- */
@@ -163,6 +176,9 @@ enum gv_err gv_request_lines(const struct gv_client *client, enum gv_problem pro
         gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(client->request_id));
     if (err == GV_OK && problem == GV_PROBLEM_BAD_METHOD) {
         err = gv_writer_header(out, gv_slice_text("Allow"), gv_slice_text(allowed(client)));
+    }
+    if (err == GV_OK && problem == GV_PROBLEM_TENANT_LIMIT) {
+        err = gv_buf_append_format(out, "Retry-After: %u\r\n", client->retry_after_s);
     }
     if (err != GV_OK) {
         return err;

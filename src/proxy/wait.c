@@ -1,6 +1,8 @@
 /*
  * wait.c - a request on its way to a worker asks for its place, and may have to wait for it.
  *
+ * First its tenant's share is asked, which never waits: over it the answer is 429 at once.
+ *
  * A wait is made for each request while admission is limited. Its turn is told from any thread and
  * comes back to its loop through the proxy's inbox. Until then the client may go: a wait that was
  * still in the queue is withdrawn; for one whose turn is on its way nobody is at home, and the
@@ -9,7 +11,10 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "grapevine/proxy/admission.h"
+#include "grapevine/proxy/tenants.h"
+#include "grapevine/route/quota.h"
 #include "parts.h"
+#include <stdio.h>
 
 struct gv_wait {
     struct gv_mail mail; /* first: what the inbox looks at */
@@ -64,8 +69,31 @@ static void answer(struct gv_client *client, enum gv_problem problem)
     gv_client_done(client, gv_client_must_close(client));
 }
 
+/* May its tenant send one more? Otherwise it is answered. */
+static bool is_within_quota(struct gv_client *client)
+{
+    struct gv_quota *quota = client->proxy->shared->quota;
+    if (quota == NULL || client->tenant == NULL || client->tenant->quota == GV_QUOTA_NONE) {
+        return true;
+    }
+    bool is_admitted =
+        gv_quota_ask(quota, client->tenant->quota, gv_clock_us(), &client->retry_after_s);
+    gv_access_tenant(client->tenant->name, is_admitted);
+    if (is_admitted) {
+        return true;
+    }
+    char detail[GV_TENANT_NAME_MAX + 16];
+    snprintf(detail, sizeof detail, "tenant %s", client->tenant->name);
+    gv_client_answer(client, GV_PROBLEM_TENANT_LIMIT, detail);
+    gv_client_done(client, gv_client_must_close(client));
+    return false;
+}
+
 void gv_wait_start(struct gv_client *client)
 {
+    if (!is_within_quota(client)) {
+        return;
+    }
     struct gv_admission *admission = client->proxy->shared->admission;
     if (admission == NULL) {
         gv_carrier_start(client);

@@ -23,6 +23,20 @@ bool gv_token_equal(struct gv_slice given, struct gv_slice wanted)
     return is_equal;
 }
 
+struct gv_token_hash gv_token_hash(struct gv_slice token)
+{
+    struct gv_token_hash made;
+    _Static_assert(sizeof made.bytes == crypto_generichash_BYTES, "a hash is kept whole");
+    gv_seal_ready();
+    hash(token, made.bytes);
+    return made;
+}
+
+bool gv_token_hash_equal(const struct gv_token_hash *a, const struct gv_token_hash *b)
+{
+    return sodium_memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
 bool gv_token_is_any(struct gv_slice given, const char *const *wanted, size_t count)
 {
     bool found = false;

@@ -46,6 +46,7 @@ struct gv_cluster_options {
     struct gv_fleet *fleet;           /* borrowed until the loop is freed, as the next two */
     struct gv_forest *forest;
     struct gv_load_table *load;
+    struct gv_quota *quota;          /* borrowed, too; NULL: no tenant has a limit */
     struct gv_cluster_events events; /* copied */
     void *owner;                     /* borrowed; first argument of each event */
 };

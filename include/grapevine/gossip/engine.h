@@ -94,7 +94,7 @@ struct gv_gossip_report {
 
 /* (node, worker): that node's own load there. Vanishes with the node. */
 struct gv_gossip_load {
-    struct gv_slice worker; /* URL */
+    struct gv_slice worker; /* URL; or another subject of the shell's, below GV_GOSSIP_URL_MAX */
     uint32_t count;         /* requests in flight */
     uint64_t bytes;         /* queued uncached prompt bytes */
     struct gv_gossip_report report;
@@ -415,6 +415,9 @@ bool gv_gossip_next_effect(struct gv_gossip *gossip, struct gv_effect *effect);
 /** Members including this node, sorted by name; returns how many were filled. */
 uint32_t gv_gossip_members(const struct gv_gossip *gossip, struct gv_member *members,
                            uint32_t room);
+
+/** How many of them are alive or only doubted, this node included. */
+uint32_t gv_gossip_active(const struct gv_gossip *gossip);
 
 /**
  * 16 bytes that are equal on nodes that have applied the same, refused nothing of it, and hold the

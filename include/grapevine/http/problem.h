@@ -55,6 +55,8 @@
       "only 100-continue can be expected")                                                         \
     X(TOO_MANY, 429, "rate_limit_error", "too_many_requests",                                      \
       "too many requests at once; try again later")                                                \
+    X(TENANT_LIMIT, 429, "rate_limit_error", "tenant_rate_limited",                                \
+      "this key's tenant sends more requests than it may; Retry-After says when to try again")     \
     X(HEAD_TOO_BIG, 431, "invalid_request_error", "header_too_large",                              \
       "the request head is too large")                                                             \
     X(INTERNAL, 500, "server_error", "internal_error", "the router failed; its log says why")      \

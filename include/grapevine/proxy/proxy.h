@@ -27,6 +27,8 @@
 #define GV_PROXY_REASON_BYTES 160
 
 struct gv_admission;
+struct gv_quota;
+struct gv_tenants;
 
 /* What the proxy asks of whoever holds it. Called from any loop's thread; must not block. */
 struct gv_proxy_events {
@@ -51,6 +53,8 @@ struct gv_proxy_shared {
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
     struct gv_admission *admission; /* admission.h; NULL: everything is let through at once */
+    struct gv_tenants *tenants;     /* tenants.h; NULL: only --api-key is known */
+    struct gv_quota *quota;         /* quota.h; NULL: no tenant has a limit */
     struct gv_tls *client_tls;      /* of the port; NULL: plain HTTP */
     struct gv_tls *worker_tls;      /* for https:// workers; NULL: there are none */
     int inherited_fd;               /* a listening socket in place of the address; 0: none */

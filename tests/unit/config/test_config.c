@@ -685,6 +685,32 @@ static void without_memory_loading_fails_whole(void)
     (void)unlink(file);
 }
 
+static void keys_and_limits_of_tenants_are_names_with_something_behind(void)
+{
+    struct run run;
+    load(&run,
+         FLAGS("--tenant-api-keys", "acme:sk:1", "--tenant-api-keys", "acme:sk-2",
+               "--tenant-rate-limit", "acme=0.5"),
+         NULL);
+    CU_ASSERT_EQUAL_FATAL(run.config.tenant_api_keys.count, 2);
+    CU_ASSERT_STRING_EQUAL(run.config.tenant_api_keys.items[0], "acme:sk:1");
+    CU_ASSERT_EQUAL(run.config.tenant_rate_limits.count, 1);
+    done(&run);
+    static const char *const bad_keys[] = {"acme", "acme:", ":sk", "a/b:sk", "a b:sk"};
+    for (size_t i = 0; i < sizeof bad_keys / sizeof bad_keys[0]; i++) {
+        refuses(FLAGS("--tenant-api-keys", bad_keys[i]), "--tenant-api-keys");
+    }
+    static const char *const bad_limits[] = {"acme",    "acme=",    "acme=0",      "acme=-1",
+                                             "acme=1x", "acme=nan", "acme=1000001"};
+    for (size_t i = 0; i < sizeof bad_limits / sizeof bad_limits[0]; i++) {
+        refuses(FLAGS("--tenant-api-keys", "acme:sk", "--tenant-rate-limit", bad_limits[i]),
+                "is not NAME=RATE");
+    }
+    refuses(FLAGS("--tenant-rate-limit", "acme=1"), "no key of tenant 'acme'");
+    refuses(FLAGS("--tenant-api-keys", "acme:sk", "--tenant-rate-limit", "acme=1,acme=2"),
+            "'acme' is given twice");
+}
+
 GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(every_option_has_two_sides_of_its_range), GV_CASE(units_are_understood),
          GV_CASE(lists_take_several_values_and_add_up),
@@ -700,4 +726,5 @@ GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(a_mesh_without_keys_stays_at_home_unless_told),
          GV_CASE(help_mentions_every_option_once), GV_CASE(the_documentation_is_the_table),
          GV_CASE(what_is_printed_can_be_read_again), GV_CASE(a_configuration_can_be_tested),
-         GV_CASE(without_memory_loading_fails_whole))
+         GV_CASE(without_memory_loading_fails_whole),
+         GV_CASE(keys_and_limits_of_tenants_are_names_with_something_behind))

@@ -24,6 +24,15 @@ static void any_of_several_tokens_will_do_and_none_of_none(void)
     CU_ASSERT_FALSE(gv_token_is_any(gv_slice_text(""), NULL, 0));
 }
 
+static void hashes_tell_tokens_apart_as_texts_do(void)
+{
+    struct gv_token_hash kept = gv_token_hash(gv_slice_text("sk-123"));
+    struct gv_token_hash same = gv_token_hash(gv_slice_text("sk-123"));
+    struct gv_token_hash other = gv_token_hash(gv_slice_text("sk-124"));
+    CU_ASSERT_TRUE(gv_token_hash_equal(&kept, &same));
+    CU_ASSERT_FALSE(gv_token_hash_equal(&kept, &other));
+}
+
 static void random_numbers_do_not_repeat(void)
 {
     uint64_t numbers[64];
@@ -39,5 +48,6 @@ static void random_numbers_do_not_repeat(void)
 }
 
 GV_SUITE("seal/token", GV_CASE(equal_tokens_are_equal_and_nothing_else_is),
+         GV_CASE(hashes_tell_tokens_apart_as_texts_do),
          GV_CASE(any_of_several_tokens_will_do_and_none_of_none),
          GV_CASE(random_numbers_do_not_repeat))
