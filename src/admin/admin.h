@@ -20,6 +20,7 @@ struct gv_request {
     const char *query;         /* borrowed; "" without */
     const char *authorization; /* borrowed; "" without */
     struct gv_slice body;      /* borrowed */
+    struct gv_addr peer;       /* who asks */
 };
 
 struct gv_answer {
@@ -27,6 +28,7 @@ struct gv_answer {
     const char *content_type; /* static, or own_type; NULL without body */
     char own_type[128];       /* a worker's */
     char location[80];        /* Location header; "" without */
+    const char *authenticate; /* static: WWW-Authenticate header; NULL without */
     struct gv_buf body;       /* owned */
     enum gv_problem problem;  /* unless NONE the body is made from it and `detail` */
     char detail[320];

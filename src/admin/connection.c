@@ -46,6 +46,10 @@ static void send_head(struct connection *connection, const struct gv_answer *ans
     if (err == GV_OK && answer->location[0] != '\0') {
         err = gv_writer_header(head, gv_slice_text("Location"), gv_slice_text(answer->location));
     }
+    if (err == GV_OK && answer->authenticate != NULL) {
+        err = gv_writer_header(head, gv_slice_text("WWW-Authenticate"),
+                               gv_slice_text(answer->authenticate));
+    }
     if (err == GV_OK) {
         err = gv_writer_end_head(head, answer->body.len, !connection->keep_alive);
     }
@@ -140,7 +144,8 @@ static enum gv_err on_message_end(void *owner)
                                        .path = connection->path,
                                        .query = connection->query,
                                        .authorization = connection->authorization,
-                                       .body = gv_buf_slice(&connection->body)};
+                                       .body = gv_buf_slice(&connection->body),
+                                       .peer = gv_stream_peer(connection->stream)};
     struct gv_answer answer;
     gv_answer_init(&answer);
     if (connection->set->probes_only && !gv_routes_is_probe(connection->path)) {

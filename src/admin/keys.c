@@ -35,7 +35,8 @@ void gv_keys_show(const struct gv_admin_parts *parts, const struct gv_request *r
 static bool read_member(const struct gv_admin_parts *parts, const struct gv_request *request,
                         const char *name, char *value, size_t size, struct gv_answer *answer)
 {
-    if (parts->shared->config->api_keys.count == 0) {
+    const struct gv_config *config = parts->shared->config;
+    if (config->api_keys.count == 0 && config->control_keys.count == 0) {
         gv_answer_problem(answer, GV_PROBLEM_FORBIDDEN,
                           "keys are changed only on nodes with an --api-key");
         return false;

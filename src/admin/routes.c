@@ -1,8 +1,7 @@
 /*
  * routes.c - THE table of paths that a router answers itself, and who may ask for them.
  */
-#include "admin/admin.h"
-#include "grapevine/seal/token.h"
+#include "admin/door.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -67,18 +66,25 @@ static bool matches(const struct route *route, const char *path)
            strchr(path + stem + 1, '/') == NULL;
 }
 
-static bool may(const struct gv_admin_parts *parts, const struct gv_request *request)
+/* Asking is no change, also where it takes a body. */
+static bool changes(const struct route *route)
 {
-    const struct gv_config_list *keys = &parts->shared->config->api_keys;
-    if (keys->count == 0) {
-        return parts->shared->tenants == NULL; /* else there are keys, and none is the operator's */
+    return route->method != GV_METHOD_GET && route->handle != gv_show_explain;
+}
+
+/* Is the visitor let in? Changes, and attempts at them, are noted. */
+static bool admit(const struct route *route, const struct gv_admin_parts *parts,
+                  const struct gv_request *request, struct gv_answer *answer)
+{
+    struct gv_visitor visitor;
+    if (route->open) {
+        return true;
     }
-    static const char bearer[] = "Bearer ";
-    if (strncmp(request->authorization, bearer, sizeof bearer - 1) != 0) {
-        return false;
+    bool admitted = gv_door_admit(parts, request, &visitor, answer);
+    if (changes(route)) {
+        gv_door_note(request, &visitor, admitted);
     }
-    struct gv_slice given = gv_slice_text(request->authorization + sizeof bearer - 1);
-    return gv_token_is_any(given, (const char *const *)keys->items, keys->count);
+    return admitted;
 }
 
 struct gv_round *gv_routes_answer(const struct gv_admin_parts *parts,
@@ -94,9 +100,7 @@ struct gv_round *gv_routes_answer(const struct gv_admin_parts *parts,
         if (routes[i].method != method) {
             continue;
         }
-        if (!routes[i].open && !may(parts, request)) {
-            gv_answer_problem(answer, GV_PROBLEM_UNAUTHORIZED,
-                              "%s needs 'Authorization: Bearer KEY'", request->path);
+        if (!admit(&routes[i], parts, request, answer)) {
             return NULL;
         }
         if (routes[i].start != NULL) {

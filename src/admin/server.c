@@ -36,13 +36,19 @@ static void reply(void *owner, struct gv_answer *answer)
         gv_local_reply_problem(call, answer->problem, answer->detail);
         return;
     }
-    const struct gv_local_header location = {.name = "Location", .value = answer->location};
-    gv_local_reply(call,
-                   &(struct gv_local_answer){.status = answer->status,
-                                             .content_type = answer->content_type,
-                                             .headers = &location,
-                                             .header_count = answer->location[0] != '\0' ? 1 : 0,
-                                             .body = gv_buf_slice(&answer->body)});
+    struct gv_local_header headers[2];
+    size_t count = 0;
+    if (answer->location[0] != '\0') {
+        headers[count++] = (struct gv_local_header){"Location", answer->location};
+    }
+    if (answer->authenticate != NULL) {
+        headers[count++] = (struct gv_local_header){"WWW-Authenticate", answer->authenticate};
+    }
+    gv_local_reply(call, &(struct gv_local_answer){.status = answer->status,
+                                                   .content_type = answer->content_type,
+                                                   .headers = headers,
+                                                   .header_count = count,
+                                                   .body = gv_buf_slice(&answer->body)});
 }
 
 static void answer_call(void *owner, void *message)
@@ -53,7 +59,8 @@ static void answer_call(void *owner, void *message)
                                        .path = call->path,
                                        .query = call->query,
                                        .authorization = call->authorization,
-                                       .body = call->body};
+                                       .body = call->body,
+                                       .peer = call->peer};
     struct gv_answer answer;
     gv_answer_init(&answer);
     if (admin->closing) { /* delivered on the way out: nobody is asked any more */

@@ -5,6 +5,7 @@
  */
 #include "grapevine/base/addr.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/config/control.h"
 #include "grapevine/config/tenant.h"
 #include "grapevine/http/uri.h"
 #include "grapevine/route/policy.h"
@@ -103,6 +104,21 @@ static void check_workers(struct gv_loading *loading)
     } else if (config->pd_disaggregation == 0 && config->worker_urls.count == 0) {
         gv_config_notice(loading, "WARNING: no workers were given; every request gets 503 until "
                                   "one is added by POST /workers (or given by --worker-urls)");
+    }
+}
+
+/* What is wrong is told without the key. */
+static void check_control_keys(struct gv_loading *loading)
+{
+    const struct gv_config_list *keys = &loading->config->control_keys;
+    for (size_t i = 0; i < keys->count; i++) {
+        struct gv_control_key key;
+        if (!gv_control_key_read(keys->items[i], &key)) {
+            gv_config_complain(loading,
+                               "--control-plane-api-keys: number %zu is not ID:NAME:ROLE:KEY with "
+                               "role admin or user",
+                               i + 1);
+        }
     }
 }
 
@@ -360,6 +376,7 @@ void gv_config_check(struct gv_loading *loading)
 {
     check_workers(loading);
     check_policies(loading);
+    check_control_keys(loading);
     check_times(loading);
     check_mesh(loading);
     check_ports(loading);

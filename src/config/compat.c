@@ -26,7 +26,8 @@
 
 static const char no_discovery[] =
     "give worker URLs with --worker-urls, or let your controller call POST /workers";
-static const char no_roles[] = "use --api-key for clients, and keep the admin port private";
+static const char no_roles[] =
+    "use --api-key for clients and --control-plane-api-keys for operators";
 static const char no_tokens[] = "prompts are compared as bytes; no tokenizer is needed";
 static const char no_history[] = "stored conversations are the worker's business";
 static const char no_tracing[] =
@@ -63,7 +64,6 @@ static const struct gv_compat table[] = {
                  "give each rank as its own worker: http://host:port@RANK"),
     ERROR_SWITCH("routing-key-override",
                  "use --policy manual or consistent_hashing, which read X-SMG-Routing-Key"),
-    ERROR("control-plane-api-keys", no_roles),
     ERROR("jwt-issuer", no_roles),
     ERROR("jwt-audience", no_roles),
     ERROR("jwt-jwks-uri", no_roles),

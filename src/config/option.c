@@ -57,6 +57,11 @@ static const struct gv_option table[] = {
         "Requests per second that all nodes together let a tenant send, written NAME=RATE; more "
         "get "
         "429."),
+    SECRET("control-plane-api-keys", KEYS, SERVING, control_keys, 1, 4096,
+           "Key of an operator as ID:NAME:ROLE:KEY, ROLE admin or user; with one, /workers and all "
+           "other administration take only the admins' keys; several may be given."),
+    SECRET("control-plane-api-keys-file", KEY_FILE, SERVING, control_keys, 0, 0,
+           "File with one ID:NAME:ROLE:KEY per line."),
     SECRET("worker-api-key", TEXT, SERVING, worker_api_key, 0, 4096,
            "Key shown to the workers given by flags."),
     SECRET("worker-api-key-file", KEY_FILE, SERVING, worker_api_key, 0, 0,

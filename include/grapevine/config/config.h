@@ -31,8 +31,9 @@ struct gv_config {
     uint32_t threads; /* 0: one per core */
     uint32_t spin_us; /* of a data loop before it sleeps; 0 */
     struct gv_config_list worker_urls;
-    struct gv_config_list api_keys;           /* --api-key; empty: open */
-    struct gv_config_list tenant_api_keys;    /* "NAME:KEY", see tenant.h */
+    struct gv_config_list api_keys;        /* --api-key; empty: open */
+    struct gv_config_list control_keys;    /* each as control.h reads it; empty: api_keys count */
+    struct gv_config_list tenant_api_keys; /* "NAME:KEY", see tenant.h */
     struct gv_config_list tenant_rate_limits; /* "NAME=RATE" */
     char *worker_api_key;                     /* for workers of flags; "" none */
     char *model;                 /* --model: model of flag workers whose metadata tell none; "" */

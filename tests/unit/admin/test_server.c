@@ -297,6 +297,47 @@ static void keys_guard_what_is_not_public(void)
     tear_down(&fixture);
 }
 
+static void control_plane_keys_have_roles_and_only_admins_come_in(void)
+{
+    struct fixture fixture;
+    char words[1000];
+    char *flags[] = {"--api-key",
+                     "sesame",
+                     "--control-plane-api-keys",
+                     "1:ann:admin:a:b",
+                     "--control-plane-api-keys",
+                     "2:bob:user:bobs",
+                     NULL};
+    set_up(&fixture, flags);
+    struct gv_reply reply;
+    gv_talk_ask(fixture.port, "GET", "/workers", NULL, NULL, &reply);
+    char value[64] = "";
+    CU_ASSERT_EQUAL(reply.status, 401);
+    CU_ASSERT_TRUE(gv_reply_header(&reply, "WWW-Authenticate", value, sizeof value));
+    CU_ASSERT_STRING_EQUAL(value, "Bearer realm=\"control-plane\"");
+    gv_reply_deinit(&reply);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/workers", "Authorization: Bearer sesame\r\n", NULL,
+                        words, sizeof words),
+                    401); /* the clients' */
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "Invalid authentication token"));
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/workers", "Authorization: Bearer bobs\r\n", NULL, words,
+                        sizeof words),
+                    403);
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "Admin role required for control plane access"));
+    CU_ASSERT_EQUAL(
+        ask(&fixture, "GET", "/workers", "Authorization: Bearer a:b\r\n", NULL, NULL, 0), 200);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/workers", "Authorization: Bearer a\r\n", NULL, NULL, 0),
+                    401);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", "Authorization: Bearer bobs\r\n",
+                        "{\"url\":\"http://127.0.0.1:9\"}", NULL, 0),
+                    403);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", "Authorization: Bearer a:b\r\n",
+                        "{\"url\":\"http://127.0.0.1:9\"}", NULL, 0),
+                    202);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", "/health", NULL, NULL, NULL, 0), 200);
+    tear_down(&fixture);
+}
+
 static void explain_names_the_winner_and_the_candidates(void)
 {
     struct fixture fixture;
@@ -358,6 +399,7 @@ GV_SUITE("admin/server", GV_CASE(unknown_paths_are_404_and_wrong_methods_405),
          GV_CASE(a_worker_is_added_shown_changed_and_removed),
          GV_CASE(a_bad_worker_is_refused_with_the_field_that_is_wrong),
          GV_CASE(keys_guard_what_is_not_public),
+         GV_CASE(control_plane_keys_have_roles_and_only_admins_come_in),
          GV_CASE(mesh_keys_are_changed_only_with_an_api_key),
          GV_CASE(explain_names_the_winner_and_the_candidates),
          GV_CASE(every_metric_has_help_and_type_and_the_port_keeps_connections))
