@@ -220,7 +220,9 @@ static enum gv_err take_authorities(const struct gv_tls *tls, SSL_CTX *context,
 {
     const struct gv_tls_options *options = &tls->options;
     if (options->side == GV_TLS_CONNECTING && options->ca_count == 0) {
-        if (SSL_CTX_set_default_verify_paths(context) != 1) {
+        /* The folder's files are read when they are needed, and once. */
+        if (SSL_CTX_set_default_verify_file(context) != 1 ||
+            SSL_CTX_set_default_verify_dir(context) != 1) {
             (void)snprintf(trouble, GV_TLS_TROUBLE_BYTES, "the system's authorities: unreadable");
             ERR_clear_error();
             return GV_EINVAL;
