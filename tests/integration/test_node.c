@@ -59,12 +59,6 @@ static void with_workers_it_becomes_ready_and_says_where_it_listens(void)
     gv_world_end(&world);
 }
 
-static bool is_unready(void *owner)
-{
-    const struct gv_world_node *node = owner;
-    return status_of(node->port, "/readiness") == 503;
-}
-
 static bool is_refusing(void *owner)
 {
     const struct gv_world_node *node = owner;
@@ -73,6 +67,14 @@ static bool is_refusing(void *owner)
         (void)close(fd);
     }
     return fd < 0;
+}
+
+/* 503 while the port settles. Who is kept from looking for as long as that finds it closed, which
+ * is not ready either; waiting for a 503 that has been would be waiting for ever. */
+static bool is_unready(void *owner)
+{
+    const struct gv_world_node *node = owner;
+    return status_of(node->port, "/readiness") == 503 || is_refusing(owner);
 }
 
 /* Send a question and wait until the engine has it; the connection, for the answer. */
