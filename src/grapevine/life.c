@@ -401,7 +401,7 @@ void gv_life_begin(struct gv_node *node)
     (void)gv_addr_format(&metrics_addr, metrics);
     gv_log(GV_LOG_INFO, "node.listening", GV_STR("http", http), GV_STR("mesh", mesh),
            GV_STR("metrics", metrics), GV_UINT("threads", node->proxy_count),
-           GV_FLAG("encrypted", node->keyring != NULL));
+           GV_FLAG("encrypted", node->keyring != NULL), GV_FLAG("tls", node->client_tls != NULL));
     (void)printf("grapevine %s: node %s http=%s mesh=%s metrics=%s\n", GV_VERSION, node->name, http,
                  mesh, metrics);
     (void)fflush(stdout);

@@ -116,7 +116,7 @@ bool gv_tls_shake(struct gv_tls *tls)
         return false;
     }
     gv_metric_set(tls->shaking_gauge, before + 1.0);
-    return true;
+    return true; /* loops may set it in another order than they count: gv_tls_reload() mends that */
 }
 
 void gv_tls_shaken(struct gv_tls *tls, enum gv_tls_outcome outcome)
@@ -386,6 +386,7 @@ enum gv_err gv_tls_open(const struct gv_tls_options *options, struct gv_tls **tl
 
 void gv_tls_reload(struct gv_tls *tls, bool forced)
 {
+    gv_metric_set(tls->shaking_gauge, atomic_load(&tls->shaking));
     struct stamp stamps[FILES_MAX];
     look_at_files(tls, stamps); /* before they are read: what changes meanwhile is seen next time */
     uint64_t now_us = gv_clock_us();
