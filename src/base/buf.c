@@ -26,15 +26,17 @@ void gv_buf_deinit(struct gv_buf *buf)
     gv_buf_init(buf, buf->kind, buf->max_bytes);
 }
 
-static enum gv_err grow(struct gv_buf *buf, size_t needed)
+static size_t grown(const struct gv_buf *buf, size_t needed)
 {
     size_t room = buf->room < FIRST_BYTES ? FIRST_BYTES : buf->room;
     while (room < needed) {
         room = room > SIZE_MAX / 2 ? needed : room * 2;
     }
-    if (room > buf->max_bytes) {
-        room = buf->max_bytes;
-    }
+    return room > buf->max_bytes ? buf->max_bytes : room;
+}
+
+static enum gv_err move_to(struct gv_buf *buf, size_t room)
+{
     uint8_t *data = gv_mem_resize(buf->kind, buf->data, room);
     if (data == NULL) {
         return GV_ENOMEM;
@@ -42,6 +44,16 @@ static enum gv_err grow(struct gv_buf *buf, size_t needed)
     buf->data = data;
     buf->room = room;
     return GV_OK;
+}
+
+enum gv_err gv_buf_fit(struct gv_buf *buf, size_t bytes)
+{
+    check(buf);
+    if (bytes > buf->max_bytes - buf->len) {
+        return GV_ETOOBIG;
+    }
+    size_t needed = buf->start + buf->len + bytes;
+    return needed > buf->room ? move_to(buf, needed) : GV_OK;
 }
 
 enum gv_err gv_buf_reserve(struct gv_buf *buf, size_t bytes, uint8_t **where)
@@ -56,7 +68,7 @@ enum gv_err gv_buf_reserve(struct gv_buf *buf, size_t bytes, uint8_t **where)
         buf->start = 0;
     }
     if (needed > buf->room || buf->data == NULL) {
-        enum gv_err err = grow(buf, needed);
+        enum gv_err err = move_to(buf, grown(buf, needed));
         if (err != GV_OK) {
             return err;
         }

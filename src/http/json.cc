@@ -107,9 +107,9 @@ gv_err walk_members(ondemand::object &object, gv_json_member_fn on_member, void 
 
 struct gv_json {
     ondemand::parser parser;
-    uint8_t *text = nullptr; /* owned: the padded copy */
-    size_t room = 0;         /* bytes of `text` without the padding */
-    size_t length = 0;       /* bytes of the text being read */
+    uint8_t *text = nullptr;       /* owned: the padded copy */
+    const uint8_t *base = nullptr; /* of the text being read: `text`, or the caller's */
+    size_t room = 0; /* bytes that the parser, and `text` without the padding, can take */
 };
 
 static void shrink(gv_json *json)
@@ -120,31 +120,45 @@ static void shrink(gv_json *json)
     json->parser = ondemand::parser();
 }
 
-static gv_err copy_padded(gv_json *json, gv_slice text)
+/* Room for a text of `len` bytes; `copies`: and for its copy. */
+static gv_err make_room(gv_json *json, size_t len, bool copies)
 {
-    if (json->room > keep_bytes && text.len <= keep_bytes) {
+    if (json->room > keep_bytes && len <= keep_bytes) {
         shrink(json);
     }
-    if (text.len > json->room) {
+    if (len > json->room) {
         size_t room = json->room < smallest_bytes ? smallest_bytes : json->room;
-        while (room < text.len) {
+        while (room < len) {
             room *= 2;
         }
         shrink(json);
-        json->text = static_cast<uint8_t *>(
-            gv_mem_resize(GV_MEM_BUFFER, nullptr, room + simdjson::SIMDJSON_PADDING));
-        if (json->text == nullptr) {
-            return GV_ENOMEM;
-        }
-        json->room = room;
         if (json->parser.allocate(room) != simdjson::SUCCESS) {
             shrink(json);
             return GV_ENOMEM;
         }
+        json->room = room;
     }
-    std::memcpy(json->text, text.data, text.len);
-    std::memset(json->text + text.len, 0, simdjson::SIMDJSON_PADDING);
-    json->length = text.len;
+    if (copies && json->text == nullptr) {
+        json->text = static_cast<uint8_t *>(
+            gv_mem_resize(GV_MEM_BUFFER, nullptr, json->room + simdjson::SIMDJSON_PADDING));
+    }
+    return copies && json->text == nullptr ? GV_ENOMEM : GV_OK;
+}
+
+/* Set `base` to the text with padding behind it. */
+static gv_err pad(gv_json *json, gv_slice text, size_t spare)
+{
+    bool copies = spare < simdjson::SIMDJSON_PADDING;
+    gv_err err = make_room(json, text.len, copies);
+    if (err != GV_OK) {
+        return err;
+    }
+    json->base = text.data;
+    if (copies) {
+        std::memcpy(json->text, text.data, text.len);
+        std::memset(json->text + text.len, 0, simdjson::SIMDJSON_PADDING);
+        json->base = json->text;
+    }
     return GV_OK;
 }
 
@@ -169,32 +183,32 @@ void gv_json_free(struct gv_json *json)
     }
 }
 
-enum gv_err gv_json_read(struct gv_json *json, struct gv_slice text, gv_json_member_fn on_member,
-                         void *owner)
+enum gv_err gv_json_read(struct gv_json *json, struct gv_slice text, size_t spare,
+                         gv_json_member_fn on_member, void *owner)
 {
     if (text.len == 0) {
         return GV_EINVAL;
     }
-    gv_err err = copy_padded(json, text);
+    gv_err err = pad(json, text, spare);
     if (err != GV_OK) {
         return err;
     }
     ondemand::document document;
     simdjson::error_code code =
-        json->parser.iterate(json->text, text.len, json->room + simdjson::SIMDJSON_PADDING)
+        json->parser.iterate(json->base, text.len, text.len + simdjson::SIMDJSON_PADDING)
             .get(document);
     if (code != simdjson::SUCCESS) {
         return code == simdjson::MEMALLOC ? GV_ENOMEM : GV_EINVAL;
     }
     size_t first = 0;
-    while (first < text.len && is_blank(json->text[first])) {
+    while (first < text.len && is_blank(json->base[first])) {
         first += 1;
     }
-    if (first == text.len || kind_of(json->text[first]) == GV_JSON_BROKEN) {
+    if (first == text.len || kind_of(json->base[first]) == GV_JSON_BROKEN) {
         return GV_EINVAL;
     }
     ondemand::object object;
-    if (json->text[first] != '{') {
+    if (json->base[first] != '{') {
         return GV_EMISMATCH;
     }
     if (document.get_object().get(object) != simdjson::SUCCESS) {
@@ -209,7 +223,7 @@ enum gv_err gv_json_read(struct gv_json *json, struct gv_slice text, gv_json_mem
 
 size_t gv_json_offset(const struct gv_json *json, struct gv_slice raw)
 {
-    return size_t(raw.data - json->text);
+    return size_t(raw.data - json->base);
 }
 
 enum gv_json_kind gv_json_kind(struct gv_json_value *value)

@@ -1,10 +1,10 @@
 /*
  * json.h - walking over a JSON text without building anything: simdjson, behind a C header.
  *
- * The reader copies the text once (simdjson needs padding behind it), finds all brackets, quotes
- * and commas by SIMD, and checks that it is UTF-8. Then callbacks walk down where somebody cares;
- * what nobody walks into is skipped and only its nesting is checked. Slices are the raw bytes as
- * they stand, escapes and all.
+ * The reader copies the text once, unless there is padding behind it (simdjson needs some), finds
+ * all brackets, quotes and commas by SIMD, and checks that it is UTF-8. Then callbacks walk down
+ * where somebody cares; what nobody walks into is skipped and only its nesting is checked. Slices
+ * are the raw bytes as they stand, escapes and all.
  *
  * Private to http: prompt.c is the one user. Pure; one thread per reader.
  */
@@ -42,11 +42,12 @@ GV_MUST_USE enum gv_err gv_json_new(struct gv_json **json);
 void gv_json_free(struct gv_json *json);
 
 /**
- * Walk over the members of `text`, which must be one object. Raw slices given out on the way live
+ * Walk over the members of `text`, which must be one object; with enough `spare` zero bytes behind
+ * it, it is read where it lies. Raw slices given out on the way live
  * until the next call. Errors: GV_EINVAL not JSON; GV_EMISMATCH JSON, but no object; GV_ENOMEM; or
  * what `on_member` returned.
  */
-GV_MUST_USE enum gv_err gv_json_read(struct gv_json *json, struct gv_slice text,
+GV_MUST_USE enum gv_err gv_json_read(struct gv_json *json, struct gv_slice text, size_t spare,
                                      gv_json_member_fn on_member, void *owner);
 
 /** Where a raw slice lies in the text of gv_json_read(), in bytes from its start. */

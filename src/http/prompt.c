@@ -44,6 +44,7 @@ enum lead {
 
 struct gv_prompt_reader {
     struct gv_json *json;
+    const uint8_t *lent; /* a body with spare bytes behind it; NULL: none */
 };
 
 /* One read. */
@@ -480,9 +481,10 @@ static enum gv_err write_leads(struct walk *walk)
     return GV_OK;
 }
 
-static enum gv_err read_body(struct walk *walk, struct gv_json *json, struct gv_slice body)
+static enum gv_err read_body(struct walk *walk, struct gv_json *json, struct gv_slice body,
+                             size_t spare)
 {
-    enum gv_err err = gv_json_read(json, body, on_member, walk);
+    enum gv_err err = gv_json_read(json, body, spare, on_member, walk);
     if (err == GV_EMISMATCH) {
         err = refuse(walk, GV_JSON_ARRAY); /* JSON, but no object */
     }
@@ -515,6 +517,17 @@ void gv_prompt_reader_free(struct gv_prompt_reader *reader)
     }
 }
 
+void gv_prompt_reader_lend(struct gv_prompt_reader *reader, struct gv_buf *buf)
+{
+    uint8_t *behind;
+    reader->lent = NULL;
+    if (buf->len > 0 && gv_buf_fit(buf, GV_PROMPT_SPARE_BYTES) == GV_OK &&
+        gv_buf_reserve(buf, GV_PROMPT_SPARE_BYTES, &behind) == GV_OK) {
+        memset(behind, 0, GV_PROMPT_SPARE_BYTES);
+        reader->lent = gv_buf_slice(buf).data;
+    }
+}
+
 enum gv_err gv_prompt_read(struct gv_prompt_reader *reader, enum gv_endpoint endpoint,
                            struct gv_slice body, struct gv_buf *text, struct gv_prompt *prompt,
                            enum gv_problem *problem)
@@ -523,7 +536,9 @@ enum gv_err gv_prompt_read(struct gv_prompt_reader *reader, enum gv_endpoint end
     enum gv_problem why = GV_PROBLEM_BAD_JSON;
     struct walk walk = {.endpoint = endpoint, .text = text, .problem = &why};
     gv_buf_clear(text);
-    enum gv_err err = read_body(&walk, reader->json, body);
+    size_t spare = body.data != NULL && body.data == reader->lent ? GV_PROMPT_SPARE_BYTES : 0;
+    reader->lent = NULL;
+    enum gv_err err = read_body(&walk, reader->json, body, spare);
     if (err != GV_OK) {
         gv_buf_clear(text);
         if (err == GV_EINVAL) {

@@ -485,6 +485,7 @@ static enum gv_problem plan(struct gv_carrier *carrier)
 {
     struct gv_proxy *proxy = carrier->proxy;
     enum gv_problem problem = GV_PROBLEM_OVERLOADED;
+    gv_prompt_reader_lend(proxy->reader, &carrier->body);
     enum gv_err err = gv_plan_init(&carrier->plan, proxy->shared, gv_proxy_view(proxy),
                                    proxy->reader, &proxy->text, carrier->client->endpoint,
                                    gv_buf_slice(&carrier->body), &problem);

@@ -41,15 +41,18 @@ static enum gv_err parsed_head(void *owner, const struct gv_head *head)
 }
 
 /* Room for the whole body at once, so that it is not moved as it grows: for what is announced, when
- * a good part of that is here. An announcement alone gets nothing. */
+ * a good part of that is here, and for what its reader needs behind it. An announcement alone gets
+ * nothing. */
 static enum gv_err make_room(struct gv_client *client, size_t come)
 {
-    uint8_t *where;
     uint64_t announced = client->head.has_content_length ? client->head.content_length : 0;
-    if (announced <= come || announced / GV_CLIENT_TRUST > come) {
+    bool is_trusted = announced > come && announced / GV_CLIENT_TRUST <= come;
+    size_t bytes = is_trusted ? (size_t)announced : come;
+    if (client->route == GV_ROUTE_WORKER &&
+        gv_buf_fit(&client->body, bytes + GV_PROMPT_SPARE_BYTES) == GV_OK) {
         return GV_OK;
     }
-    return gv_buf_reserve(&client->body, (size_t)announced, &where);
+    return gv_buf_fit(&client->body, bytes);
 }
 
 static enum gv_err parsed_body(void *owner, struct gv_slice bytes)

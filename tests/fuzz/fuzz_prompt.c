@@ -41,7 +41,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum gv_problem problem = GV_PROBLEM_NONE;
     enum gv_problem problem_again = GV_PROBLEM_NONE;
     enum gv_err err = gv_prompt_read(reader, endpoint, body, &text, &prompt, &problem);
-    enum gv_err err_again = gv_prompt_read(reader, endpoint, body, &small, &again, &problem_again);
+    struct gv_buf lent; /* the second time where it lies */
+    gv_buf_init(&lent, GV_MEM_GENERAL, size + GV_PROMPT_SPARE_BYTES);
+    GV_ASSERT(gv_buf_append(&lent, body) == GV_OK);
+    gv_prompt_reader_lend(reader, &lent);
+    enum gv_err err_again =
+        gv_prompt_read(reader, endpoint, gv_buf_slice(&lent), &small, &again, &problem_again);
     GV_ASSERT(err == err_again && problem == problem_again);
     GV_ASSERT(err == GV_OK || err == GV_EINVAL);
     if (err == GV_OK) {
@@ -59,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     gv_buf_deinit(&text);
     gv_buf_deinit(&small);
+    gv_buf_deinit(&lent);
     gv_prompt_reader_free(reader);
     return 0;
 }

@@ -44,6 +44,9 @@ GV_MUST_USE enum gv_err gv_buf_append_format(struct gv_buf *buf, const char *for
 /** Append a number in decimal. Errors as gv_buf_append(). */
 GV_MUST_USE enum gv_err gv_buf_append_u64(struct gv_buf *buf, uint64_t value);
 
+/** Room for `bytes` more and no spare: for what is known to come. Errors: as gv_buf_reserve(). */
+GV_MUST_USE enum gv_err gv_buf_fit(struct gv_buf *buf, size_t bytes);
+
 /**
  * Make room for `bytes` more and return where they go in `*where`; then gv_buf_commit() as many as
  * were written. Errors as gv_buf_append().

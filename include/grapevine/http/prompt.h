@@ -39,6 +39,15 @@ struct gv_prompt_reader; /* reusable working memory; one per loop */
 GV_MUST_USE enum gv_err gv_prompt_reader_new(struct gv_prompt_reader **reader);
 void gv_prompt_reader_free(struct gv_prompt_reader *reader);
 
+/** Readable bytes that spare the next gv_prompt_read() a copy of its body. */
+#define GV_PROMPT_SPARE_BYTES 64
+
+/**
+ * The body that is read next lies in `buf`, whole: make room behind it, so that it need not be
+ * copied. Without that room (the buffer is at its limit, or there is no memory) it is.
+ */
+void gv_prompt_reader_lend(struct gv_prompt_reader *reader, struct gv_buf *buf);
+
 /**
  * Read `body` of a request to `endpoint`. The canonical prompt is written into `text` (cleared
  * first) and cut at text's max_bytes. The body needs no padding. Of a key that occurs twice the

@@ -132,7 +132,26 @@ static void a_number_is_written_in_decimal_to_its_last_digit(void)
     gv_buf_deinit(&buf);
 }
 
-GV_SUITE("base/buf", GV_CASE(bytes_come_out_in_the_order_they_went_in),
+static void a_fit_is_exact_and_what_fits_is_not_moved(void)
+{
+    struct gv_buf buf;
+    gv_buf_init(&buf, GV_MEM_BUFFER, 1000);
+    CU_ASSERT_EQUAL(gv_buf_fit(&buf, 700), GV_OK);
+    CU_ASSERT_EQUAL(buf.room, 700);
+    const uint8_t *data = buf.data;
+    CU_ASSERT_EQUAL(gv_buf_append_text(&buf, "abc"), GV_OK);
+    CU_ASSERT_EQUAL(gv_buf_fit(&buf, 697), GV_OK);
+    CU_ASSERT_PTR_EQUAL(buf.data, data);
+    CU_ASSERT_EQUAL(gv_buf_fit(&buf, 997), GV_OK);
+    CU_ASSERT_EQUAL(buf.room, 1000);
+    CU_ASSERT_EQUAL(gv_buf_fit(&buf, 998), GV_ETOOBIG);
+    CU_ASSERT_EQUAL(buf.room, 1000);
+    CU_ASSERT_TRUE(gv_slice_is(gv_buf_slice(&buf), "abc"));
+    gv_buf_deinit(&buf);
+}
+
+GV_SUITE("base/buf", GV_CASE(a_fit_is_exact_and_what_fits_is_not_moved),
+         GV_CASE(bytes_come_out_in_the_order_they_went_in),
          GV_CASE(the_limit_is_exact_and_over_it_nothing_changes),
          GV_CASE(long_formatted_text_goes_in_whole),
          GV_CASE(reserved_room_counts_only_as_far_as_it_is_committed),

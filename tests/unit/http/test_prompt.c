@@ -30,6 +30,30 @@ static void fixture_free(struct fixture *f)
     gv_buf_deinit(&f->text);
 }
 
+/* A body with room behind it is read where it lies: to the same end. */
+static void read_lent(struct fixture *f, enum gv_endpoint endpoint, struct gv_slice bytes)
+{
+    struct gv_buf body;
+    struct gv_buf text;
+    struct gv_prompt prompt;
+    enum gv_problem problem = GV_PROBLEM_NONE;
+    gv_buf_init(&body, GV_MEM_BUFFER, bytes.len + GV_PROMPT_SPARE_BYTES);
+    gv_buf_init(&text, GV_MEM_BUFFER, f->text.max_bytes);
+    CU_ASSERT_EQUAL(gv_buf_append(&body, bytes), GV_OK);
+    gv_prompt_reader_lend(f->reader, &body);
+    enum gv_err err =
+        gv_prompt_read(f->reader, endpoint, gv_buf_slice(&body), &text, &prompt, &problem);
+    CU_ASSERT_EQUAL(err, f->err);
+    CU_ASSERT_EQUAL(problem, f->problem);
+    if (err == GV_OK && f->err == GV_OK) {
+        CU_ASSERT(gv_slice_equal(prompt.canonical, f->prompt.canonical));
+        CU_ASSERT(gv_slice_equal(prompt.model, f->prompt.model));
+    }
+    CU_ASSERT(gv_slice_equal(gv_buf_slice(&body), bytes));
+    gv_buf_deinit(&body);
+    gv_buf_deinit(&text);
+}
+
 /* The body is copied to memory of its exact size, so that a read beyond it is seen by ASan. */
 static void read_bytes(struct fixture *f, enum gv_endpoint endpoint, struct gv_slice body)
 {
@@ -47,6 +71,7 @@ static void read_bytes(struct fixture *f, enum gv_endpoint endpoint, struct gv_s
         size_t at = (size_t)(f->prompt.model.data - copy.data);
         f->prompt.model.data = body.data + at;
     }
+    read_lent(f, endpoint, copy);
     free(trimmed);
 }
 
