@@ -397,6 +397,9 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
     if (chunk->mending) {
         gossip->counters.operations_mended += chunk->n_operations;
         apply_chunk(gossip, session, chunk);
+        if (gossip->now.now_ms >= gossip->unsure_until_ms + GV_DEEP_DIGEST_MS) {
+            gv_repair_unsure(gossip); /* others may lack it, too */
+        }
         return GV_OK;
     }
     struct gv_share *share = share_of(taking, session->id, chunk->id);

@@ -33,12 +33,30 @@ static void after_any_weather_the_cluster_agrees_again(void)
     run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_ALL}, 1, SEEDS);
 }
 
-static void a_larger_cluster_agrees_again_too(void)
+static void larger_clusters_agree_again_too(void)
 {
-    run_seeds(
-        (struct weather_options){
-            .node_count = 24, .seconds = 8, .loss = 0.02, .faults = WEATHER_ALL},
-        1, 2);
+    static const uint32_t counts[] = {12, 24, 33, 48, 64}; /* beyond 32 batches are relayed */
+    for (uint64_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        run_seeds(
+            (struct weather_options){
+                .node_count = counts[i], .seconds = 5, .loss = 0.02, .faults = WEATHER_ALL},
+            i + 1, i + 1);
+    }
+}
+
+/* Seeds that once failed, each for a reason of its own. */
+static void what_failed_once_holds(void)
+{
+    static const uint64_t seeds[] = {111, 152, 171, 353};
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+        run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_ALL},
+                  seeds[i], seeds[i]);
+    }
+    run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_CORRUPT}, 9, 9);
+    run_seeds((struct weather_options){.seconds = 20,
+                                       .loss = -1,
+                                       .faults = WEATHER_SLOW | WEATHER_RESTART | WEATHER_CRASH},
+              36, 36);
 }
 
 /* No loss, no fault: any death would be a false one, and fails the run. */
@@ -88,7 +106,7 @@ static void faults_go_by_name(void)
 }
 
 GV_SUITE("sim/vinesim", GV_CASE(after_any_weather_the_cluster_agrees_again),
-         GV_CASE(a_larger_cluster_agrees_again_too),
+         GV_CASE(larger_clusters_agree_again_too), GV_CASE(what_failed_once_holds),
          GV_CASE(in_calm_weather_nobody_is_declared_dead),
          GV_CASE(nodes_that_stand_still_for_two_seconds_do_not_die),
          GV_CASE(sessions_that_are_cut_again_and_again_lose_nothing),

@@ -1,6 +1,7 @@
 /*
  * main.c - vinesim: the mesh's engine, many nodes in one process, bad weather, one seed = one run.
  */
+#include "golden.h"
 #include "rivals.h"
 #include "weather.h"
 
@@ -11,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define JOBS_MAX 64
+#define JOBS_MAX    64
+#define SHOWN_LINES 60 /* of the trace of a failing seed */
 
 static const char help[] =
     "usage: vinesim [options]\n"
@@ -24,7 +26,8 @@ static const char help[] =
     "  --seconds V      virtual seconds of weather (default 20)\n"
     "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
     "  --faults LIST    all (default), none, or some of\n"
-    "                   cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun\n"
+    "                   cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun,\n"
+    "                   corrupt,hostile,slow,clock,disk,twin\n"
     "  --pauses         instead of faults: at any moment 1 % of the nodes stand still for 2 s; "
     "any\n"
     "                   death fails the run (defaults: 16 nodes, 3600 seconds, loss 0.05)\n"
@@ -34,6 +37,7 @@ static const char help[] =
     "  --detector NAME  ours (default), plain (SWIM without Lifeguard) or memberlist\n"
     "  --report         measure instead: visibility, copies, detection, healing, idle traffic\n"
     "  --long           --report with the rows that take minutes: a day of pauses\n"
+    "  --golden DIR     tell the short stories and write their traces to DIR (tests/sim/golden)\n"
     "  --help           this text\n"
     "\n"
     "Exits 0 when every seed held, 1 when one failed, 2 when the command line makes no sense.\n";
@@ -44,7 +48,7 @@ struct arguments {
     uint32_t jobs;
     bool repeat, report, is_long;
     enum rival rival;
-    const char *trace;
+    const char *trace, *golden, *faults;
 };
 
 static bool read_u64(const char *text, uint64_t least, uint64_t most, uint64_t *value)
@@ -102,6 +106,7 @@ enum {
     OPT_TRACE,
     OPT_REPORT,
     OPT_LONG,
+    OPT_GOLDEN,
     OPT_DETECTOR,
     OPT_HELP
 };
@@ -117,6 +122,7 @@ static const struct option options[] = {{"seed", required_argument, NULL, OPT_SE
                                         {"repeat", no_argument, NULL, OPT_REPEAT},
                                         {"trace", required_argument, NULL, OPT_TRACE},
                                         {"report", no_argument, NULL, OPT_REPORT},
+                                        {"golden", required_argument, NULL, OPT_GOLDEN},
                                         {"long", no_argument, NULL, OPT_LONG},
                                         {"detector", required_argument, NULL, OPT_DETECTOR},
                                         {"help", no_argument, NULL, OPT_HELP},
@@ -145,6 +151,7 @@ static bool take_option(struct arguments *arguments, int option, const char *val
     case OPT_LOSS:
         return read_share(value, &arguments->weather.loss);
     case OPT_FAULTS:
+        arguments->faults = value;
         return weather_parse_faults(value, &arguments->weather.faults);
     case OPT_JOBS:
         good = read_u64(value, 1, JOBS_MAX, &number);
@@ -158,6 +165,9 @@ static bool take_option(struct arguments *arguments, int option, const char *val
         return true;
     case OPT_TRACE:
         arguments->trace = value;
+        return true;
+    case OPT_GOLDEN:
+        arguments->golden = value;
         return true;
     case OPT_LONG:
         arguments->is_long = true;
@@ -217,18 +227,65 @@ struct tally {
     struct gv_hist converged;
 };
 
+/* A node that what went wrong is about: "n07"; up to two. */
+static uint32_t find_names(const char *wrong, char names[2][8])
+{
+    uint32_t found = 0;
+    for (const char *at = wrong; *at != '\0' && found < 2; at++) {
+        size_t digits = *at == 'n' ? strspn(at + 1, "0123456789") : 0;
+        bool is_word = at == wrong || at[-1] == ' ';
+        if (digits >= 2 && digits < 7 && is_word) {
+            memcpy(names[found], at, digits + 1);
+            names[found][digits + 1] = '\0';
+            found += 1;
+        }
+    }
+    return found;
+}
+
+/* Faults, starts and ends always; who sees whom only when it is about somebody who is at fault. */
+static bool is_interesting(const char *line, char names[2][8], uint32_t name_count)
+{
+    if (strstr(line, " sees ") == NULL) {
+        return true;
+    }
+    for (uint32_t i = 0; i < name_count; i++) {
+        if (strstr(line, names[i]) != NULL) {
+            return true;
+        }
+    }
+    return name_count == 0;
+}
+
 static void print_failure(const struct arguments *arguments, const struct weather_verdict *verdict)
 {
+    char names[2][8];
+    uint32_t name_count = find_names(verdict->wrong, names), skip = 0;
     printf("\nseed %llu failed: %s\n", (unsigned long long)verdict->seed, verdict->wrong);
     for (uint32_t i = 0; i < verdict->tail_count; i++) {
-        printf("  %s\n", verdict->tail[i]);
+        skip += is_interesting(verdict->tail[i], names, name_count);
     }
-    printf("repeat: vinesim --seed %llu --nodes %u --seconds %u", (unsigned long long)verdict->seed,
-           arguments->weather.node_count, arguments->weather.seconds);
+    skip = skip > SHOWN_LINES ? skip - SHOWN_LINES : 0;
+    for (uint32_t i = 0; i < verdict->tail_count; i++) {
+        bool shown = is_interesting(verdict->tail[i], names, name_count);
+        if (shown && skip == 0) {
+            printf("  %s\n", verdict->tail[i]);
+        }
+        skip -= shown && skip > 0;
+    }
+    printf("repeat: vinesim --seed %llu --seconds %u", (unsigned long long)verdict->seed,
+           arguments->weather.seconds);
+    if (arguments->weather.node_count != 0) {
+        printf(" --nodes %u", arguments->weather.node_count);
+    }
     if (arguments->weather.loss >= 0) {
         printf(" --loss %g", arguments->weather.loss);
     }
-    printf(" --trace /dev/stdout\n");
+    if (arguments->faults != NULL) {
+        printf(" --faults %s", arguments->faults);
+    }
+    printf("%s --detector %s --trace /dev/stdout\n", arguments->weather.pauses ? " --pauses" : "",
+           rival_name(arguments->rival));
 }
 
 static void count(const struct arguments *arguments, struct tally *tally,
@@ -378,6 +435,9 @@ int main(int argc, char **argv)
     }
     if (arguments.trace != NULL && (arguments.jobs > 1 || arguments.first != arguments.last)) {
         return complain("trace", "takes one seed and one job");
+    }
+    if (arguments.golden != NULL) {
+        return golden_write_all(arguments.golden) ? 0 : 1;
     }
     if (arguments.report) {
         struct measure measure = {.nodes = arguments.weather.node_count,

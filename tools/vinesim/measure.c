@@ -4,6 +4,7 @@
 #include "measure.h"
 
 #include "rivals.h"
+#include "sealing.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 
 #define PAUSES_S        1200u /* of virtual time; --long: a day */
 #define PAUSES_LONG_S   86400u
+#define HOSTILE         1000000u
+#define HOSTILE_LONG    10000000u
 #define JOIN_OPERATIONS 16384u /* of 62 new blocks each: a million entries */
 
 struct world *measure_calm_world(const struct measure *measure, uint64_t round)
@@ -190,6 +193,30 @@ static bool joining(const struct measure *measure)
     return measure_end_world(world) && good;
 }
 
+/* Every packet of all kinds reaches nodes that probe each other. */
+static bool hostility(const struct measure *measure)
+{
+    uint32_t count = measure->is_long ? HOSTILE_LONG : HOSTILE;
+    struct world *world = world_new(
+        &(struct world_options){.node_count = 3, .seed = measure->seed, .is_sealed = true});
+    if (world == NULL) {
+        abort();
+    }
+    world_start_all(world);
+    world_run(world, 3000);
+    for (uint32_t i = 0; i < count; i++) {
+        sealing_attack(world->sealing, (enum hostile_kind)(i % HOSTILE_KIND_COUNT));
+        world_run(world, i % 100 == 0);
+    }
+    world_run(world, 1000);
+    const struct sealing_counters *counters = sealing_counters(world->sealing);
+    printf("hostile packets believed      %llu of %llu (replayed, astray, changed, cut, random, of "
+           "another key, cluster or start, unsealed)\n",
+           (unsigned long long)counters->hostile_accepted,
+           (unsigned long long)counters->hostile_sent);
+    return measure_end_world(world);
+}
+
 static bool idleness(const struct measure *measure)
 {
     struct world *world = measure_calm_world(measure, 0);
@@ -222,8 +249,8 @@ static bool long_requests(const struct measure *measure)
 bool measure_print(const struct measure *measure)
 {
     static bool (*const rows[])(const struct measure *) = {
-        visibility, load_visibility, short_requests, long_requests,
-        healing,    joining,         idleness,       compare};
+        visibility, load_visibility, short_requests, long_requests, healing,
+        joining,    hostility,       idleness,       compare};
     bool good = true;
     printf("%u nodes, one way 0.2 ms + exp(0.8 ms), loss %.1f %%, seed %llu, virtual time\n",
            measure->nodes, measure->loss * 100, (unsigned long long)measure->seed);

@@ -563,6 +563,7 @@ void world_set_rate(struct world *world, uint32_t i, uint64_t bytes_per_s)
 {
     struct world_node *node = &world->nodes[i];
     node->bytes_per_s = bytes_per_s;
+    world->wires_were_slow = world->wires_were_slow || bytes_per_s != 0;
     node->disturbed_at_us = world->now_us + 1;
     world_note(world, "sessions of %s carry %llu bytes/s", node->name,
                (unsigned long long)bytes_per_s);

@@ -22,7 +22,7 @@
 #define WORLD_NODES_MAX   100
 #define WORLD_WORKERS     8 /* unless the options say otherwise */
 #define WORLD_WORKERS_MAX 1024
-#define WORLD_TRACE_LINES 60
+#define WORLD_TRACE_LINES 240
 #define WORLD_LINE_BYTES  160
 
 /* Who lives in a world that has more in it than gossip (tools/replay/lab): told what a node hears
@@ -128,6 +128,7 @@ struct world {
     uint64_t hash;             /* of everything that happened */
     uint64_t false_deaths;     /* a live, undisturbed node was declared dead */
     bool clocks_were_wrong;    /* then stamps may be refused */
+    bool wires_were_slow;      /* then a snapshot may be cut short */
     uint64_t refused_stamps;   /* operations too far ahead of somebody's clock */
     uint32_t twin_of;          /* whose name the node in slot `node_count` has, if it is up */
     uint64_t queue_most;       /* bytes that waited for a session's wire */
@@ -141,7 +142,7 @@ struct world {
 #define WORLD_QUEUE_BYTES                                                                          \
     ((size_t)9 << 20)          /* of a session: twice the engine's cap, and a frame                \
                                 */
-#define WORLD_SETTLED_MS 11000 /* then everything is old enough to be evicted */
+#define WORLD_SETTLED_MS 14000 /* then everything is old enough to be evicted, by any clock */
 #define WORLD_AHEAD_MS   60000 /* stamps further ahead are refused */
 #define WORLD_RESEND_US  20000 /* a lost segment is sent again after about this */
 
