@@ -13,6 +13,7 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/http/date.h"
 #include "grapevine/http/writer.h"
 #include "grapevine/proxy/admission.h"
 #include "merging.h"
@@ -332,11 +333,19 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
 
 /* Retry-After in seconds; a date is not understood and counts as nothing said. */
+/* How long the worker asks to be left alone: a number of seconds, or a date. */
 static uint64_t retry_after_ms(const struct gv_head *head)
 {
+    struct gv_slice value = gv_head_find(head, "retry-after");
     uint64_t seconds = 0;
-    if ((head->status != 429 && head->status != 503) ||
-        !gv_slice_to_u64(gv_head_find(head, "retry-after"), &seconds)) {
+    uint64_t at_s = 0;
+    if (head->status != 429 && head->status != 503) {
+        return 0;
+    }
+    if (gv_date_parse(value, &at_s)) {
+        uint64_t now_s = gv_clock_wall_ms() / 1000;
+        seconds = at_s > now_s ? at_s - now_s : 0;
+    } else if (!gv_slice_to_u64(value, &seconds)) {
         return 0;
     }
     return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;
