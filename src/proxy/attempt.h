@@ -47,7 +47,9 @@ struct gv_carrier {
     struct gv_relay relay;
     struct gv_kept kept;
     struct gv_merge merge;
-    struct gv_kept merged;  /* the head of the answer that is merged */
+    struct gv_kept merged;  /* the head of the answer that is merged, or made of another */
+    struct gv_buf rerank;   /* owned: the engine's answer to a rerank request */
+    bool is_reranking;      /* it is held there */
     bool is_merging;        /* decode's answer passes through `merge` */
     bool prefill_done;      /* its answer is complete, and was understood as far as it can be */
     bool decode_done;       /* its answer is complete, and waits for prefill's */

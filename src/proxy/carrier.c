@@ -19,6 +19,8 @@
 #include "merging.h"
 #include "pair.h"
 #include "reply.h"
+#include "rerank.h"
+#include "reranking.h"
 #include <stdio.h>
 
 #define GV_BYTES_PER_TOKEN   4 /* of a prompt, roughly */
@@ -169,6 +171,7 @@ static void destroy(struct gv_carrier *carrier)
     gv_kept_drop(&carrier->kept);
     gv_kept_drop(&carrier->merged);
     gv_merge_deinit(&carrier->merge);
+    gv_buf_deinit(&carrier->rerank);
     carrier->proxy->exchange_count -= 1;
     leave(carrier->proxy);
     gv_mem_free(GV_MEM_EXCHANGE, carrier);
@@ -214,6 +217,7 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
 {
     gv_merge_reset(&carrier->merge);
     carrier->is_merging = false;
+    carrier->is_reranking = false;
     carrier->prefill_done = false;
     carrier->decode_done = false;
     enum gv_problem problem = gv_legs_choose(carrier);
@@ -302,7 +306,8 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
     if (effects->relay) {
         carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
         gv_reply_start(carrier,
-                       carrier->is_merging && effects->relay_leg == GV_LEG_DECODE
+                       carrier->is_reranking ||
+                               (carrier->is_merging && effects->relay_leg == GV_LEG_DECODE)
                            ? &carrier->merged.answer
                            : &carrier->legs[effects->relay_leg].answer,
                        first);
@@ -368,9 +373,14 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
     }
     if (gv_merging_is_wanted(carrier) && i == GV_LEG_DECODE && head->status / 100 == 2) {
         gv_merging_begin(carrier, head);
+    } else if (carrier->plan.endpoint == GV_ENDPOINT_RERANK && head->status == 200 &&
+               i == carrier->exchange.answer_leg) {
+        gv_reranking_begin(carrier, head);
     }
     run(carrier, event);
 }
+
+static void on_broke(void *owner, uint32_t i, enum gv_cause cause);
 
 static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
 {
@@ -390,6 +400,10 @@ static void on_body(void *owner, uint32_t i, struct gv_slice bytes)
     gv_usage_feed(&carrier->usage, bytes);
     if (carrier->is_merging && i == GV_LEG_DECODE) {
         gv_merging_body(carrier, bytes);
+    } else if (carrier->is_reranking) {
+        if (gv_reranking_body(carrier, bytes) != GV_OK) {
+            on_broke(carrier, i, GV_CAUSE_BAD); /* more than any engine has to say */
+        }
     } else if (carrier->relay.started) {
         gv_reply_sent(carrier, gv_relay_body(&carrier->relay, bytes, &carrier->proxy->scratch));
     } else {
@@ -410,12 +424,35 @@ static void after_prefill(struct gv_carrier *carrier)
     }
 }
 
+/* The engine's scores are here: the client gets an answer made of them. The carrier may be gone. */
+static void end_reranking(struct gv_carrier *carrier, uint32_t i)
+{
+    struct gv_client *client = carrier->client;
+    struct gv_buf out;
+    gv_buf_init(&out, GV_MEM_BUFFER, SIZE_MAX / 2);
+    if (gv_reranking_end(carrier, &out) != GV_OK) {
+        on_broke(carrier, i, GV_CAUSE_BAD);
+    } else {
+        gv_leg_release(carrier, &carrier->legs[i]);
+        gv_carrier_run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_BODY, .leg = i},
+                       gv_buf_slice(&out));
+        if (client->carrier == carrier) {
+            run(carrier, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .leg = i});
+        }
+    }
+    gv_buf_deinit(&out);
+}
+
 static void on_end(void *owner, uint32_t i)
 {
     struct gv_carrier *carrier = owner;
     struct gv_client *client = carrier->client;
     struct gv_leg *leg = &carrier->legs[i];
     gv_leg_first_byte(carrier, leg);
+    if (carrier->is_reranking && i == carrier->exchange.answer_leg) {
+        end_reranking(carrier, i);
+        return;
+    }
     gv_leg_release(carrier, leg);
     struct gv_exchange_event event = {.kind = GV_EXCHANGE_END, .leg = i};
     if (carrier->exchange.keeping) {
@@ -471,6 +508,7 @@ static struct gv_carrier *make(struct gv_client *client)
     gv_buf_init(&carrier->decode_body, GV_MEM_BUFFER, SIZE_MAX / 2);
     gv_merge_init(&carrier->merge);
     gv_kept_init(&carrier->merged);
+    gv_buf_init(&carrier->rerank, GV_MEM_BUFFER, GV_RERANK_BYTES_MAX);
     gv_kept_init(&carrier->kept);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);

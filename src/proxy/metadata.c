@@ -1,4 +1,4 @@
-/* metadata.c - see metadata.h. The only file of this folder that knows jansson. */
+/* metadata.c - see metadata.h. */
 #include "metadata.h"
 
 #include <inttypes.h>

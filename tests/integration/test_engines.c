@@ -237,10 +237,33 @@ static void all_nodes_learn_what_an_engine_holds_from_what_it_counts(void)
     gv_world_end(&world);
 }
 
+static void a_rerank_answer_is_built_of_an_engines_scores(void)
+{
+    memset(&world, 0, sizeof world);
+    gv_world_add_worker(&world, "regular");
+    struct gv_world_node *node = gv_world_add_node(&world, NULL);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    static const char *const paths[] = {"/rerank", "/v1/rerank"};
+    for (int i = 0; i < 2; i++) {
+        struct gv_reply reply;
+        gv_talk_ask(node->port, "POST", paths[i], NULL,
+                    "{\"query\":\"q\",\"documents\":[\"a\",\"b\"],\"top_k\":1}", &reply);
+        CU_ASSERT_EQUAL(reply.status, 200);
+        CU_ASSERT_TRUE(reply.whole);
+        static const char begins[] = "{\"results\":[{\"score\":1.000000,\"document\":\"b\"";
+        CU_ASSERT_EQUAL(strncmp(reply.body, begins, sizeof begins - 1), 0);
+        CU_ASSERT_PTR_NULL(strstr(reply.body, "\"document\":\"a\""));
+        CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "\"object\":\"rerank\""));
+        gv_reply_deinit(&reply);
+    }
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/engines", GV_CASE(each_kind_of_engine_is_known_by_its_answers),
          GV_CASE(what_others_sent_an_engine_is_seen_by_all_nodes),
          GV_CASE(all_nodes_learn_what_an_engine_holds_from_what_it_counts),
          GV_CASE(an_engine_with_ranks_is_a_worker_for_each),
+         GV_CASE(a_rerank_answer_is_built_of_an_engines_scores),
          GV_CASE(the_legs_of_a_pair_are_told_each_others_ranks),
          GV_CASE(a_client_that_leaves_is_told_to_both_engines_of_a_pair),
          GV_CASE(alone_an_engine_is_told_when_it_was_asked_for))
