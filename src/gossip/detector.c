@@ -324,13 +324,7 @@ uint64_t gv_detector_wake_at(const struct gv_gossip *gossip)
         uint64_t due = probe->went_indirect ? probe->fails_at_ms : probe->indirect_at_ms;
         at = due < at ? due : at;
     }
-    for (uint32_t i = 0; gv_roster_has_suspects(gossip) && i < gossip->peer_count; i++) {
-        const struct gv_peer *peer = gossip->peers[i];
-        if (peer->member.status == GV_MEMBER_SUSPECT && peer->dead_at_ms < at) {
-            at = peer->dead_at_ms;
-        }
-    }
-    return at;
+    return gossip->doubts_due_ms < at ? gossip->doubts_due_ms : at;
 }
 
 /* ---- packets -----------------------------------------------------------------------------------

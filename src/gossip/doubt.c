@@ -64,6 +64,9 @@ void gv_doubt_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer)
     if (peer->dead_at_ms < gossip->mute_until) {
         peer->dead_at_ms = gossip->mute_until;
     }
+    if (peer->dead_at_ms < gossip->doubts_due_ms) {
+        gossip->doubts_due_ms = peer->dead_at_ms;
+    }
 }
 
 static bool add_accuser(struct gv_peer *peer, const char *accuser)
@@ -145,15 +148,23 @@ static void bury(struct gv_gossip *gossip, struct gv_peer *peer)
 /** Whose time is over? */
 void gv_doubt_tick(struct gv_gossip *gossip)
 {
-    for (uint32_t i = 0; gv_roster_has_suspects(gossip) && i < gossip->peer_count; i++) {
+    if (gossip->now.now_ms < gossip->doubts_due_ms) {
+        return;
+    }
+    gossip->doubts_due_ms = GV_NEVER_MS;
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
         struct gv_peer *peer = gossip->peers[i];
-        if (peer->member.status != GV_MEMBER_SUSPECT || gossip->now.now_ms < peer->dead_at_ms) {
+        if (peer->member.status != GV_MEMBER_SUSPECT) {
             continue;
         }
-        if (is_held(gossip, peer)) {
+        if (gossip->now.now_ms >= peer->dead_at_ms && is_held(gossip, peer)) {
             peer->dead_at_ms = gossip->now.now_ms + 100;
-        } else {
+        } else if (gossip->now.now_ms >= peer->dead_at_ms) {
             bury(gossip, peer);
+            continue;
+        }
+        if (peer->dead_at_ms < gossip->doubts_due_ms) {
+            gossip->doubts_due_ms = peer->dead_at_ms;
         }
     }
 }

@@ -87,6 +87,7 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     gv_map_init(&made->peers_by_boot, GV_MEM_GOSSIP, made->options.member_max, NULL);
     gv_shelf_init(&made->shelf, made->options.shelf_bytes);
     made->pull_at_ms = GV_NEVER_MS;
+    made->doubts_due_ms = GV_NEVER_MS;
     made->ring.look_at_ms = now_ms;
     made->tree.distance = GV_TREE_FAR;
     gv_worker_table_init(&made->workers);

@@ -223,6 +223,7 @@ struct gv_gossip {
     uint32_t *probe_order; /* owned: shuffled indexes of peers */
     uint32_t probe_count, probe_next;
     uint32_t health;     /* 0 good .. 7: how much we distrust ourselves */
+    uint64_t doubts_due_ms; /* no doubt becomes certainty before */
     uint64_t mute_until; /* we accuse nobody before */
     int64_t wall_offset; /* wall minus engine time */
 
@@ -290,7 +291,6 @@ void gv_roster_touch(struct gv_gossip *gossip);
 void gv_roster_set_boot(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t boot_id);
 struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boot_id);
 struct gv_counts gv_roster_counts(struct gv_gossip *gossip);
-bool gv_roster_has_suspects(const struct gv_gossip *gossip);
 void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
                           enum gv_member_status status);
 void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);

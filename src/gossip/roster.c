@@ -182,12 +182,6 @@ uint32_t gv_gossip_active(const struct gv_gossip *gossip)
     return gv_roster_active(gossip);
 }
 
-/** Is anybody doubted? */
-bool gv_roster_has_suspects(const struct gv_gossip *gossip)
-{
-    return !gossip->counts.known || gossip->counts.suspect > 0;
-}
-
 /** Tell the store. */
 void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer)
 {

@@ -208,19 +208,17 @@ bool world_check_no_gap(struct world *world)
         }
         uint32_t count = gv_gossip_members(world->nodes[i].engine, members, WORLD_NODES_MAX);
         for (uint32_t m = 0; m < count; m++) {
-            for (uint32_t j = 0; j < world->options.node_count; j++) {
-                uint32_t slot = j;
-                const struct world_node *origin = &world->nodes[j];
-                if (world_holders(world, j, &slot) == 0 ||
-                    strcmp(members[m].name, origin->name) != 0) {
-                    continue;
-                }
-                if (members[m].applied != world->nodes[slot].published) {
-                    world_blame(world, "%s applied %llu of %s's %llu operations",
-                                world->nodes[i].name, (unsigned long long)members[m].applied,
-                                origin->name, (unsigned long long)world->nodes[slot].published);
-                    return false;
-                }
+            uint32_t slot = world_index(members[m].name);
+            const struct world_node *origin = &world->nodes[slot];
+            if (world_holders(world, slot, &slot) == 0) {
+                continue;
+            }
+            if (members[m].applied != world->nodes[slot].published) {
+                world_blame(world, "%s applied %llu of %s's %llu operations", world->nodes[i].name,
+                            (unsigned long long)members[m].applied, origin->name,
+                            (unsigned long long)world->nodes[slot].published);
+                return false;
+            }
             }
         }
     }

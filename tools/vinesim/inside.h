@@ -27,6 +27,8 @@ struct world_message {
     uint8_t bytes[];
 };
 
+/** The number in a node's name. */
+uint32_t world_index(const char *name);
 void world_mix(struct world *world, const void *bytes, size_t len);
 void world_push(struct world *world, struct world_event event);
 void world_arm(struct world *world, uint32_t i);

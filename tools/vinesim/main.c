@@ -22,7 +22,7 @@ static const char help[] =
     "\n"
     "  --seed S         run one seed (default 1)\n"
     "  --seeds A..B     run the seeds A to B\n"
-    "  --nodes N        nodes, 2 to 100 (default: 3 to 8, from the seed)\n"
+    "  --nodes N        nodes, 2 to 1000 (default: 3 to 8, from the seed)\n"
     "  --seconds V      virtual seconds of weather (default 20)\n"
     "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
     "  --faults LIST    all (default), none, or some of\n"

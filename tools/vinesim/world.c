@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SEEDS_OF_MANY 8
+#define SHELF_OF_MANY ((size_t)256 * 1024)
 #define WALL_START_MS UINT64_C(1767225600000) /* 2026-01-01 */
 
 /* ---- trace -------------------------------------------------------------------------------------
@@ -136,11 +138,7 @@ static void remember(struct world *world, uint64_t print)
 
 static uint32_t others_up(const struct world *world)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < world->options.node_count; i++) {
-        count += world_is_up(world, i);
-    }
-    return count == 0 ? 0 : count - 1;
+    return world->up_count == 0 ? 0 : world->up_count - 1;
 }
 
 static void saw(struct world *world, uint64_t print)
@@ -287,7 +285,7 @@ static bool key_sums(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_B
     return gv_forest_sums(node->forest, text, hashes, count, sums);
 }
 
-static uint32_t index_of(const char *name)
+uint32_t world_index(const char *name)
 {
     return (uint32_t)strtoul(name + 1, NULL, 10);
 }
@@ -309,7 +307,7 @@ static void member_changed(void *owner, const struct gv_member *member)
 {
     struct world_node *node = owner;
     struct world *world = node->world;
-    uint32_t about = index_of(member->name);
+    uint32_t about = world_index(member->name);
     if (about >= world->options.node_count || strcmp(member->name, node->name) == 0) {
         return;
     }
@@ -341,7 +339,7 @@ static void member_changed(void *owner, const struct gv_member *member)
 static void load_changed(void *owner, const char *name, const struct gv_gossip_load *load)
 {
     struct world_node *node = owner;
-    uint32_t about = index_of(name);
+    uint32_t about = world_index(name);
     const struct world_guest *guest = node->world->options.guest;
     if (about >= node->world->options.node_count) {
         return;
@@ -468,6 +466,9 @@ static void make_engine(struct world *world, uint32_t i)
     options.boot_id = node->boot_id;
     options.incarnation = node->incarnation;
     options.block_bytes = 64;
+    if (options.shelf_bytes == 0 && world->options.node_count > WORLD_SMALL) {
+        options.shelf_bytes = SHELF_OF_MANY;
+    }
     options.gossip_addr = node->addr;
     options.seed = gv_prng_next(&world->prng);
     options.expects_seeds = world->options.node_count > 1;
@@ -509,7 +510,7 @@ void world_start(struct world *world, uint32_t i)
     node->paused_until_us = 0;
     node->tick_at_us = UINT64_MAX;
     node->disturbed_at_us = world->now_us + 1;
-    for (uint32_t j = 0; j < WORLD_NODES_MAX; j++) {
+    for (uint32_t j = 0; j < world->options.node_count; j++) {
         node->sees[j] = GV_MEMBER_STATUS_COUNT;
         node->sees_incarnation[j] = 0;
         node->load_sum[j] = 0;
@@ -518,12 +519,15 @@ void world_start(struct world *world, uint32_t i)
     if (world->sealing != NULL) {
         sealing_start(world->sealing, i);
     }
+    world->up_count += 1;
     world_note(world, "%s starts, life %u", node->name, node->life);
-    struct gv_addr seeds[WORLD_NODES_MAX];
-    for (uint32_t j = 0; j < world->options.node_count; j++) {
-        seeds[j] = world->nodes[j].addr;
+    struct gv_addr seeds[WORLD_SMALL];
+    uint32_t count = world->options.node_count;
+    uint32_t seed_count = count <= WORLD_SMALL ? count : SEEDS_OF_MANY;
+    for (uint32_t j = 0; j < seed_count; j++) {
+        seeds[j] = world->nodes[(uint64_t)j * count / seed_count].addr;
     }
-    gv_gossip_seeds(node->engine, seeds, world->options.node_count, world_now(world, i));
+    gv_gossip_seeds(node->engine, seeds, seed_count, world_now(world, i));
     world_settle(world, i);
     gv_gossip_tick(node->engine, world_now(world, i));
     world_settle(world, i);
@@ -551,6 +555,7 @@ void world_end_life(struct world *world, uint32_t i)
     gv_forest_free(node->forest);
     node->engine = NULL;
     node->forest = NULL;
+    world->up_count -= 1;
     node->disturbed_at_us = world->now_us + 1;
 }
 

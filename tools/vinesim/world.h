@@ -19,7 +19,8 @@
 
 #include <stdio.h>
 
-#define WORLD_NODES_MAX   100
+#define WORLD_NODES_MAX   1000
+#define WORLD_SMALL       64 /* nodes up to which each has all for seeds, and room to spare */
 #define WORLD_WORKERS     8 /* unless the options say otherwise */
 #define WORLD_WORKERS_MAX 1024
 #define WORLD_TRACE_LINES 240
@@ -126,6 +127,7 @@ struct world {
     size_t operation_count, operation_room;
     struct gv_hist visible_us; /* from publishing to the last of the live nodes */
     uint64_t hash;             /* of everything that happened */
+    uint32_t up_count;         /* nodes that run */
     uint64_t false_deaths;     /* a live, undisturbed node was declared dead */
     bool clocks_were_wrong;    /* then stamps may be refused */
     bool wires_were_slow;      /* then a snapshot may be cut short */
