@@ -98,6 +98,7 @@ static void mend(struct gv_gossip *gossip, struct gv_channel *session, struct gv
                  const uint64_t buckets[GV_GOSSIP_BUCKETS / 64])
 {
     struct gv_giving *mending = &session->mending;
+    gossip->may_be_behind = true;
     if (!mending->active) {
         *mending = (struct gv_giving){.active = true, .is_mending = true, .in_part = true};
         (void)gv_slice_copy_text(key, mending->key, sizeof mending->key);

@@ -74,6 +74,14 @@ static void send_ping(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t n
     gv_wire_packet(gossip, peer, &packet, over);
 }
 
+static void note_due(struct gv_gossip *gossip, const struct gv_probe *probe)
+{
+    uint64_t due_ms = probe->went_indirect || probe->fails_at_ms < probe->indirect_at_ms
+                          ? probe->fails_at_ms
+                          : probe->indirect_at_ms;
+    gossip->probes_due_ms = due_ms < gossip->probes_due_ms ? due_ms : gossip->probes_due_ms;
+}
+
 static struct gv_probe *start_probe(struct gv_gossip *gossip, struct gv_peer *peer)
 {
     struct gv_probe *probe = free_probe(gossip);
@@ -86,6 +94,7 @@ static struct gv_probe *start_probe(struct gv_gossip *gossip, struct gv_peer *pe
     probe->indirect_at_ms = now_ms + probe_timeout_ms(gossip, peer);
     probe->fails_at_ms =
         now_ms + (uint64_t)gossip->detector.probe_interval_ms * (1 + gossip->health);
+    note_due(gossip, probe);
     gossip->counters.probes_sent += 1;
     send_ping(gossip, peer, probe->number, NULL);
     return probe;
@@ -184,6 +193,10 @@ static void probe_failed(struct gv_gossip *gossip, struct gv_probe *probe)
 
 static void tick_probes(struct gv_gossip *gossip)
 {
+    if (gossip->now.now_ms < gossip->probes_due_ms) {
+        return;
+    }
+    gossip->probes_due_ms = GV_NEVER_MS; /* of those below, and of new ones */
     for (uint32_t i = 0; i < GV_PROBES_MAX; i++) {
         struct gv_probe *probe = &gossip->probes[i];
         if (probe->peer != NULL && !probe->went_indirect &&
@@ -192,6 +205,9 @@ static void tick_probes(struct gv_gossip *gossip)
         }
         if (probe->peer != NULL && gossip->now.now_ms >= probe->fails_at_ms) {
             probe_failed(gossip, probe);
+        }
+        if (probe->peer != NULL) {
+            note_due(gossip, probe);
         }
     }
 }
@@ -315,15 +331,8 @@ void gv_detector_tick(struct gv_gossip *gossip)
 
 uint64_t gv_detector_wake_at(const struct gv_gossip *gossip)
 {
-    uint64_t at = gossip->probe_at_ms;
-    for (uint32_t i = 0; i < GV_PROBES_MAX; i++) {
-        const struct gv_probe *probe = &gossip->probes[i];
-        if (probe->peer == NULL) {
-            continue;
-        }
-        uint64_t due = probe->went_indirect ? probe->fails_at_ms : probe->indirect_at_ms;
-        at = due < at ? due : at;
-    }
+    uint64_t at =
+        gossip->probe_at_ms < gossip->probes_due_ms ? gossip->probe_at_ms : gossip->probes_due_ms;
     return gossip->doubts_due_ms < at ? gossip->doubts_due_ms : at;
 }
 

@@ -18,7 +18,7 @@
 struct gv_channel *gv_channel_find(const struct gv_gossip *gossip, uint64_t id)
 {
     for (uint32_t i = 0; i < gossip->session_count; i++) {
-        if (gossip->sessions[i]->id == id) {
+        if (gossip->session_ids[i] == id) {
             return gossip->sessions[i];
         }
     }
@@ -61,6 +61,8 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
         if (gossip->sessions[i] == session) {
             memmove(gossip->sessions + i, gossip->sessions + i + 1,
                     (gossip->session_count - i - 1) * sizeof(struct gv_channel *));
+            memmove(gossip->session_ids + i, gossip->session_ids + i + 1,
+                    (gossip->session_count - i - 1) * sizeof(uint64_t));
             gossip->session_count -= 1;
             break;
         }
@@ -366,6 +368,11 @@ static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bo
             return NULL;
         }
         gossip->sessions = grown;
+        uint64_t *ids = gv_mem_resize(GV_MEM_GOSSIP, gossip->session_ids, room * sizeof *ids);
+        if (ids == NULL) {
+            return NULL;
+        }
+        gossip->session_ids = ids;
         gossip->session_room = room;
     }
     struct gv_channel *session = gv_mem_new(GV_MEM_GOSSIP, sizeof *session);
@@ -382,7 +389,9 @@ static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bo
     session->told_round = gossip->vector.round; /* the State tells where we stand */
     gossip->tree.is_dirty = true;
     gossip->dial_known = false;
+    gossip->session_ids[gossip->session_count] = id;
     gossip->sessions[gossip->session_count++] = session;
+    gossip->may_be_behind = true;
     gv_channel_choose(gossip, peer);
     return session;
 }

@@ -84,10 +84,12 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     gv_arena_init(&made->unpacked, GV_MEM_GOSSIP, GV_UNPACK_BYTES_MAX);
     gv_arena_init(&made->scratch, GV_MEM_GOSSIP, SCRATCH_BYTES_MAX);
     gv_vector_init(&made->vector);
+    gv_map_init(&made->peers_by_name, GV_MEM_GOSSIP, made->options.member_max, NULL);
     gv_map_init(&made->peers_by_boot, GV_MEM_GOSSIP, made->options.member_max, NULL);
     gv_shelf_init(&made->shelf, made->options.shelf_bytes);
     made->pull_at_ms = GV_NEVER_MS;
     made->doubts_due_ms = GV_NEVER_MS;
+    made->probes_due_ms = GV_NEVER_MS;
     made->ring.look_at_ms = now_ms;
     made->tree.distance = GV_TREE_FAR;
     gv_worker_table_init(&made->workers);
@@ -116,6 +118,7 @@ void gv_gossip_free(struct gv_gossip *gossip)
         gv_mem_free(GV_MEM_GOSSIP, gossip->peers[i]);
     }
     gv_mem_free(GV_MEM_GOSSIP, gossip->sessions);
+    gv_mem_free(GV_MEM_GOSSIP, gossip->session_ids);
     gv_mem_free(GV_MEM_GOSSIP, gossip->peers);
     gv_mem_free(GV_MEM_GOSSIP, gossip->seeds);
     gv_mem_free(GV_MEM_GOSSIP, gossip->probe_order);
@@ -128,6 +131,7 @@ void gv_gossip_free(struct gv_gossip *gossip)
     gv_shelf_deinit(&gossip->shelf);
     gv_vector_deinit(&gossip->vector);
     gv_map_deinit(&gossip->peers_by_boot);
+    gv_map_deinit(&gossip->peers_by_name);
     gv_arena_deinit(&gossip->scratch);
     gv_arena_deinit(&gossip->unpacked);
     gv_outbox_deinit(&gossip->outbox);
@@ -161,9 +165,10 @@ static void begin(struct gv_gossip *gossip, struct gv_now now)
     gossip->now = now;
     gossip->session_in_hand = 0;
     gv_outbox_begin(&gossip->outbox);
-    for (uint32_t i = 0; i < gossip->session_count; i++) {
+    for (uint32_t i = 0; gossip->has_fresh && i < gossip->session_count; i++) {
         gossip->sessions[i]->fresh = 0; /* the shell has them, and tells what it queues */
     }
+    gossip->has_fresh = false;
 }
 
 /* What is due whatever the event was. */
@@ -176,9 +181,14 @@ static void end(struct gv_gossip *gossip)
     gv_news_tick(gossip);
     gv_dial_tick(gossip);
     gv_feed_flush(gossip, false);
+    if (!gossip->has_fresh && !gossip->may_be_behind) {
+        return;
+    }
+    gossip->may_be_behind = false;
     for (uint32_t i = gossip->session_count; i-- > 0;) {
         struct gv_channel *session = gossip->sessions[i];
         gv_feed_pump(gossip, session);
+        gossip->may_be_behind = gossip->may_be_behind || gv_feed_is_behind(gossip, session);
         if (gv_channel_backlog(session) > 2 * gossip->options.session_queue_bytes) {
             gossip->counters.queue_overflows += 1;
             gv_channel_close(gossip, session, "queue full");
@@ -331,6 +341,7 @@ void gv_gossip_queued(struct gv_gossip *gossip, uint64_t session_id, size_t byte
     struct gv_channel *session = gv_channel_find(gossip, session_id);
     if (session != NULL) {
         session->queued = bytes;
+        gossip->may_be_behind = true;
     }
 }
 

@@ -50,6 +50,7 @@ void gv_feed_flush(struct gv_gossip *gossip, bool at_once)
         gv_wire_broadcast_batch(gossip, &message, gossip->flushed, last);
         gossip->flushed = last;
         gv_origin_touch(gossip->own); /* to be announced */
+        gossip->may_be_behind = true;
         gossip->flushed_at_ms = gossip->now.now_ms;
     }
 }
@@ -60,7 +61,7 @@ uint64_t gv_feed_wake_at(const struct gv_gossip *gossip)
     if (gossip->flushed < gossip->log.last) {
         at = gossip->flushed_at_ms + gossip->options.batch_interval_ms;
     }
-    for (uint32_t i = 0; i < gossip->session_count; i++) {
+    for (uint32_t i = 0; gossip->may_be_behind && i < gossip->session_count; i++) {
         const struct gv_channel *session = gossip->sessions[i];
         if (gv_feed_is_behind(gossip, session) && session->queued < GV_PACE_BYTES &&
             gossip->now.now_ms < at) {
@@ -231,6 +232,7 @@ void gv_feed_asked(struct gv_gossip *gossip, struct gv_channel *session,
     if (request->boot_id != gossip->self->member.boot_id || request->first > last) {
         return;
     }
+    gossip->may_be_behind = true;
     if (session->range_next == 0) {
         session->range_next = request->first;
         session->range_last = last;

@@ -197,7 +197,10 @@ struct gv_gossip {
     struct gv_peer **peers; /* owned; sorted by name */
     uint32_t peer_count, peer_room;
     struct gv_channel **sessions; /* owned */
+    uint64_t *session_ids;        /* owned: of each, side by side, to be found quickly */
     uint32_t session_count, session_room;
+    bool has_fresh;        /* something was put out in this event */
+    bool may_be_behind;    /* some session may have to be fed, or be too full */
     struct gv_seed *seeds; /* owned */
     uint32_t seed_count;
     struct gv_seed twin; /* another holder of our name, to be looked at */
@@ -222,10 +225,11 @@ struct gv_gossip {
     uint64_t lagged_at_ms; /* the probe_at_ms that was missed by a lag; 0 never */
     uint32_t *probe_order; /* owned: shuffled indexes of peers */
     uint32_t probe_count, probe_next;
-    uint32_t health;     /* 0 good .. 7: how much we distrust ourselves */
+    uint32_t health;        /* 0 good .. 7: how much we distrust ourselves */
+    uint64_t probes_due_ms; /* no probe has anything due before */
     uint64_t doubts_due_ms; /* no doubt becomes certainty before */
-    uint64_t mute_until; /* we accuse nobody before */
-    int64_t wall_offset; /* wall minus engine time */
+    uint64_t mute_until;    /* we accuse nobody before */
+    int64_t wall_offset;    /* wall minus engine time */
 
     struct gv_counts counts;
     struct gv_ring ring;
@@ -236,6 +240,7 @@ struct gv_gossip {
     uint64_t announce_at_ms, announced_round;
     uint64_t pull_at_ms; /* next look at what is wanted; GV_NEVER_MS: nothing is */
     uint64_t said_round, said_at_ms, ask_said_at_ms;
+    struct gv_map peers_by_name;
     struct gv_map peers_by_boot; /* boot id to peer */
     uint64_t roster_sum;   /* over the members, see news.c; meaningful when roster_sum_known */
     uint64_t digest_round; /* of the vector, at the last digest */

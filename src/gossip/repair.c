@@ -150,6 +150,7 @@ void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session, const
     session->expects = gossip->synced ? 0 : state->published;
     note_own_position(gossip, session, state);
     gossip->tree.is_dirty = true;
+    gossip->may_be_behind = true;
     if (state->n_roster > 0) {
         gv_news_take_sums(gossip, session, state->roster);
         if (!session->sent_roster) {

@@ -29,9 +29,7 @@ static uint32_t place(const struct gv_gossip *gossip, const char *name, bool *fo
 
 struct gv_peer *gv_roster_find(const struct gv_gossip *gossip, const char *name)
 {
-    bool found;
-    uint32_t at = place(gossip, name, &found);
-    return found ? gossip->peers[at] : NULL;
+    return gv_map_find(&gossip->peers_by_name, gv_slice_text(name));
 }
 
 /** Where `name` stands, or would stand, in the order of names. */
@@ -63,10 +61,11 @@ static bool make_room(struct gv_gossip *gossip)
 struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
 {
     bool found;
-    uint32_t at = place(gossip, name, &found);
-    if (found) {
-        return gossip->peers[at];
+    struct gv_peer *known = gv_roster_find(gossip, name);
+    if (known != NULL) {
+        return known;
     }
+    uint32_t at = place(gossip, name, &found);
     if (gossip->peer_count >= gossip->options.member_max) {
         if (!make_room(gossip)) {
             return NULL;
@@ -87,6 +86,10 @@ struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
         return NULL;
     }
     (void)gv_slice_copy_text(gv_slice_text(name), peer->member.name, sizeof peer->member.name);
+    if (gv_map_put(&gossip->peers_by_name, gv_slice_text(name), peer) != GV_OK) {
+        gv_mem_free(GV_MEM_GOSSIP, peer);
+        return NULL;
+    }
     gv_sayings_init(&peer->sayings);
     memmove(gossip->peers + at + 1, gossip->peers + at,
             (gossip->peer_count - at) * sizeof(struct gv_peer *));
@@ -110,6 +113,7 @@ void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer)
     gossip->peer_count -= 1;
     gossip->probe_count = 0;
     gv_roster_set_boot(gossip, peer, 0);
+    (void)gv_map_take(&gossip->peers_by_name, gv_slice_text(peer->member.name));
     gv_news_forget(gossip, peer);
     gv_roster_touch(gossip);
     gv_sayings_deinit(&peer->sayings);

@@ -32,6 +32,7 @@ void gv_snapshot_asked(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__SnapshotRequest *request)
 {
     gossip->counters.snapshots_sent += 1;
+    gossip->may_be_behind = true;
     session->giving =
         (struct gv_giving){.active = true, .id = request->id, .since_stamp = request->since_stamp};
     if (request->n_buckets > 0) {

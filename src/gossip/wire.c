@@ -60,6 +60,7 @@ static void put(struct gv_gossip *gossip, struct gv_channel *session, struct gv_
     memcpy(effect.node, session->peer->member.name, sizeof effect.node);
     gv_wire_effect(gossip, &effect);
     session->fresh += bytes.len;
+    gossip->has_fresh = true;
     gossip->counters.bytes_sent += bytes.len;
 }
 

@@ -21,7 +21,7 @@
 
 #define WORLD_NODES_MAX   1000
 #define WORLD_SMALL       64 /* nodes up to which each has all for seeds, and room to spare */
-#define WORLD_WORKERS     8 /* unless the options say otherwise */
+#define WORLD_WORKERS     8  /* unless the options say otherwise */
 #define WORLD_WORKERS_MAX 1024
 #define WORLD_TRACE_LINES 240
 #define WORLD_LINE_BYTES  160
