@@ -219,7 +219,6 @@ bool world_check_no_gap(struct world *world)
                             (unsigned long long)world->nodes[slot].published);
                 return false;
             }
-            }
         }
     }
     return true;
