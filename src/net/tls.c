@@ -240,6 +240,8 @@ static enum gv_err take_authorities(const struct gv_tls *tls, SSL_CTX *context,
         }
     }
     SSL_CTX_set_client_CA_list(context, names); /* moved */
+    /* Who is named is trusted, whoever vouches for him: an authority in the middle, or one peer. */
+    (void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
     return GV_OK;
 }
 

@@ -230,6 +230,22 @@ static void a_certificate_by_a_stranger_is_refused(void)
     expect_refusal("stranger.pem", "localhost", "unknown_ca", "unable to get local issuer");
 }
 
+static void one_certificate_alone_can_be_trusted(void)
+{
+    static const char *pinned[1];
+    const char *const shown[2] = {"server.pem", "renewed.pem"};
+    for (size_t i = 0; i < 2; i++) {
+        struct pair pair;
+        struct gv_tls_options client = client_options();
+        pinned[0] = gv_cert("server.pem");
+        client.ca_paths = (char *const *)(uintptr_t)pinned;
+        begin(&pair, client, server_options(shown[i]), "localhost");
+        shake(&pair, 4096);
+        CU_ASSERT_EQUAL(both_are_open(&pair), i == 0);
+        end(&pair);
+    }
+}
+
 static struct gv_tls_options proving_server(enum gv_tls_proof proof)
 {
     struct gv_tls_options options = server_options("server.pem");
@@ -437,6 +453,7 @@ GV_SUITE("net/tls", GV_CASE(a_handshake_that_comes_byte_by_byte_succeeds),
          GV_CASE(a_certificate_for_another_host_is_refused),
          GV_CASE(an_expired_certificate_is_refused_by_name),
          GV_CASE(a_certificate_by_a_stranger_is_refused),
+         GV_CASE(one_certificate_alone_can_be_trusted),
          GV_CASE(a_client_without_a_certificate_is_refused_where_one_is_required),
          GV_CASE(a_clients_certificate_is_believed_when_an_authority_vouches_for_it),
          GV_CASE(what_is_not_tls_ends_the_handshake), GV_CASE(plain_http_gets_the_plain_answer),
