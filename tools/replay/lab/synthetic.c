@@ -5,6 +5,7 @@
  *   turns   sessions of about 7 turns under one of 40 system prompts
  *   root    the same, under one long system prompt for all
  *   hot     40 % of the requests ask one thing each of one long document, the rest are turns
+ *   chats   longer sessions, quick turns: nine tenths of all tokens were seen before
  *   agents  tool agents: 12 long lists of tools, many quick turns
  *
  * Sessions begin at random (Poisson) so that --rate requests a second come about; the times between
@@ -34,9 +35,8 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-    {"turns", 40, 16, 7, 20, 10, 200, 20, 0, 0},
-    {"root", 1, 64, 7, 12, 8, 200, 20, 0, 0},
-    {"hot", 40, 16, 7, 20, 10, 200, 20, 0.4, 128},
+    {"turns", 40, 16, 7, 20, 10, 200, 20, 0, 0},   {"root", 1, 64, 7, 12, 8, 200, 20, 0, 0},
+    {"hot", 40, 16, 7, 20, 10, 200, 20, 0.4, 128}, {"chats", 40, 32, 12, 12, 6, 150, 10, 0, 0},
     {"agents", 12, 128, 20, 16, 12, 120, 4, 0, 0},
 };
 
@@ -54,9 +54,9 @@ static double exponential(struct maker *maker, double mean)
     return -log(1 - gv_prng_unit(&maker->prng)) * mean;
 }
 
-static uint32_t blocks(struct maker *maker, double mean)
+static uint32_t count_of(struct maker *maker, double mean)
 {
-    return 1 + (uint32_t)exponential(maker, mean - 1);
+    return 1 + (uint32_t)(exponential(maker, mean - 1) + 0.5);
 }
 
 static bool room_for(void **items, size_t *room, size_t count, size_t bytes)
@@ -108,13 +108,13 @@ static bool add_session(struct maker *maker, double at_s)
     const struct kind *kind = maker->kind;
     uint64_t which = gv_prng_below(&maker->prng, kind->system_count);
     struct run shared = {KIND_ID * (1 + which), kind->system_blocks};
-    struct run own = {maker->next_id, blocks(maker, kind->first_blocks)};
-    uint32_t turns = 1 + (uint32_t)exponential(maker, kind->turn_mean - 1);
+    struct run own = {maker->next_id, count_of(maker, kind->first_blocks)};
+    uint32_t turns = count_of(maker, kind->turn_mean);
     bool good = true;
     for (uint32_t i = 0; good && i < turns; i++) {
         good = add(maker, at_s, shared, own);
         at_s += exponential(maker, kind->think_s);
-        own.count += blocks(maker, kind->turn_blocks);
+        own.count += count_of(maker, kind->turn_blocks);
     }
     maker->next_id += own.count + 1;
     return good;
@@ -123,7 +123,7 @@ static bool add_session(struct maker *maker, double at_s)
 static bool add_hot(struct maker *maker, double at_s)
 {
     struct run shared = {HOT_ID, maker->kind->hot_blocks};
-    struct run own = {maker->next_id, blocks(maker, 4)};
+    struct run own = {maker->next_id, count_of(maker, 4)};
     maker->next_id += own.count + 1;
     return add(maker, at_s, shared, own);
 }
@@ -157,7 +157,7 @@ bool lab_synthetic(struct trace *trace, const char *name, const struct options *
     double session_s = (turn_mean + hot_per_session) / rate;
     double end_s = (double)wanted / rate;
     bool good = true;
-    for (double at_s = -2 * turn_mean * maker.kind->think_s; good && at_s < end_s;
+    for (double at_s = -6 * turn_mean * maker.kind->think_s; good && at_s < end_s;
          at_s += exponential(&maker, session_s)) {
         good = add_session(&maker, at_s);
     }
