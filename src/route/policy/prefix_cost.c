@@ -27,6 +27,8 @@
 #define PREFILL_BYTES_PER_MS 32.0 /* 8,000 tokens of 4 bytes a second */
 #define REQUEST_MS           1.0  /* what a request being decoded takes from the next prefill */
 #define OWN_WEIGHT           8.0 /* 4: too much is computed twice; 16: a hot prefix waits too long */
+#define OWN_WEIGHT_MOST      32.0 /* when something waits everywhere */
+#define WAIT_WEIGHT          4.0  /* of what waits at the least, against the prompt */
 #define ROOM_WEIGHT          0.2  /* of the own bytes, where the youngest would give way */
 #define NEAR_SHARE           0.05 /* of what the whole prompt takes */
 
@@ -48,12 +50,27 @@ static uint64_t own_bytes(const struct gv_policy *policy, const struct gv_policy
     return cached < request->prompt_bytes ? request->prompt_bytes - cached : 0;
 }
 
+/*
+ * What a byte of this prompt weighs, when one that waits weighs 1. When something waits even where
+ * the least does, the fleet is at its limit: whatever is computed twice now delays everybody.
+ */
+static double weight_of_own(const struct gv_policy_request *request,
+                            const struct gv_policy_facts *facts)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        least = facts->queued_bytes[i] < least ? facts->queued_bytes[i] : least;
+    }
+    double times = (double)least / ((double)request->prompt_bytes + 1);
+    double weight = OWN_WEIGHT * (1 + WAIT_WEIGHT * times);
+    return weight < OWN_WEIGHT_MOST ? weight : OWN_WEIGHT_MOST;
+}
+
 /* What the own bytes cost there: in ms, already weighed. */
 static double own_ms(const struct gv_policy *policy, const struct gv_policy_request *request,
-                     const struct gv_policy_facts *facts, uint32_t place)
+                     const struct gv_policy_facts *facts, uint32_t place, double weight)
 {
-    return OWN_WEIGHT * (double)own_bytes(policy, request, facts->depths[place]) /
-           PREFILL_BYTES_PER_MS;
+    return weight * (double)own_bytes(policy, request, facts->depths[place]) / PREFILL_BYTES_PER_MS;
 }
 
 /*
@@ -62,7 +79,7 @@ static double own_ms(const struct gv_policy *policy, const struct gv_policy_requ
  * nothing where there is room. `reach` is the highest score that matters.
  */
 static void add_room(const struct gv_policy *policy, const struct gv_policy_request *request,
-                     const struct gv_policy_facts *facts, double reach)
+                     const struct gv_policy_facts *facts, double weight, double reach)
 {
     uint32_t count = 0;
     uint32_t blocks = request->count;
@@ -86,7 +103,7 @@ static void add_room(const struct gv_policy *policy, const struct gv_policy_requ
         if (ages_s[i] != GV_FOREST_ROOM) {
             double young = ((double)youngest + 1) / ((double)ages_s[i] + 1);
             facts->scores[places[i]] +=
-                ROOM_WEIGHT * young * own_ms(policy, request, facts, places[i]);
+                ROOM_WEIGHT * young * own_ms(policy, request, facts, places[i], weight);
         }
     }
 }
@@ -113,15 +130,17 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     uint64_t load_limit;
     bool uneven = gv_policy_is_uneven(policy, request, facts, &load_limit);
     *rule = uneven ? GV_RULE_BALANCE : GV_RULE_COST;
+    double weight = weight_of_own(request, facts);
     for (uint32_t i = 0; i < request->eligible_count; i++) {
         facts->scores[i] = (double)facts->queued_bytes[i] / PREFILL_BYTES_PER_MS +
-                           own_ms(policy, request, facts, i) + REQUEST_MS * (double)facts->loads[i];
+                           own_ms(policy, request, facts, i, weight) +
+                           REQUEST_MS * (double)facts->loads[i];
     }
     uint32_t best;
     double lowest = find_lowest(request, facts, load_limit, &best);
     double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / PREFILL_BYTES_PER_MS;
-    double room = ROOM_WEIGHT * own_ms(policy, request, facts, best);
-    add_room(policy, request, facts, lowest + room + near);
+    double room = ROOM_WEIGHT * own_ms(policy, request, facts, best, weight);
+    add_room(policy, request, facts, weight, lowest + room + near);
     lowest = find_lowest(request, facts, load_limit, &best);
     uint64_t seed = gv_policy_seed(request, facts->depths);
     uint64_t best_weight = 0;

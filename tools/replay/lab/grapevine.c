@@ -43,7 +43,7 @@ struct grapevine {
     struct our_router routers[LAB_ROUTERS_MAX];
     bool engine_up[LAB_ENGINES_MAX];
     uint64_t start_us; /* of the trace, in the world's time */
-    uint64_t tell_at_us, sweep_at_us;
+    uint64_t step_at_us, tell_at_us, sweep_at_us;
     const struct gv_worker *eligible[LAB_ENGINES_MAX];
     uint64_t bytes_before; /* sent before the trace began */
 };
@@ -188,19 +188,25 @@ static void advance(void *mind, uint64_t now_us)
 {
     struct grapevine *grapevine = mind;
     uint64_t until_us = grapevine->start_us + now_us;
-    while (grapevine->tell_at_us <= until_us) {
-        world_run_until(grapevine->world, grapevine->tell_at_us);
-        bool sweeps = grapevine->sweep_at_us <= grapevine->tell_at_us;
+    uint64_t age_us = (uint64_t)grapevine->setting.options->load_age_ms * 1000;
+    uint64_t tell_us = age_us > TELL_US ? age_us : TELL_US;
+    while (grapevine->step_at_us <= until_us) {
+        world_run_until(grapevine->world, grapevine->step_at_us);
+        bool tells = grapevine->tell_at_us <= grapevine->step_at_us;
+        bool sweeps = grapevine->sweep_at_us <= grapevine->step_at_us;
         for (uint32_t i = 0; i < grapevine->setting.contender->routers; i++) {
             if (grapevine->routers[i].fleet != NULL) {
-                tell_loads(grapevine, i);
+                if (tells) {
+                    tell_loads(grapevine, i);
+                }
                 if (sweeps) {
                     sweep(grapevine, i);
                 }
             }
         }
         grapevine->sweep_at_us += sweeps ? SWEEP_US : 0;
-        grapevine->tell_at_us += TELL_US;
+        grapevine->tell_at_us += tells ? tell_us : 0;
+        grapevine->step_at_us += TELL_US;
     }
     world_run_until(grapevine->world, until_us);
 }
@@ -388,8 +394,7 @@ static struct world_options world_options(struct grapevine *grapevine)
                                   .loss = options->loss,
                                   .delay_us = options->delay_us,
                                   .jitter_us = options->jitter_us,
-                                  .guest = &grapevine->guest,
-                                  .engine = {.load_interval_ms = options->load_age_ms}};
+                                  .guest = &grapevine->guest};
 }
 
 void *lab_grapevine_new(const struct lab_setting *setting)
@@ -417,7 +422,8 @@ void *lab_grapevine_new(const struct lab_setting *setting)
         }
     }
     grapevine->start_us = grapevine->world->now_us;
-    grapevine->tell_at_us = grapevine->start_us + TELL_US;
+    grapevine->step_at_us = grapevine->start_us + TELL_US;
+    grapevine->tell_at_us = grapevine->step_at_us;
     grapevine->sweep_at_us = grapevine->start_us + SWEEP_US;
     grapevine->bytes_before = grapevine->world->session_bytes + grapevine->world->packet_bytes;
     return grapevine;
