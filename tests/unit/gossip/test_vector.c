@@ -94,6 +94,32 @@ static void digests_are_equal_exactly_when_positions_are(void)
     gv_vector_deinit(&two);
 }
 
+/* A digest is the same whether the moves since the last one were counted one by one or at once. */
+static void counting_moves_early_changes_no_digest(void)
+{
+    struct gv_vector early, late;
+    uint8_t digests[2][16];
+    struct gv_origin *a = opened(&early), *b = opened(&late);
+    for (uint64_t i = 1; i <= 5; i++) {
+        (void)gv_origin_advance(a, i, 1);
+        gv_vector_settle(&early);
+    }
+    (void)gv_origin_advance(b, 1, 5);
+    gv_vector_digest(&early, digests[0]);
+    gv_vector_digest(&late, digests[1]);
+    CU_ASSERT_EQUAL(memcmp(digests[0], digests[1], 16), 0);
+    CU_ASSERT_EQUAL(early.round, 5);
+    CU_ASSERT_PTR_EQUAL(gv_vector_find_boot(&early, 1), a);
+    gv_vector_remove(&early, a);
+    CU_ASSERT_PTR_NULL(gv_vector_find_boot(&early, 1));
+    CU_ASSERT_PTR_NULL(early.newest);
+    uint8_t none[16] = {0};
+    gv_vector_digest(&early, digests[0]);
+    CU_ASSERT_EQUAL(memcmp(digests[0], none, 16), 0);
+    gv_vector_deinit(&early);
+    gv_vector_deinit(&late);
+}
+
 static void a_vector_holds_its_limit_and_no_more(void)
 {
     struct gv_vector vector;
@@ -128,5 +154,6 @@ GV_SUITE("gossip/vector", GV_CASE(a_run_that_follows_advances),
          GV_CASE(a_run_above_a_gap_waits_until_it_closes),
          GV_CASE(a_snapshot_that_reaches_the_run_joins_it),
          GV_CASE(digests_are_equal_exactly_when_positions_are),
+         GV_CASE(counting_moves_early_changes_no_digest),
          GV_CASE(a_vector_holds_its_limit_and_no_more),
          GV_CASE(without_memory_nothing_is_opened_and_nothing_leaks))
