@@ -59,17 +59,6 @@ static void what_failed_once_holds(void)
               36, 36);
 }
 
-/* Across the border of 32 nodes, where the mesh begins to relay; faults take nodes to and fro. */
-static void a_cluster_that_relays_agrees_again_too(void)
-{
-    for (uint32_t nodes = 33; nodes <= 64; nodes += 31) {
-        run_seeds(
-            (struct weather_options){
-                .node_count = nodes, .seconds = 6, .loss = 0.02, .faults = WEATHER_ALL},
-            1, nodes < 40 ? 3 : 1);
-    }
-}
-
 /* No loss, no fault: any death would be a false one, and fails the run. */
 static void in_calm_weather_nobody_is_declared_dead(void)
 {
