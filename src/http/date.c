@@ -44,3 +44,13 @@ bool gv_date_parse(struct gv_slice text, uint64_t *unix_s)
     *unix_s = ((days_until(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
     return true;
 }
+
+bool gv_date_retry_after(struct gv_slice text, uint64_t now_s, uint64_t *wait_s)
+{
+    uint64_t at_s;
+    if (gv_date_parse(text, &at_s)) {
+        *wait_s = at_s > now_s ? at_s - now_s : 0;
+        return true;
+    }
+    return gv_slice_to_u64(text, wait_s);
+}

@@ -338,19 +338,13 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
 
 /* Retry-After in seconds; a date is not understood and counts as nothing said. */
-/* How long the worker asks to be left alone: a number of seconds, or a date. */
+/* How long the worker asks to be left alone. */
 static uint64_t retry_after_ms(const struct gv_head *head)
 {
-    struct gv_slice value = gv_head_find(head, "retry-after");
     uint64_t seconds = 0;
-    uint64_t at_s = 0;
-    if (head->status != 429 && head->status != 503) {
-        return 0;
-    }
-    if (gv_date_parse(value, &at_s)) {
-        uint64_t now_s = gv_clock_wall_ms() / 1000;
-        seconds = at_s > now_s ? at_s - now_s : 0;
-    } else if (!gv_slice_to_u64(value, &seconds)) {
+    if ((head->status != 429 && head->status != 503) ||
+        !gv_date_retry_after(gv_head_find(head, "retry-after"), gv_clock_wall_ms() / 1000,
+                             &seconds)) {
         return 0;
     }
     return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;

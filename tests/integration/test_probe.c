@@ -20,6 +20,8 @@ static bool reply_busy(struct gv_fake *fake, int fd)
 
 static atomic_int metadata_role; /* 0: none told, 1: decode */
 static atomic_int boot;
+static atomic_int life;       /* how it tells its runs: 0 boot id, 1 uptime, 2 a counter */
+static atomic_int life_value; /* of the uptime or the counter */
 static atomic_bool other_model;
 
 static bool reply_as_engine(struct gv_fake *fake, int fd)
@@ -34,6 +36,16 @@ static bool reply_as_engine(struct gv_fake *fake, int fd)
             body, sizeof body,
             "{\"disaggregation_mode\":\"%s\",\"max_total_num_tokens\":4000,\"boot_id\":\"b%d\"}",
             atomic_load(&metadata_role) == 1 ? "decode" : "null", atomic_load(&boot));
+    }
+    bool of_info = gv_fake_was_sent(fake, "GET /get_server_info ");
+    if (of_info && atomic_load(&life) == 1) {
+        snprintf(body, sizeof body, "{\"tp_size\":1,\"uptime_seconds\":%d}",
+                 atomic_load(&life_value));
+    } else if (of_info && atomic_load(&life) == 2) {
+        snprintf(body, sizeof body, "{\"tp_size\":1}");
+    } else if (gv_fake_was_sent(fake, "GET /metrics ") && atomic_load(&life) == 2) {
+        snprintf(body, sizeof body, "sglang:prompt_tokens_total{m=\"a\"} %d\n",
+                 atomic_load(&life_value));
     }
     char answer[1024];
     snprintf(answer, sizeof answer,
@@ -112,6 +124,69 @@ static void a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained(voi
         gv_fleet_set_state(rig.fleet, gv_slice_text(fake.url), GV_WORKER_DRAINING, "asked", 1),
         GV_OK);
     CU_ASSERT(gv_test_await(was_removed, &rig, 0));
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
+struct count_wish {
+    atomic_int *count;
+    int least;
+};
+
+static bool is_reached(void *owner)
+{
+    const struct count_wish *wish = owner;
+    return atomic_load(wish->count) >= wish->least;
+}
+
+/* Growing is living on; going back is a new life, and its cache is empty. */
+static void an_uptime_or_a_counter_that_goes_back_is_a_restart(void)
+{
+    for (int kind = 1; kind <= 2; kind++) {
+        struct gv_rig rig;
+        struct gv_fake fake;
+        gv_rig_init(&rig);
+        atomic_store(&metadata_role, 0);
+        atomic_store(&life, kind);
+        atomic_store(&life_value, 100);
+        gv_fake_start(&fake, reply_as_engine);
+        gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+        CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                              GV_OK);
+        gv_rig_start(&rig);
+        struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+        CU_ASSERT(gv_test_await(has_state, &ready, 0));
+        atomic_store(&life_value, 200);
+        struct count_wish asked = {&fake.request_count, atomic_load(&fake.request_count) + 10};
+        CU_ASSERT(gv_test_await(is_reached, &asked, 0)); /* two rounds of questions */
+        CU_ASSERT_EQUAL(atomic_load(&rig.published), 0);
+        atomic_store(&life_value, 50);
+        struct count_wish floor = {&rig.published, 1};
+        CU_ASSERT(gv_test_await(is_reached, &floor, 0));
+        gv_rig_stop(&rig);
+        gv_fake_stop(&fake);
+    }
+    atomic_store(&life, 0);
+}
+
+/* Ready workers are probed rarely; one that a loop could not reach, at once. */
+static void a_suspicion_brings_the_next_probe_forward(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    gv_fake_start(&fake, reply_as_engine);
+    gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    rig.config.health_interval_ms = 1000000;
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    struct count_wish asked = {&fake.request_count, atomic_load(&fake.request_count) + 1};
+    gv_load_suspect(rig.load, 0);
+    CU_ASSERT(gv_test_await(is_reached, &asked, 0));
     gv_rig_stop(&rig);
     gv_fake_stop(&fake);
 }
@@ -218,4 +293,6 @@ GV_SUITE("integration/probe", GV_CASE(a_worker_registered_anew_becomes_ready_aga
          GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
          GV_CASE(a_live_worker_that_is_given_another_model_serves_only_that),
          GV_CASE(a_worker_whose_role_contradicts_is_refused_until_it_agrees),
+         GV_CASE(an_uptime_or_a_counter_that_goes_back_is_a_restart),
+         GV_CASE(a_suspicion_brings_the_next_probe_forward),
          GV_CASE(a_dead_worker_is_not_ready_and_never_given_up))

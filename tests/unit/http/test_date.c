@@ -44,5 +44,21 @@ static void what_is_not_that_date_is_refused(void)
     }
 }
 
+static void a_retry_after_is_a_number_or_a_date(void)
+{
+    const struct gv_slice date = gv_slice_text("Sun, 06 Nov 1994 08:49:37 GMT");
+    uint64_t wait = 9;
+    CU_ASSERT_TRUE(gv_date_retry_after(gv_slice_text("120"), 5, &wait));
+    CU_ASSERT_EQUAL(wait, 120);
+    CU_ASSERT_TRUE(gv_date_retry_after(date, 784111776, &wait));
+    CU_ASSERT_EQUAL(wait, 1);
+    CU_ASSERT_TRUE(gv_date_retry_after(date, 784111777, &wait));
+    CU_ASSERT_EQUAL(wait, 0);
+    CU_ASSERT_TRUE(gv_date_retry_after(date, 784111778, &wait));
+    CU_ASSERT_EQUAL(wait, 0);
+    CU_ASSERT_FALSE(gv_date_retry_after(gv_slice_text("soon"), 5, &wait));
+    CU_ASSERT_FALSE(gv_date_retry_after(gv_slice_text(""), 5, &wait));
+}
+
 GV_SUITE("http/date", GV_CASE(a_date_is_the_seconds_since_1970),
-         GV_CASE(what_is_not_that_date_is_refused))
+         GV_CASE(what_is_not_that_date_is_refused), GV_CASE(a_retry_after_is_a_number_or_a_date))
