@@ -165,6 +165,7 @@ static void time_whole(struct parts *parts, struct gv_buf *body, uint32_t sample
     demand(gv_dispatch_decide(&parts->shared, parts->view, &question, &decision) == GV_PROBLEM_NONE,
            "no decision");
     double decided = now_us();
+    demand(sample < WORKERS || decision.depth >= plan.legs[0].count / 2, "nothing was matched");
     (void)gv_forest_record(parts->shared.forest, plan.legs[0].key, plan.legs[0].chain,
                            plan.legs[0].count,
                            sample < WORKERS ? parts->view->workers[sample].index : decision.worker,
