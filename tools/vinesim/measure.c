@@ -21,8 +21,9 @@
 #define HOSTILE_LONG    10000000u
 #define JOIN_OPERATIONS 16384u /* of 62 new blocks each: a million entries */
 
-#define MANY 100 /* more nodes: what spreads, how fast and at what cost; the rest takes too long   \
-                  */
+#define MANY                                                                                       \
+    100 /* more nodes: what spreads, how fast and at what cost; the rest takes too long            \
+         */
 
 struct world *measure_calm_world(const struct measure *measure, uint64_t round)
 {
