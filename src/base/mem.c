@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Atomic size_t used_bytes[GV_MEM_KIND_COUNT];
 static _Atomic size_t cap_bytes[GV_MEM_KIND_COUNT];
@@ -71,19 +72,32 @@ void *gv_mem_new(enum gv_mem_kind kind, size_t bytes)
     return memory;
 }
 
-void *gv_mem_new_aligned(enum gv_mem_kind kind, size_t alignment, size_t bytes)
+void *gv_mem_new_pages(enum gv_mem_kind kind, size_t alignment, size_t bytes)
 {
     GV_ASSERT((unsigned)kind < GV_MEM_KIND_COUNT && bytes > 0 && bytes % alignment == 0);
-    if (is_made_to_fail() || bytes > PTRDIFF_MAX || !charge(kind, bytes)) {
+    if (is_made_to_fail() || bytes > PTRDIFF_MAX - alignment || !charge(kind, bytes)) {
         return NULL;
     }
-    void *memory = aligned_alloc(alignment, bytes);
-    if (memory == NULL) {
+    size_t room = bytes + alignment; /* what is too much at both ends goes back at once */
+    uint8_t *got = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (got == MAP_FAILED) {
         give_back(kind, bytes);
         return NULL;
     }
-    settle(kind, memory, bytes);
-    return memory;
+    size_t before = (alignment - (uintptr_t)got % alignment) % alignment;
+    if (before > 0) {
+        GV_ASSERT(munmap(got, before) == 0);
+    }
+    GV_ASSERT(munmap(got + before + bytes, alignment - before) == 0);
+    return got + before;
+}
+
+void gv_mem_free_pages(enum gv_mem_kind kind, void *memory, size_t bytes)
+{
+    if (memory != NULL) {
+        GV_ASSERT(munmap(memory, bytes) == 0);
+        give_back(kind, bytes);
+    }
 }
 
 void *gv_mem_resize(enum gv_mem_kind kind, void *old, size_t bytes)

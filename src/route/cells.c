@@ -9,9 +9,11 @@
 
 /* A chunk is aligned to its size, so that an array's address tells its chunk. */
 #define CHUNK_BYTES     8192u
+#define PAGE_BYTES      4096u
+#define LARGE_BYTES     65536u /* from here on straight from the system: it leaves no hole */
 #define SLAB_CHUNKS_MIN 4u
 #define SLAB_CHUNKS_MAX 128u
-#define SLAB_SHARE      16u /* a slab is that part of what there is: so much may lie idle */
+#define SLAB_SHARE      32u /* a slab is that part of what there is: so much may lie idle */
 
 struct slab {
     uint8_t *memory; /* owned; the chunks */
@@ -50,12 +52,21 @@ void gv_mem_budget_give(struct gv_mem_budget *budget, size_t bytes)
     GV_ASSERT(before >= bytes);
 }
 
+/* What the system is asked for, of something large: whole pages. */
+static size_t pages_of(size_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
 void *gv_mem_budget_new(struct gv_mem_budget *budget, size_t bytes)
 {
+    bool is_large = bytes >= LARGE_BYTES;
+    bytes = is_large ? pages_of(bytes) : bytes;
     if (!gv_mem_budget_take(budget, bytes)) {
         return NULL;
     }
-    void *memory = gv_mem_new(GV_MEM_TRIE, bytes);
+    void *memory = is_large ? gv_mem_new_pages(GV_MEM_TRIE, PAGE_BYTES, bytes)
+                            : gv_mem_new(GV_MEM_TRIE, bytes);
     if (memory == NULL) {
         gv_mem_budget_give(budget, bytes);
     }
@@ -64,20 +75,36 @@ void *gv_mem_budget_new(struct gv_mem_budget *budget, size_t bytes)
 
 void gv_mem_budget_free(struct gv_mem_budget *budget, void *memory, size_t bytes)
 {
-    if (memory != NULL) {
-        gv_mem_free(GV_MEM_TRIE, memory);
-        gv_mem_budget_give(budget, bytes);
+    if (memory == NULL) {
+        return;
     }
+    if (bytes >= LARGE_BYTES) {
+        bytes = pages_of(bytes);
+        gv_mem_free_pages(GV_MEM_TRIE, memory, bytes);
+    } else {
+        gv_mem_free(GV_MEM_TRIE, memory);
+    }
+    gv_mem_budget_give(budget, bytes);
 }
 
-/* Steps of 1 up to 16 words, of 2 up to 32, of 4 up to 64: at most an eighth is waste. */
+/* Steps of 1 up to 16 words, of 2 up to 32, of 4 up to 64: at most an eighth is waste. Above, what
+ * fills a chunk best. */
+static const uint32_t large_words[] = {72, 84, 100, 112, 127};
+
 static uint32_t class_of(uint32_t words)
 {
     GV_ASSERT(words >= 1 && words <= GV_CELL_WORDS_MAX);
     if (words <= 16) {
         return words - 1;
     }
-    return words <= 32 ? 16 + (words - 17) / 2 : 24 + (words - 33) / 4;
+    if (words <= 64) {
+        return words <= 32 ? 16 + (words - 17) / 2 : 24 + (words - 33) / 4;
+    }
+    uint32_t class = 0;
+    while (large_words[class] < words) {
+        class ++;
+    }
+    return 32 + class;
 }
 
 static uint32_t class_words(uint32_t class)
@@ -85,7 +112,10 @@ static uint32_t class_words(uint32_t class)
     if (class < 16) {
         return class + 1;
     }
-    return class < 24 ? 18 + (class - 16) * 2 : 36 + (class - 24) * 4;
+    if (class < 32) {
+        return class < 24 ? 18 + (class - 16) * 2 : 36 + (class - 24) * 4;
+    }
+    return large_words[class - 32];
 }
 
 uint32_t gv_cells_room(uint32_t words)
@@ -117,7 +147,7 @@ static void slab_free(struct gv_cells *cells, struct slab *slab)
     gv_list_remove(&slab->bare);
     cells->bytes -= bytes;
     cells->slab_chunks -= slab->chunk_count;
-    gv_mem_free(GV_MEM_TRIE, slab->memory);
+    gv_mem_free_pages(GV_MEM_TRIE, slab->memory, (size_t)slab->chunk_count * CHUNK_BYTES);
     gv_mem_free(GV_MEM_TRIE, slab);
     gv_mem_budget_give(cells->budget, bytes);
 }
@@ -138,11 +168,10 @@ static struct slab *slab_of(struct gv_cells *cells, uint32_t chunk_count)
         return NULL;
     }
     struct slab *slab = gv_mem_new(GV_MEM_TRIE, sizeof *slab);
-    uint8_t *memory =
-        gv_mem_new_aligned(GV_MEM_TRIE, CHUNK_BYTES, (size_t)chunk_count * CHUNK_BYTES);
+    uint8_t *memory = gv_mem_new_pages(GV_MEM_TRIE, CHUNK_BYTES, (size_t)chunk_count * CHUNK_BYTES);
     if (slab == NULL || memory == NULL) {
         gv_mem_free(GV_MEM_TRIE, slab);
-        gv_mem_free(GV_MEM_TRIE, memory);
+        gv_mem_free_pages(GV_MEM_TRIE, memory, (size_t)chunk_count * CHUNK_BYTES);
         gv_mem_budget_give(cells->budget, slab_bytes(chunk_count));
         return NULL;
     }
@@ -218,19 +247,11 @@ static void chunk_free(struct gv_cells *cells, struct chunk *chunk)
     }
 }
 
-/* Not zeroed: it is about to be written, and may be as large as many pages. */
 static uint64_t *large_new(struct gv_cells *cells, uint32_t words)
 {
     size_t bytes = (size_t)words * sizeof(uint64_t);
-    if (!gv_mem_budget_take(cells->budget, bytes)) {
-        return NULL;
-    }
-    uint64_t *array = gv_mem_resize(GV_MEM_TRIE, NULL, bytes);
-    if (array == NULL) {
-        gv_mem_budget_give(cells->budget, bytes);
-        return NULL;
-    }
-    cells->bytes += bytes;
+    uint64_t *array = gv_mem_budget_new(cells->budget, bytes);
+    cells->bytes += array != NULL ? bytes : 0;
     return array;
 }
 

@@ -2,10 +2,11 @@
  * cells.h - memory of one trie: small arrays of 8-byte words by size class, all within one budget.
  *
  * Runs and spans come and go by the million in sizes of a few words. A class is a free list over
- * chunks; a chunk whose last array is given back returns to the heap, so that memory follows the
- * live set when its shape changes. Larger arrays come from the heap directly. Every byte is counted
- * in the budget, which all tries of a node share, before it is allocated; that is why the cap holds
- * at every moment. Private to route; the trie's write lock guards it.
+ * chunks; a chunk whose last array is given back returns to its slab, and a slab whose last chunk
+ * did to the system, so that memory follows the live set when its shape changes. The few larger
+ * arrays do without chunks. Every byte is counted in the budget, which all tries of a node share,
+ * before it is allocated; that is why the cap holds at every moment. Private to route; the trie's
+ * write lock guards it.
  */
 #ifndef GV_ROUTE_CELLS_H
 #define GV_ROUTE_CELLS_H
@@ -17,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GV_CELL_CLASSES   32
-#define GV_CELL_WORDS_MAX 64 /* larger arrays come from the heap directly */
+#define GV_CELL_CLASSES   37
+#define GV_CELL_WORDS_MAX 127 /* larger arrays come without a chunk */
 
 struct gv_mem_budget {
     _Atomic size_t used; /* bytes */
@@ -30,7 +31,8 @@ struct gv_mem_budget {
 bool gv_mem_budget_take(struct gv_mem_budget *budget, size_t bytes);
 void gv_mem_budget_give(struct gv_mem_budget *budget, size_t bytes);
 
-/* Zeroed heap memory, counted; NULL when budget or heap refuse. */
+/* Zeroed memory, counted (when large, whole pages of the system's); NULL when budget or heap
+ * refuse. To be freed with the same `bytes`. */
 void *gv_mem_budget_new(struct gv_mem_budget *budget, size_t bytes);
 void gv_mem_budget_free(struct gv_mem_budget *budget, void *memory, size_t bytes);
 
@@ -38,7 +40,7 @@ struct gv_cells {
     struct gv_mem_budget *budget;              /* borrowed */
     struct gv_list with_room[GV_CELL_CLASSES]; /* chunks with a free array */
     struct gv_list full[GV_CELL_CLASSES];      /* chunks without */
-    struct gv_list slabs;                      /* what the heap gave, cut into aligned chunks */
+    struct gv_list slabs;                      /* what the system gave, cut into aligned chunks */
     struct gv_list bare_slabs;                 /* slabs with a chunk that has no class */
     uint32_t slab_chunks;                      /* of all slabs */
     size_t bytes;                              /* of all slabs and large arrays */

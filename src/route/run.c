@@ -10,9 +10,6 @@
 #define MOVE_MIN    64u /* and at least so many with each write */
 #define AHEAD       16u
 #define TABLE_FIRST 8u /* pages */
-#define GROWTH_SHARE                                                                               \
-    16u /* a run that grew once (a conversation) grows again: so much room more                    \
-         */
 
 /* ---- the index: rebuilt beside the work ---- */
 
@@ -26,10 +23,10 @@ static void move_run(struct gv_trie *trie, uint32_t number)
     uint32_t count = gv_run_count(run);
     for (uint32_t i = 0; i < count; i = gv_run_indexed(run, i + 1)) {
         if (i + (AHEAD + 1) * GV_ANCHOR_BLOCKS < count) {
-            gv_index_prefetch(&view,
-                              run->blocks[gv_run_indexed(run, i + AHEAD * GV_ANCHOR_BLOCKS)]);
+            uint32_t ahead = gv_run_indexed(run, i + AHEAD * GV_ANCHOR_BLOCKS);
+            gv_index_prefetch(&view, gv_run_block(run, ahead));
         }
-        gv_index_move(&trie->index, run->blocks[i], number);
+        gv_index_move(&trie->index, gv_run_block(run, i), number);
     }
     run->is_odd = trie->index.is_odd;
 }
@@ -70,15 +67,15 @@ static void index_blocks(struct gv_trie *trie, uint32_t number, uint32_t from)
     uint32_t count = gv_run_count(run);
     uint32_t ahead = gv_run_indexed(run, from);
     for (uint32_t i = 0; i < AHEAD && ahead < count; i++) {
-        gv_index_prefetch(&view, run->blocks[ahead]);
+        gv_index_prefetch(&view, gv_run_block(run, ahead));
         ahead = gv_run_indexed(run, ahead + 1);
     }
     for (uint32_t i = gv_run_indexed(run, from); i < count; i = gv_run_indexed(run, i + 1)) {
         if (ahead < count) {
-            gv_index_prefetch(&view, run->blocks[ahead]);
+            gv_index_prefetch(&view, gv_run_block(run, ahead));
             ahead = gv_run_indexed(run, ahead + 1);
         }
-        gv_index_add(&trie->index, run->blocks[i], number);
+        gv_index_add(&trie->index, gv_run_block(run, i), number);
     }
     trie->block_count += count - from;
 }
@@ -90,7 +87,7 @@ static void unindex_blocks(struct gv_trie *trie, uint32_t number, uint32_t keep)
     const struct gv_run *run = gv_trie_known(trie, number);
     uint32_t count = gv_run_count(run);
     for (uint32_t i = gv_run_indexed(run, keep); i < count; i = gv_run_indexed(run, i + 1)) {
-        gv_index_remove(&trie->index, run->blocks[i], number);
+        gv_index_remove(&trie->index, gv_run_block(run, i), number);
     }
     trie->block_count -= count - keep;
 }
@@ -158,49 +155,9 @@ static enum gv_err page_new(struct gv_trie *trie)
     return GV_OK;
 }
 
-static void publish(struct gv_trie *trie, uint32_t number, const struct gv_run *run)
+void gv_run_publish(struct gv_trie *trie, uint32_t number, const struct gv_run *run)
 {
     atomic_store_explicit(entry_of(trie, number), (uintptr_t)run, memory_order_release);
-}
-
-/* ---- arrays ---- */
-
-/* Room for `blocks`, not a word of it set but the room. */
-static struct gv_run *array_new(struct gv_trie *trie, uint32_t blocks)
-{
-    uint32_t words = gv_cells_room(GV_RUN_WORDS + blocks);
-    uint64_t *array = gv_cells_take(&trie->cells, words);
-    if (array == NULL) {
-        return NULL;
-    }
-    struct gv_run *run = (struct gv_run *)(void *)array;
-    run->room = (uint16_t)(words - GV_RUN_WORDS);
-    return run;
-}
-
-static void array_drop(struct gv_trie *trie, struct gv_run *run)
-{
-    gv_limbo_put_array(&trie->limbo, (uint64_t *)(void *)run, GV_RUN_WORDS + (uint32_t)run->room);
-}
-
-/* The same run with its first `count` blocks in an array with room for `room`. NULL: no memory. */
-static struct gv_run *array_copy(struct gv_trie *trie, const struct gv_run *old, uint32_t count,
-                                 uint32_t room)
-{
-    struct gv_run *run = array_new(trie, room);
-    if (run == NULL) {
-        return NULL;
-    }
-    run->spans = atomic_load_explicit(&old->spans, memory_order_relaxed);
-    run->depth = old->depth;
-    run->count = (uint16_t)count;
-    run->child_upto = old->child_upto;
-    run->parent = old->parent;
-    run->parent_offset = old->parent_offset;
-    run->child_count = old->child_count;
-    run->is_odd = old->is_odd;
-    memcpy(run->blocks, old->blocks, count * sizeof *run->blocks);
-    return run;
 }
 
 /* ---- runs ---- */
@@ -209,7 +166,7 @@ static void hang(struct gv_trie *trie, struct gv_run *run, struct gv_place paren
 {
     struct gv_run *above = gv_trie_known(trie, parent.run);
     run->parent = parent.run & GV_RUN_NONE;
-    run->parent_offset = parent.offset & (GV_RUN_MAX - 1);
+    run->parent_offset = parent.offset & ((1u << 14) - 1);
     above->child_count += 1;
     if (above->child_upto < parent.offset + 1) {
         above->child_upto = (uint16_t)(parent.offset + 1);
@@ -227,19 +184,12 @@ enum gv_err gv_run_new(struct gv_trie *trie, struct gv_place parent, uint32_t de
     if (err != GV_OK) {
         return err;
     }
-    struct gv_run *run = array_new(trie, count);
+    struct gv_run fresh = {.depth = (uint16_t)depth, .parent = GV_RUN_NONE};
+    fresh.is_odd = trie->index.is_odd;
+    struct gv_run *run = gv_body_new(trie, &fresh, blocks, count);
     if (run == NULL) {
         return GV_EFULL;
     }
-    run->spans = 0;
-    run->depth = (uint16_t)depth;
-    run->count = (uint16_t)count;
-    run->child_upto = 0;
-    run->parent = GV_RUN_NONE;
-    run->parent_offset = 0;
-    run->child_count = 0;
-    run->is_odd = trie->index.is_odd;
-    memcpy(run->blocks, blocks, count * sizeof *blocks);
     if (parent.run != GV_RUN_NONE) {
         hang(trie, run, parent);
     }
@@ -247,7 +197,7 @@ enum gv_err gv_run_new(struct gv_trie *trie, struct gv_place parent, uint32_t de
     trie->free_run = (uint32_t)(*entry_of(trie, *number) >> 1);
     trie->orphan_count += gv_run_is_orphan(run) ? 1 : 0;
     trie->run_count += 1;
-    publish(trie, *number, run);
+    gv_run_publish(trie, *number, run);
     index_blocks(trie, *number, 0);
     return GV_OK;
 }
@@ -260,26 +210,13 @@ enum gv_err gv_run_extend(struct gv_trie *trie, uint32_t number, const uint64_t 
         return err;
     }
     move_run(trie, number); /* what is added now goes to the current table */
-    struct gv_run *run = gv_trie_known(trie, number);
-    uint32_t old = gv_run_count(run);
-    uint32_t need = old + count;
-    GV_ASSERT(need <= GV_RUN_MAX);
-    if (need > run->room) {
-        uint32_t room = need + need / GROWTH_SHARE;
-        struct gv_run *made = array_copy(trie, run, old, room < GV_RUN_MAX ? room : GV_RUN_MAX);
-        if (made == NULL) {
-            return GV_EFULL;
-        }
-        memcpy(made->blocks + old, blocks, count * sizeof *blocks);
-        made->count = (uint16_t)need;
-        publish(trie, number, made);
-        array_drop(trie, run);
-    } else {
-        memcpy(run->blocks + old, blocks, count * sizeof *blocks);
-        atomic_store_explicit(&run->count, (uint16_t)need, memory_order_release);
+    uint32_t old = gv_run_count(gv_trie_known(trie, number));
+    GV_ASSERT(old + count <= GV_RUN_MAX);
+    err = gv_body_append(trie, number, blocks, count);
+    if (err == GV_OK) {
+        index_blocks(trie, number, old);
     }
-    index_blocks(trie, number, old);
-    return GV_OK;
+    return err;
 }
 
 void gv_run_adopt(struct gv_trie *trie, uint32_t number, struct gv_place parent)
@@ -294,15 +231,14 @@ enum gv_err gv_run_cut(struct gv_trie *trie, uint32_t number, uint32_t keep)
 {
     struct gv_run *run = gv_trie_known(trie, number);
     GV_ASSERT(keep >= 1 && keep >= run->child_upto && keep < gv_run_count(run));
-    /* Always another array: one that readers may hold is never written to again. */
-    struct gv_run *made = array_copy(trie, run, keep, keep);
+    struct gv_run *made = gv_body_cut(trie, run, keep);
     if (made == NULL) {
         return GV_EFULL;
     }
     unindex_blocks(trie, number, keep);
     made->is_odd = trie->index.is_odd;
-    publish(trie, number, made);
-    array_drop(trie, run);
+    gv_run_publish(trie, number, made);
+    gv_body_drop_cut(trie, run, made);
     return GV_OK;
 }
 
@@ -324,7 +260,7 @@ void gv_run_free(struct gv_trie *trie, uint32_t number)
     trie->free_run = number;
     trie->run_count -= 1;
     gv_span_drop(trie, run);
-    array_drop(trie, run);
+    gv_body_drop(trie, run);
 }
 
 void gv_run_free_all(struct gv_trie *trie)
@@ -333,8 +269,7 @@ void gv_run_free_all(struct gv_trie *trie)
         struct gv_run *run = gv_trie_run(trie, i);
         if (run != NULL) {
             gv_span_drop(trie, run);
-            gv_cells_give(&trie->cells, (uint64_t *)(void *)run,
-                          GV_RUN_WORDS + (uint32_t)run->room);
+            gv_body_free(trie, run);
         }
     }
     struct gv_run_table *table = table_of(trie);

@@ -209,10 +209,10 @@ static enum gv_err go_on(struct gv_trie *trie, struct gv_place *place, const uin
 {
     const struct gv_run *run = gv_trie_run(trie, place->run);
     if (run != NULL && place->offset + 1 < gv_run_count(run)) {
-        const uint64_t *next = run->blocks + place->offset + 1;
-        uint32_t left = gv_run_count(run) - place->offset - 1;
-        if (next[0] == fingerprints[0]) {
-            *done = gv_run_agree(next, fingerprints, left < count ? left : count);
+        uint32_t next = place->offset + 1;
+        uint32_t left = gv_run_count(run) - next;
+        if (gv_run_block(run, next) == fingerprints[0]) {
+            *done = gv_run_agree(run, next, fingerprints, left < count ? left : count);
             place->offset += *done;
             return GV_OK;
         }

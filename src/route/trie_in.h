@@ -1,16 +1,16 @@
 /*
  * trie_in.h - the inside of a trie: runs, the spans on them, and where they hang.
  *
- * Written by run.c (runs come, grow and go), span.c (who holds how much of a run), trie.c (what an
- * operation does) and sweep.c (what dies); read by trie_read.c (without a lock, see grace.h),
- * trie_walk.c and trie_part.c (under the trie's lock).
+ * Written by run.c (runs come, grow and go), body.c (their memory), span.c (who holds how much of a
+ * run), trie.c (what an operation does) and sweep.c (what dies); read by trie_read.c (without a
+ * lock, see grace.h), trie_walk.c and trie_part.c (under the trie's lock).
  *
- * A run is one array: a header of three words, then its fingerprints. Fingerprints below `count`
- * never change; to cut a run, or to grow it beyond its room, is to publish another array in the
- * table of runs. The index names only the first block of each run, and every block whose depth is
- * that of an anchor (GV_ANCHOR_BLOCKS): whatever an operation names is one of them, or follows one
- * within a few blocks. A run stays as long as another hangs on it, so that what a run follows is a
- * place and needs no looking up.
+ * A run is one array: a header of three words, then its fingerprints, or (body.c) pieces of them.
+ * Fingerprints below `count` never change; to cut a run, or to grow it beyond its room, is to
+ * publish another array in the table of runs. The index names only the first block of each run, and
+ * every block whose depth is that of an anchor (GV_ANCHOR_BLOCKS): whatever an operation names is
+ * one of them, or follows one within a few blocks. A run stays as long as another hangs on it, so
+ * that what a run follows is a place and needs no looking up.
  */
 #ifndef GV_ROUTE_TRIE_IN_H
 #define GV_ROUTE_TRIE_IN_H
@@ -24,7 +24,8 @@
 #include <stdatomic.h>
 #include <xxhash.h>
 
-#define GV_RUN_MAX      16384u /* blocks in one run; a longer path goes on in a child run */
+#define GV_PIECE_BLOCKS 127u /* of a long run; with nothing else in it, the largest array */
+#define GV_RUN_MAX      (56u * GV_PIECE_BLOCKS) /* blocks; a longer path goes on in a child run */
 #define GV_RUN_NONE     ((1u << 24) - 1)
 #define GV_RUNS_IN_PAGE 512u
 
@@ -33,19 +34,23 @@ _Static_assert((GV_ANCHOR_BLOCKS & (GV_ANCHOR_BLOCKS - 1)) == 0, "a power of two
 
 struct gv_run {
     _Atomic uint64_t spans; /* 0: none; odd: the only one; even: owned, to a gv_spans */
-    uint16_t depth;         /* of blocks[0] */
-    _Atomic uint16_t count; /* blocks; only grows in one array */
+    uint16_t depth;         /* of the first block */
+    _Atomic uint16_t count; /* blocks, and GV_RUN_LONG; only grows in one array */
     uint16_t room;
     uint16_t child_upto;         /* no run hangs after more than so many of these blocks */
     uint64_t parent : 24;        /* GV_RUN_NONE: depth 0, or not known yet (an orphan) */
-    uint64_t parent_offset : 14; /* the block of the parent that blocks[0] follows */
+    uint64_t parent_offset : 14; /* the block of the parent that the first block follows */
     uint64_t child_count : 25;
     uint64_t is_odd : 1; /* as the index's: it has been moved to the current table */
-    uint64_t blocks[];
+    uint64_t words[];    /* the blocks; of a long run the first block, then its owned pieces */
 };
 #define GV_RUN_WORDS 3u
+#define GV_RUN_LONG  0x8000u
+#define GV_SHORT_MAX (64u - GV_RUN_WORDS) /* blocks of a run in one array */
 _Static_assert(sizeof(struct gv_run) == GV_RUN_WORDS * sizeof(uint64_t), "a header of three words");
-_Static_assert(GV_RUN_MAX <= 1u << 14, "an offset fits");
+_Static_assert(GV_RUN_MAX < 1u << 14, "an offset fits");
+_Static_assert(GV_PIECE_BLOCKS <= GV_CELL_WORDS_MAX, "a piece is of the cells");
+_Static_assert(GV_RUN_WORDS + 1 + GV_RUN_MAX / GV_PIECE_BLOCKS <= 64, "so is a long run's header");
 _Static_assert(GV_FINGERPRINTS_MAX <= UINT16_MAX + 1, "a depth fits");
 
 /* `worker` holds the blocks up to (not including) `upto` with at least `stamp`. */
@@ -139,7 +144,29 @@ static inline uint32_t gv_trie_run_room(const struct gv_trie *trie)
 
 static inline uint32_t gv_run_count(const struct gv_run *run)
 {
-    return atomic_load_explicit(&run->count, memory_order_acquire);
+    return atomic_load_explicit(&run->count, memory_order_acquire) & ~GV_RUN_LONG;
+}
+
+static inline bool gv_run_is_long(const struct gv_run *run)
+{
+    return (atomic_load_explicit(&run->count, memory_order_relaxed) & GV_RUN_LONG) != 0;
+}
+
+/* Where block `offset`, below the count, stands. */
+static inline const uint64_t *gv_run_at(const struct gv_run *run, uint32_t offset)
+{
+    if (!gv_run_is_long(run)) {
+        return &run->words[offset];
+    }
+    const _Atomic uint64_t *piece =
+        (const _Atomic uint64_t *)&run->words[1 + offset / GV_PIECE_BLOCKS];
+    return (const uint64_t *)(uintptr_t)atomic_load_explicit(piece, memory_order_acquire) +
+           offset % GV_PIECE_BLOCKS;
+}
+
+static inline uint64_t gv_run_block(const struct gv_run *run, uint32_t offset)
+{
+    return offset == 0 ? run->words[0] : *gv_run_at(run, offset);
 }
 
 static inline bool gv_run_is_orphan(const struct gv_run *run)
@@ -199,8 +226,9 @@ static inline uint32_t gv_run_indexed(const struct gv_run *run, uint32_t offset)
                : offset + ((GV_ANCHOR_BLOCKS - 1 - run->depth - offset) & (GV_ANCHOR_BLOCKS - 1));
 }
 
-/* How many elements of `blocks` equal those of `chain`, the first of which is known to. */
-uint32_t gv_run_agree(const uint64_t *blocks, const uint64_t *chain, uint32_t count);
+/* How many of the `count` blocks from `from` on equal those of `chain`; the first is known to. */
+uint32_t gv_run_agree(const struct gv_run *run, uint32_t from, const uint64_t *chain,
+                      uint32_t count);
 
 /* What an entry adds to digests: the same on every node. */
 static inline XXH128_hash_t gv_trie_entry_hash(const struct gv_trie *trie, uint64_t fingerprint,
@@ -237,6 +265,27 @@ void gv_run_free(struct gv_trie *trie, uint32_t number);
 void gv_run_free_all(struct gv_trie *trie);
 /* Move on with a rebuild of the index, for about `blocks` blocks. */
 void gv_run_move_some(struct gv_trie *trie, uint64_t blocks);
+
+void gv_run_publish(struct gv_trie *trie, uint32_t number, const struct gv_run *run);
+
+/* ---- body.c ---- */
+
+/* A run with these blocks, in all else as `like`, not published. NULL: no memory. */
+struct gv_run *gv_body_new(struct gv_trie *trie, const struct gv_run *like, const uint64_t *blocks,
+                           uint32_t count);
+/* Append to a published run. Errors: GV_EFULL. */
+GV_MUST_USE enum gv_err gv_body_append(struct gv_trie *trie, uint32_t number,
+                                       const uint64_t *blocks, uint32_t count);
+/* The first `keep` blocks as a run that is not published. NULL: no memory. */
+struct gv_run *gv_body_cut(struct gv_trie *trie, struct gv_run *run, uint32_t keep);
+/* `cut` has taken the place of `old`: retire what they do not share. */
+void gv_body_drop_cut(struct gv_trie *trie, struct gv_run *old, const struct gv_run *cut);
+/* Retire the whole of a run that is no longer published. */
+void gv_body_drop(struct gv_trie *trie, struct gv_run *run);
+/* Give it back at once: nobody reads any more. */
+void gv_body_free(struct gv_trie *trie, struct gv_run *run);
+/* `count` blocks from `from` on. */
+void gv_run_copy(const struct gv_run *run, uint32_t from, uint32_t count, uint64_t *out);
 
 /* ---- span.c ---- */
 

@@ -29,12 +29,12 @@ static uint64_t head_of_first(const struct gv_trie *trie, const struct gv_run *r
     while (at->depth > depth) {
         if (gv_run_is_orphan(at)) {
             *is_known = false;
-            return run->blocks[0];
+            return gv_run_block(run, 0);
         }
         at = gv_trie_known(trie, at->parent);
     }
     *is_known = true;
-    return at->blocks[depth - at->depth];
+    return gv_run_block(at, depth - at->depth);
 }
 
 /* To which bucket block `offset` of `run` belongs, and where (in the run) its piece ends. */
@@ -45,8 +45,8 @@ static uint32_t bucket_at(const struct gv_trie *trie, const struct gv_run *run, 
     uint32_t begin = depth - depth % PIECE_BLOCKS;
     *end = begin + PIECE_BLOCKS - run->depth;
     *is_known = true;
-    uint64_t head =
-        begin >= run->depth ? run->blocks[begin - run->depth] : head_of_first(trie, run, is_known);
+    uint64_t head = begin >= run->depth ? gv_run_block(run, begin - run->depth)
+                                        : head_of_first(trie, run, is_known);
     return bucket_of(head);
 }
 
@@ -76,7 +76,7 @@ static void add_span(const struct gv_trie *trie, const struct gv_run *run, struc
         uint64_t *sum = &sums[bucket_at(trie, run, from, &end, &is_known)];
         end = end < span.upto ? end : span.upto;
         for (; from < end; from++) {
-            *sum += gv_trie_entry_hash(trie, run->blocks[from], url_hash, span.stamp).low64;
+            *sum += gv_trie_entry_hash(trie, gv_run_block(run, from), url_hash, span.stamp).low64;
         }
     }
 }

@@ -21,7 +21,7 @@ static const struct gv_run *find(const struct gv_trie *trie, const struct gv_ind
             continue;
         }
         uint32_t offset = depth - run->depth; /* wraps when above the run: then not below count */
-        if (offset < gv_run_count(run) && run->blocks[offset] == fingerprint) {
+        if (offset < gv_run_count(run) && gv_run_block(run, offset) == fingerprint) {
             *place = (struct gv_place){.run = number, .offset = offset};
             return run;
         }
@@ -52,9 +52,10 @@ static const struct gv_run *head(const struct gv_trie *trie, const struct gv_ind
  * eighths, whose seven probes are fetched from memory at the same time.
  */
 #define WAYS 8u
-uint32_t gv_run_agree(const uint64_t *blocks, const uint64_t *chain, uint32_t count)
+uint32_t gv_run_agree(const struct gv_run *run, uint32_t from, const uint64_t *chain,
+                      uint32_t count)
 {
-    if (blocks[count - 1] == chain[count - 1]) {
+    if (*gv_run_at(run, from + count - 1) == chain[count - 1]) {
         return count;
     }
     uint32_t low = 1;      /* agrees up to here */
@@ -63,12 +64,11 @@ uint32_t gv_run_agree(const uint64_t *blocks, const uint64_t *chain, uint32_t co
         uint32_t stride = (high - low) / WAYS;
         stride = stride > 0 ? stride : 1;
         for (uint32_t at = low + stride; at < high && stride > 1; at += stride) {
-            __builtin_prefetch(&blocks[at - 1]);
-            __builtin_prefetch(&chain[at - 1]);
+            __builtin_prefetch(gv_run_at(run, from + at - 1));
         }
         uint32_t end = high;
         for (uint32_t at = low + stride; at < end; at += stride) {
-            if (blocks[at - 1] != chain[at - 1]) {
+            if (*gv_run_at(run, from + at - 1) != chain[at - 1]) {
                 high = at;
                 break;
             }
@@ -139,8 +139,7 @@ void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t c
         if (held < count - at) {
             gv_index_prefetch(&view, chain[at + held]); /* likely the next question */
         }
-        uint32_t agreed =
-            gv_run_agree(run->blocks, chain + at, held < count - at ? held : count - at);
+        uint32_t agreed = gv_run_agree(run, 0, chain + at, held < count - at ? held : count - at);
         see(run, agreed, floors, depths);
         at += agreed;
     }
@@ -161,7 +160,7 @@ uint32_t gv_trie_held(const struct gv_trie *trie, const uint64_t *chain, uint32_
         }
         uint32_t blocks = gv_run_count(run);
         uint32_t agreed =
-            gv_run_agree(run->blocks, chain + at, blocks < count - at ? blocks : count - at);
+            gv_run_agree(run, 0, chain + at, blocks < count - at ? blocks : count - at);
         struct gv_span_list list = gv_run_spans(run);
         for (uint32_t i = gv_span_first(&list, worker); i < list.count; i++) {
             struct gv_span span = gv_span_at(&list, i);

@@ -26,7 +26,8 @@ static struct gv_place before(const struct gv_trie *trie, struct gv_place place)
 
 static uint64_t block_at(const struct gv_trie *trie, struct gv_place place)
 {
-    return place.run == GV_RUN_NONE ? 0 : gv_trie_known(trie, place.run)->blocks[place.offset];
+    return place.run == GV_RUN_NONE ? 0
+                                    : gv_run_block(gv_trie_known(trie, place.run), place.offset);
 }
 
 /*
@@ -45,7 +46,7 @@ static uint32_t tell(const struct gv_trie *trie, struct gv_place place, uint32_t
     /* When it does not fit, end where the next can begin without a lead. */
     uint32_t room = walk->scratch_count - walk->scratch_count % GV_ANCHOR_BLOCKS - lead;
     count = is_placeholder ? 1 : count < room ? count : room;
-    memcpy(walk->scratch + lead, run->blocks + from, count * sizeof *walk->scratch);
+    gv_run_copy(run, from, count, walk->scratch + lead);
     operation->kind = is_placeholder ? GV_OPERATION_TOUCH : GV_OPERATION_INSERT;
     operation->worker = span->worker;
     operation->stamp = span->stamp;
@@ -132,8 +133,8 @@ bool gv_trie_digest(const struct gv_trie *trie, uint32_t *run, uint32_t max_runs
                 continue; /* dead, or of a worker that came after the caller asked for names */
             }
             for (uint32_t j = gv_span_from(&list, i); j < span.upto; j++) {
-                XXH128_hash_t hash =
-                    gv_trie_entry_hash(trie, at->blocks[j], url_hash[span.worker], span.stamp);
+                XXH128_hash_t hash = gv_trie_entry_hash(trie, gv_run_block(at, j),
+                                                        url_hash[span.worker], span.stamp);
                 sum[0] += hash.low64;
                 sum[1] += hash.high64;
             }

@@ -26,14 +26,19 @@ enum gv_mem_kind {
 /** `bytes` zeroed bytes of `kind`, or NULL (out of memory, over the cap, or made to fail). */
 GV_MUST_USE void *gv_mem_new(enum gv_mem_kind kind, size_t bytes);
 
-/** `bytes` of `kind` that begin at a multiple of `alignment` (a power of two that divides `bytes`),
- * not zeroed, or NULL as above. */
-GV_MUST_USE void *gv_mem_new_aligned(enum gv_mem_kind kind, size_t alignment, size_t bytes);
+/**
+ * `bytes` zeroed bytes of `kind` straight from the system, which begin at a multiple of `alignment`
+ * (a power of two of at least a page, that divides `bytes`), or NULL as above. For what is large
+ * and lives long: it leaves no hole behind. Given back by gv_mem_free_pages() with the same
+ * `bytes`.
+ */
+GV_MUST_USE void *gv_mem_new_pages(enum gv_mem_kind kind, size_t alignment, size_t bytes);
+void gv_mem_free_pages(enum gv_mem_kind kind, void *memory, size_t bytes);
 
 /** Like realloc(); new bytes are not zeroed. NULL leaves `old` valid. `old` may be NULL. */
 GV_MUST_USE void *gv_mem_resize(enum gv_mem_kind kind, void *old, size_t bytes);
 
-/** Free what gv_mem_new() and the others of the same kind returned; NULL is fine. */
+/** Free what gv_mem_new() or gv_mem_resize() of the same kind returned; NULL is fine. */
 void gv_mem_free(enum gv_mem_kind kind, void *memory);
 
 /** A copy of a NUL-terminated text, or NULL. Owned by the caller. */

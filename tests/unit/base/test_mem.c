@@ -64,21 +64,22 @@ static void a_cap_is_exact_and_concerns_its_kind_only(void)
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_FLEET), before);
 }
 
-static void aligned_memory_begins_where_it_must_and_is_counted(void)
+static void pages_begin_where_they_must_are_zeroed_and_counted(void)
 {
     size_t before = gv_mem_used(GV_MEM_TRIE);
-    uint8_t *memory = gv_mem_new_aligned(GV_MEM_TRIE, 8192, 3 * 8192);
+    uint8_t *memory = gv_mem_new_pages(GV_MEM_TRIE, 8192, 3 * 8192);
     CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
     CU_ASSERT_EQUAL((uintptr_t)memory % 8192, 0);
-    CU_ASSERT_TRUE(gv_mem_used(GV_MEM_TRIE) >= before + 3 * 8192);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before + 3 * 8192);
+    CU_ASSERT_TRUE(memory[0] == 0 && memory[3 * 8192 - 1] == 0);
     memory[3 * 8192 - 1] = 1;
-    gv_mem_free(GV_MEM_TRIE, memory);
+    gv_mem_free_pages(GV_MEM_TRIE, memory, 3 * 8192);
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before);
     gv_mem_set_cap(GV_MEM_TRIE, before + 8191);
-    CU_ASSERT_PTR_NULL(gv_mem_new_aligned(GV_MEM_TRIE, 8192, 8192));
+    CU_ASSERT_PTR_NULL(gv_mem_new_pages(GV_MEM_TRIE, 8192, 8192));
     gv_mem_set_cap(GV_MEM_TRIE, 0);
     gv_mem_fail_nth(1);
-    CU_ASSERT_PTR_NULL(gv_mem_new_aligned(GV_MEM_TRIE, 8192, 8192));
+    CU_ASSERT_PTR_NULL(gv_mem_new_pages(GV_MEM_TRIE, 8192, 8192));
     gv_mem_fail_nth(0);
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before);
 }
@@ -127,6 +128,6 @@ GV_SUITE("base/mem", GV_CASE(what_is_taken_is_counted_until_it_is_freed),
          GV_CASE(new_memory_is_zeroed_and_resizing_keeps_what_was_there),
          GV_CASE(nothing_at_all_can_be_taken_too),
          GV_CASE(a_cap_is_exact_and_concerns_its_kind_only),
-         GV_CASE(aligned_memory_begins_where_it_must_and_is_counted),
+         GV_CASE(pages_begin_where_they_must_are_zeroed_and_counted),
          GV_CASE(exactly_the_nth_call_fails), GV_CASE(a_size_no_machine_has_is_refused),
          GV_CASE(every_kind_has_a_name_of_its_own))

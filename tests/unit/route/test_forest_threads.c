@@ -121,7 +121,7 @@ static void two_forests_fed_by_many_threads_end_equal(void)
  * is prolonged and cut, spans come and go on it, the index is rebuilt. A match takes no lock; it
  * must see the whole path every single time, and never more than there is.
  */
-#define KEPT   40
+#define KEPT   200
 #define KEEPER 9
 struct kept {
     struct gv_forest *forest;
