@@ -5,8 +5,13 @@
  *
  *     cluster.c  the engine, its timer and its effects; opens and closes the rest
  *     publish.c  from any thread to the engine: inbox, own loads, floors of the sweep, telling
- * again absorb.c   from the engine to fleet, forest and load table: the store link.c     TCP
- * sessions and UDP packets seeds.c    where to look for others state.c    what survives a restart
+ *                again
+ *     absorb.c   from the engine to fleet, forest and load table: the store
+ *     links.c    TCP sessions: all of them; link.c has one, judgement.c who may come in, backoff.c
+ *                who is not to be dialed for a while
+ *     packets.c  UDP packets
+ *     seeds.c    where to look for others
+ *     state.c    what survives a restart
  *     view.c     what may be seen from outside, and its lock
  *     keys.c     the key ring and its changes
  *     gauge.c    metrics
@@ -165,7 +170,7 @@ struct gv_cluster {
     struct gv_timer *wake;
     struct gv_timer *view_timer;
     struct gv_timer *leave_timer; /* NULL unless leaving */
-    struct gv_links *links;       /* owned, see link.c; NULL without a mesh */
+    struct gv_links *links;       /* owned, see links.c; NULL without a mesh */
     struct gv_packets *packets;   /* owned, see packets.c; NULL without a mesh */
     struct gv_keys *keys;         /* owned, see keys.c */
     struct gv_identity *identity; /* owned; NULL without a mesh */
@@ -232,7 +237,7 @@ void gv_absorb_delete(struct gv_cluster *cluster, const char *url);
 /** Set a name for the whole cluster; `value` NULL: unset it. */
 void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value);
 
-/* ---- link.c ------------------------------------------------------------------------------------
+/* ---- links.c -----------------------------------------------------------------------------------
  */
 /** Listen for sessions on `addr`. Errors: as gv_listener_open(). */
 GV_MUST_USE enum gv_err gv_links_open(struct gv_cluster *cluster, struct gv_addr addr,
