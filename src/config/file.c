@@ -8,8 +8,11 @@
 #include "grapevine/base/mem.h"
 #include "inner.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #define PLACE_BYTES 600
@@ -243,10 +246,36 @@ static void read_document(struct reading *reading)
     }
 }
 
+FILE *gv_config_open_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat about;
+    if (fd < 0) {
+        return NULL;
+    }
+    bool is_open_already = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
+    int error = fstat(fd, &about) == 0 ? 0 : errno;
+    if (error == 0 && S_ISDIR(about.st_mode)) {
+        error = EISDIR;
+    } else if (error == 0 && !S_ISREG(about.st_mode) && !is_open_already) {
+        error = EINVAL;
+    }
+    if (error == 0 && fcntl(fd, F_SETFL, 0) != 0) { /* from here on, reading waits */
+        error = errno;
+    }
+    FILE *file = error == 0 ? fdopen(fd, "r") : NULL;
+    if (file == NULL) {
+        error = error == 0 ? errno : error;
+        (void)close(fd);
+        errno = error;
+    }
+    return file;
+}
+
 /* The whole file; NULL after a complaint. */
 static char *slurp(struct gv_loading *loading, const char *path, size_t *len)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = gv_config_open_file(path);
     if (file == NULL) {
         gv_config_complain(loading, "%s: cannot be read: %s", path, strerror(errno));
         return NULL;

@@ -11,6 +11,7 @@
 #include "grapevine/base/buf.h"
 #include "grapevine/config/config.h"
 #include "grapevine/config/option.h"
+#include <stdio.h>
 
 #define GV_CONFIG_FILE_BYTES_MAX (1024 * 1024)
 
@@ -50,6 +51,14 @@ GV_MUST_USE enum gv_err gv_config_set_defaults(struct gv_loading *loading);
  */
 void gv_config_set(struct gv_loading *loading, const struct gv_option *option, const char *value,
                    enum gv_origin origin, const char *named);
+
+/**
+ * Open a file to be read whole. Anything that is not a regular file is refused, so that nobody
+ * waits for ever for somebody to write into a FIFO; what is open already and has a name in /dev or
+ * /proc
+ * ("/dev/stdin", a shell's "<(...)") is taken. NULL: errno says why.
+ */
+FILE *gv_config_open_file(const char *path);
 
 /** Empty a list before a sequence of a file adds its items: "[]" means none. */
 void gv_config_begin_list(struct gv_loading *loading, const struct gv_option *option,

@@ -114,6 +114,13 @@ static const struct gv_option table[] = {
         "Most header lines of a request; more get 431."),
     ROW("max-uri-bytes", SIZE32, SERVING, max_uri_bytes, "8192", 64, 65536,
         "Longest request target in bytes; longer ones get 414."),
+    ROW("max-chunk-ext-bytes", SIZE32, SERVING, max_chunk_ext_bytes, "16384", 0, 1048576,
+        "Bytes of chunk extensions in one request, all its chunks together; more get 400."),
+    ROW("max-trailer-bytes", SIZE32, SERVING, max_trailer_bytes, "16384", 0, 1048576,
+        "Bytes of trailers behind a chunked request; they are dropped, and more get 431."),
+    ROW("max-pipelined-bytes", SIZE32, SERVING, max_pipelined_bytes, "65536", 0, 8388608,
+        "Bytes kept of what a client sends behind a request under way; more is left unread until "
+        "that is answered."),
     ROW("pool-idle-per-worker", COUNT, SERVING, pool_idle_per_worker, "500", 0, 65536,
         "Resting connections kept to each worker, per loop."),
     ROW("pool-idle-timeout-secs", SECONDS, SERVING, pool_idle_timeout_ms, "50", 0.001, 3600,

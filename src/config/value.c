@@ -353,7 +353,7 @@ static void add_prefills(struct gv_loading *loading, const char *value, const ch
 static void read_keys(struct gv_loading *loading, const struct gv_option *option, const char *path,
                       enum gv_origin origin, const char *named)
 {
-    FILE *file = fopen(path, "re");
+    FILE *file = gv_config_open_file(path);
     if (file == NULL) {
         gv_config_complain(loading, "%s: cannot read %s: %s", named, path, strerror(errno));
         return;

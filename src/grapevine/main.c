@@ -7,13 +7,26 @@
 #include "grapevine/gossip/engine.h"
 #include "grapevine/net/loop.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 
 extern char **environ;
 
+/* Somebody may have started us with standard files closed. Then a client's connection would get
+ * their numbers, and the log would be written into it. */
+static void hold_standard_files(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", O_RDWR); /* the lowest that is free: this one */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct gv_config config;
+    hold_standard_files();
     switch (gv_config_load(argc, argv, environ, &config)) {
     case GV_CONFIG_RUN:
         break;

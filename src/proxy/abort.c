@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define HEAD_BYTES (16u * 1024)
-#define BODY_BYTES (16u * 1024) /* a client's own rid may be long */
+#define BODY_BYTES 256u
 
 struct farewell {
     struct gv_list link; /* in proxy->aborts */

@@ -42,13 +42,24 @@ static bool takes_rid(const struct gv_carrier *carrier, const struct gv_engine *
     return engine->abort_path != NULL && carrier->plan.batch_size == 0;
 }
 
-/* The name by which the engine can be told to stop: the client's, or a fresh one. */
+/* Several answers to one prompt: the engine gives each a name of its own. */
+static bool wants_several(struct gv_slice body)
+{
+    struct gv_slice sampling;
+    struct gv_slice n;
+    return (gv_splice_find(body, "n", &n) && !gv_slice_is(n, "1")) ||
+           (gv_splice_find(body, "sampling_params", &sampling) &&
+            gv_splice_find(sampling, "n", &n) && !gv_slice_is(n, "1"));
+}
+
+/* The name by which the engine can be told to stop: a fresh one of ours. A client's own name is
+ * left as it is and never told: engines stop every request whose name begins with it, and one that
+ * is short or used twice would stop those of others. There the closed connection is the abort. */
 static void name_leg(struct gv_carrier *carrier, struct gv_leg *leg, struct additions *additions)
 {
     struct gv_slice said;
-    if (gv_splice_find(gv_buf_slice(&carrier->body), "rid", &said)) {
-        bool is_text = said.len >= 2 && said.data[0] == '"';
-        leg->rid = is_text ? said : gv_slice_of(NULL, 0);
+    struct gv_slice body = gv_buf_slice(&carrier->body);
+    if (gv_splice_find(body, "rid", &said) || wants_several(body)) {
         return;
     }
     if (carrier->own_rid[0] == '\0') {

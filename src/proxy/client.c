@@ -317,7 +317,7 @@ static void keep(struct gv_client *client, struct gv_slice bytes)
         gv_client_close(client);
         return;
     }
-    if (client->ahead.len > GV_CLIENT_AHEAD_BYTES && !client->paused) {
+    if (client->ahead.len > client->proxy->shared->config->max_pipelined_bytes && !client->paused) {
         client->paused = true;
         gv_stream_pause(client->stream);
     }
@@ -458,8 +458,8 @@ static struct gv_client *make(struct gv_proxy *proxy, struct gv_stream *stream)
         .uri_bytes = config->max_uri_bytes,
         .header_count = config->max_header_count,
         .body_bytes = config->max_payload_bytes,
-        .chunk_ext_bytes = 16 * 1024,
-        .trailer_bytes = 16 * 1024,
+        .chunk_ext_bytes = config->max_chunk_ext_bytes,
+        .trailer_bytes = config->max_trailer_bytes,
     };
     if (gv_parser_new(GV_PARSER_REQUEST, limits, &parser_events, client, &client->parser) !=
         GV_OK) {

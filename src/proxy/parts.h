@@ -30,11 +30,10 @@
     (24u * 1024) /* with a line's last read, and a record of TLS, 64 KiB                           \
                   */
 #define GV_CLIENT_LOW_BYTES     (8u * 1024)
-#define GV_CLIENT_AHEAD_BYTES   (64u * 1024) /* pipelined bytes kept while an exchange is on */
-#define GV_CLIENT_TRUST         4u           /* bytes of a body to have room for, for each come */
-#define GV_CLIENT_LINGER_MS     2000u        /* for an answer's last bytes to leave */
-#define GV_CLIENT_DISCARD_MS    500u         /* what comes after a refusal is read this long */
-#define GV_CLIENT_DRAIN_IDLE_MS 1000u        /* a silent client is closed, while draining */
+#define GV_CLIENT_TRUST         4u    /* bytes of a body to have room for, for each come */
+#define GV_CLIENT_LINGER_MS     2000u /* for an answer's last bytes to leave */
+#define GV_CLIENT_DISCARD_MS    500u  /* what comes after a refusal is read this long */
+#define GV_CLIENT_DRAIN_IDLE_MS 1000u /* a silent client is closed, while draining */
 #define GV_REQUEST_ID_BYTES     128
 #define GV_CLIENT_LINES_BYTES   (256u * 1024) /* of header lines of our own */
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */

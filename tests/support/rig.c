@@ -46,6 +46,9 @@ static void settings(struct gv_config *config)
     config->max_head_bytes = 65536;
     config->max_header_count = 128;
     config->max_uri_bytes = 8192;
+    config->max_chunk_ext_bytes = 16384;
+    config->max_trailer_bytes = 16384;
+    config->max_pipelined_bytes = 65536;
     config->pool_idle_per_worker = 10;
     config->pool_idle_timeout_ms = 50000;
     config->block_bytes = 16;

@@ -58,6 +58,9 @@ struct gv_config {
     uint32_t max_head_bytes;                    /* 64 KiB */
     uint32_t max_header_count;                  /* 128 */
     uint32_t max_uri_bytes;                     /* 8 KiB */
+    uint32_t max_chunk_ext_bytes;               /* of a request; 16 KiB */
+    uint32_t max_trailer_bytes;                 /* of a request; 16 KiB */
+    uint32_t max_pipelined_bytes;               /* kept behind a request under way; 64 KiB */
     uint32_t pool_idle_per_worker;              /* 500 per loop */
     uint64_t pool_idle_timeout_ms;              /* 50 s */
     /* TLS */

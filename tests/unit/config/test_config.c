@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* One run of the loader. */
@@ -113,6 +114,11 @@ static void the_defaults_are_those_of_the_header(void)
     CU_ASSERT_EQUAL(c->stream_idle_timeout_ms, 180000);
     CU_ASSERT_EQUAL(c->trie_memory_bytes, UINT64_C(1) << 30);
     CU_ASSERT_STRING_EQUAL(c->policy, "cache_aware");
+    CU_ASSERT_EQUAL(c->max_head_bytes, 65536);
+    CU_ASSERT_EQUAL(c->max_uri_bytes, 8192);
+    CU_ASSERT_EQUAL(c->max_chunk_ext_bytes, 16384);
+    CU_ASSERT_EQUAL(c->max_trailer_bytes, 16384);
+    CU_ASSERT_EQUAL(c->max_pipelined_bytes, 65536);
     CU_ASSERT_DOUBLE_EQUAL(c->cache_threshold, 0.3, 0);
     CU_ASSERT_DOUBLE_EQUAL(c->retry_jitter_factor, 0.2, 0);
     CU_ASSERT_EQUAL(c->mesh_port, 39527);
@@ -488,6 +494,24 @@ static void a_file_over_its_limits_is_refused(void)
     refuses_file(deep, "unknown key 'unknown'");
 }
 
+/* A file that was replaced by something else: nobody waits for a FIFO to be written. */
+static void what_is_no_file_is_refused_at_once(void)
+{
+    static const char *const flags[] = {"--config", "--api-key-file"};
+    static const char *const fifo = "fifo_of_test_config";
+    (void)unlink(fifo);
+    CU_ASSERT_EQUAL_FATAL(mkfifo(fifo, 0600), 0);
+    for (size_t i = 0; i < 2; i++) {
+        refuses(FLAGS(flags[i], "/"), "Is a directory");
+        refuses(FLAGS(flags[i], fifo), "Invalid argument");
+    }
+    (void)unlink(fifo);
+    struct run run;
+    load(&run, FLAGS("--config", "/dev/null"), NULL);
+    CU_ASSERT_EQUAL(run.outcome, GV_CONFIG_RUN);
+    done(&run);
+}
+
 static void a_file_says_lists_and_scalars(void)
 {
     struct run run;
@@ -722,7 +746,8 @@ GV_SUITE("config", GV_CASE(the_defaults_are_those_of_the_header),
          GV_CASE(flags_of_the_smg_router_are_known),
          GV_CASE(flag_over_environment_over_file_over_default), GV_CASE(keys_may_come_from_a_file),
          GV_CASE(a_file_is_read_strictly), GV_CASE(a_file_over_its_limits_is_refused),
-         GV_CASE(a_file_says_lists_and_scalars), GV_CASE(values_must_fit_each_other),
+         GV_CASE(what_is_no_file_is_refused_at_once), GV_CASE(a_file_says_lists_and_scalars),
+         GV_CASE(values_must_fit_each_other),
          GV_CASE(a_mesh_without_keys_stays_at_home_unless_told),
          GV_CASE(help_mentions_every_option_once), GV_CASE(the_documentation_is_the_table),
          GV_CASE(what_is_printed_can_be_read_again), GV_CASE(a_configuration_can_be_tested),
