@@ -288,7 +288,7 @@ void gv_ward_tick(struct gv_ward *ward)
         ward->probe->active_count >= GV_WARD_ACTIVE_MAX) {
         return;
     }
-    bool suspect = now >= ward->asked_at_ms + GV_WARD_RISING_MS &&
+    bool suspect = now >= ward->asked_at_ms + GV_WARD_SUSPECT_MS &&
                    gv_load_take_suspicion(ward->probe->shared->load, ward->index);
     if (suspect || now >= ward->due_at_ms) {
         ward->asked_at_ms = now;

@@ -16,11 +16,10 @@
 #include "grapevine/base/list.h"
 #include "grapevine/proxy/probe.h"
 
-#define GV_WARD_FAST_MS 1000u /* between probes of a worker that is not ready */
-#define GV_WARD_RISING_MS                                                                          \
-    200u /* between good probes of a worker about to be ready; also the least                      \
-            time between two that a suspicion causes */
-#define GV_WARD_ACTIVE_MAX 128u /* questions out at once */
+#define GV_WARD_FAST_MS    1000u /* between probes of a worker that is not ready */
+#define GV_WARD_RISING_MS  50u   /* between good probes of a worker about to be ready */
+#define GV_WARD_SUSPECT_MS 200u  /* least time between two probes that a suspicion causes */
+#define GV_WARD_ACTIVE_MAX 128u  /* questions out at once */
 
 enum gv_ward_step {
     GV_WARD_IDLE = 0,
