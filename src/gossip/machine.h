@@ -306,6 +306,7 @@ uint32_t gv_roster_active(const struct gv_gossip *gossip);
 /* ---- news.c ---- */
 void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_news_add(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_news_stop_riding(struct gv_gossip *gossip);
 void gv_news_forget(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_news_tick(struct gv_gossip *gossip);
 uint64_t gv_news_wake_at(const struct gv_gossip *gossip);

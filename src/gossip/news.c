@@ -2,9 +2,10 @@
  * news.c - what is new of the members: passed on, and the rosters compared. Private, see machine.h.
  *
  * With few members every node hears everybody's own word over its own session, and what it says of
- * others rides on datagrams. Beyond that, whoever learns something new of a member also passes it
- * on along the tree, a few at a time. Two nodes that meet, or whose digests tell of different
- * rosters, exchange 32 sums over their members by name, and the members of those that differ.
+ * others rides on datagrams. Beyond that, whoever learns something new of a member passes it on
+ * along the tree instead, a few at a time; only one's own word of it rides. Two nodes that meet, or
+ * whose digests tell of different rosters, exchange 32 sums over their members by name, and the
+ * members of those that differ.
  */
 #include "machine.h"
 
@@ -56,11 +57,25 @@ void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer)
     gv_wire_broadcast(gossip, &message, NULL);
 }
 
-/** Its record is new here: it rides on the next datagrams, and is passed on when we relay. */
+/**
+ * Its record is new here: it rides on the next datagrams, or is passed on when we relay. Then
+ * datagrams would only carry to and fro for minutes what a thousand nodes know already.
+ */
 void gv_news_add(struct gv_gossip *gossip, struct gv_peer *peer)
 {
-    ride(gossip, peer);
+    if (!gossip->ring.relays) {
+        ride(gossip, peer);
+    }
     wait(gossip, peer, gossip->session_in_hand);
+}
+
+/** From now on it is passed on. */
+void gv_news_stop_riding(struct gv_gossip *gossip)
+{
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        gossip->peers[i]->news_left = 0;
+    }
+    gossip->news_riding = 0;
 }
 
 /** It is about to be removed. */

@@ -95,6 +95,9 @@ static void change_shape(struct gv_gossip *gossip, bool relays)
         session->misses = 0;
     }
     gossip->announced_round = 0;
+    if (relays) {
+        gv_news_stop_riding(gossip);
+    }
     gossip->may_be_behind = true;
     gv_wire_log(gossip, GV_LOG_INFO, relays ? "mesh.relays" : "mesh.direct",
                 gossip->self->member.name);
