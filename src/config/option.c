@@ -156,7 +156,7 @@ static const struct gv_option table[] = {
     ROW("client-key-path", TEXT, TLS, client_key_path, "", 0, 4096,
         "File in PEM with the key of --client-cert-path."),
 
-    ROW("policy", TEXT, ROUTING, policy, "cache_aware", 1, 64, "How a worker is chosen."),
+    ROW("policy", TEXT, ROUTING, policy, "prefix_cost", 1, 64, "How a worker is chosen."),
     ROW("cache-threshold", REAL, ROUTING, cache_threshold, "0.3", 0, 1,
         "Share of a prompt that must be known to a worker for it to be chosen by prefix."),
     ROW("balance-abs-threshold", COUNT, ROUTING, balance_abs_threshold, "64", 0, 4294967295.0,

@@ -12,8 +12,8 @@
 
 /* Every policy: its row is gv_policy_<name>, in policy/<name>.c. The first is the usual one. */
 #define GV_POLICY_LIST(X)                                                                          \
-    X(cache_aware)                                                                                 \
     X(prefix_cost)                                                                                 \
+    X(cache_aware)                                                                                 \
     X(prefix_hash)                                                                                 \
     X(consistent_hashing)                                                                          \
     X(manual)                                                                                      \

@@ -19,7 +19,7 @@
  * gv_policy_seed()). A match not above the cache threshold counts as none: else one shared system
  * prompt would draw every prompt of an idle fleet to whoever had it first. Nothing is random: same
  * tries, same loads, same prompt, same worker. The figures behind the constants:
- * docs/decisions/0006-prefix-cost-is-the-default.md.
+ * docs/decisions/0011-prefix-cost-by-replay.md.
  */
 #include "grapevine/base/assert.h"
 #include "route/policy_row.h"

@@ -113,7 +113,7 @@ static void the_defaults_are_those_of_the_header(void)
     CU_ASSERT_EQUAL(c->request_timeout_ms, 1800000);
     CU_ASSERT_EQUAL(c->stream_idle_timeout_ms, 180000);
     CU_ASSERT_EQUAL(c->trie_memory_bytes, UINT64_C(1) << 30);
-    CU_ASSERT_STRING_EQUAL(c->policy, "cache_aware");
+    CU_ASSERT_STRING_EQUAL(c->policy, "prefix_cost");
     CU_ASSERT_EQUAL(c->max_head_bytes, 65536);
     CU_ASSERT_EQUAL(c->max_uri_bytes, 8192);
     CU_ASSERT_EQUAL(c->max_chunk_ext_bytes, 16384);
