@@ -22,7 +22,7 @@ static const char help[] =
     "\n"
     "  --seed S         run one seed (default 1)\n"
     "  --seeds A..B     run the seeds A to B\n"
-    "  --nodes N        nodes, 2 to 1000 (default: 3 to 8, from the seed)\n"
+    "  --nodes N        nodes, 2 to 1000; or a range such as 3..64, from the seed (default: 3..8)\n"
     "  --seconds V      virtual seconds of weather (default 20)\n"
     "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
     "  --faults LIST    all (default), none, or some of\n"
@@ -74,6 +74,18 @@ static bool read_range(const char *text, uint64_t *first, uint64_t *last)
     left[dots - text] = '\0';
     return read_u64(left, 0, UINT64_MAX - 1, first) &&
            read_u64(dots + 2, *first, UINT64_MAX - 1, last);
+}
+
+/* "16" or "3..64". */
+static bool read_nodes(const char *text, struct weather_options *weather)
+{
+    uint64_t least = 0, most = 0;
+    bool is_range = strstr(text, "..") != NULL;
+    bool good =
+        is_range ? read_range(text, &least, &most) : read_u64(text, 2, WORLD_NODES_MAX, &most);
+    weather->node_least = (uint32_t)least;
+    weather->node_count = (uint32_t)most;
+    return good && (!is_range || least >= 2) && most <= WORLD_NODES_MAX;
 }
 
 static bool read_share(const char *text, double *share)
@@ -141,9 +153,7 @@ static bool take_option(struct arguments *arguments, int option, const char *val
     case OPT_SEEDS:
         return read_range(value, &arguments->first, &arguments->last);
     case OPT_NODES:
-        good = read_u64(value, 2, WORLD_NODES_MAX, &number);
-        arguments->weather.node_count = (uint32_t)number;
-        return good;
+        return read_nodes(value, &arguments->weather);
     case OPT_SECONDS:
         good = read_u64(value, 1, 86400, &number);
         arguments->weather.seconds = (uint32_t)number;
@@ -275,7 +285,9 @@ static void print_failure(const struct arguments *arguments, const struct weathe
     }
     printf("repeat: vinesim --seed %llu --seconds %u", (unsigned long long)verdict->seed,
            arguments->weather.seconds);
-    if (arguments->weather.node_count != 0) {
+    if (arguments->weather.node_least != 0) {
+        printf(" --nodes %u..%u", arguments->weather.node_least, arguments->weather.node_count);
+    } else if (arguments->weather.node_count != 0) {
         printf(" --nodes %u", arguments->weather.node_count);
     }
     if (arguments->weather.loss >= 0) {

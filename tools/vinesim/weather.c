@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NODES_LEAST        3 /* where nothing is asked for */
+#define NODES_MOST         8
 #define STEP_MS            20
 #define CALM_START_MS      11000 /* then the world counts deaths as false */
 #define CONVERGE_MS        20000
@@ -260,7 +262,9 @@ static struct world *make_world(const struct weather_options *options, struct we
 {
     struct world_options made = {.seed = seed, .trace = options->trace};
     gv_prng_init(&weather->prng, seed ^ UINT64_C(0x776561746865));
-    weather->count = options->node_count != 0 ? options->node_count : 3 + dice(weather, 6);
+    uint32_t most = options->node_count != 0 ? options->node_count : NODES_MOST;
+    uint32_t least = options->node_count != 0 ? options->node_least : NODES_LEAST;
+    weather->count = least == 0 ? most : least + (uint32_t)dice(weather, most - least + 1);
     weather->faults = options->faults;
     made.node_count = weather->count;
     made.loss = options->loss >= 0 ? options->loss : (double)dice(weather, 100) / 1000;

@@ -27,6 +27,7 @@ enum weather_fault {
 
 struct weather_options {
     uint32_t node_count; /* 0: 3 to 8, from the seed */
+    uint32_t node_least; /* 0: exactly node_count; else from so many on, from the seed */
     uint32_t seconds;    /* of weather, virtual */
     double loss;         /* negative: 0 to 10 %, from the seed */
     uint32_t faults;     /* enum weather_fault, or-ed */
