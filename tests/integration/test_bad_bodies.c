@@ -1,6 +1,6 @@
 /*
- * test_bad_bodies.c - JSON that no client should send, and JSON that only looks bad: what is refused
- * reaches no worker and leaves the connection open; what passes, passes byte for byte.
+ * test_bad_bodies.c - JSON that no client should send, and JSON that only looks bad: what is
+ * refused reaches no worker and leaves the connection open; what passes, passes byte for byte.
  */
 #include "support/fake.h"
 #include "support/process.h"
@@ -57,7 +57,8 @@ static void send_request(int fd, const char *path, const char *body, size_t len)
     CU_ASSERT(gv_talk_send(fd, body, len));
 }
 
-/* All rows on one connection, so that each answer also says that the one before it kept it in step. */
+/* All rows on one connection, so that each answer also says that the one before it kept it in step.
+ */
 static void check(const struct row *rows, size_t count)
 {
     struct gv_rig rig;
@@ -99,7 +100,7 @@ static void what_is_no_json_is_refused_and_keeps_the_connection(void)
         ROW(400, CHAT, "{\"messages\":[" SAY "]}}"),
         ROW(400, CHAT, "{\"messages\":[" SAY "],}"),
         ROW(400, CHAT, "{'messages':[]}"),
-        ROW(400, CHAT, "\357\273\277{\"messages\":[]}"),               /* a byte order mark */
+        ROW(400, CHAT, "\357\273\277{\"messages\":[]}"),                /* a byte order mark */
         ROW(400, CHAT, "{\"model\":\"\377\",\"messages\":[]}"),         /* no UTF-8 */
         ROW(400, CHAT, "{\"model\":\"\300\257\",\"messages\":[]}"),     /* overlong */
         ROW(400, CHAT, "{\"model\":\"\355\240\200\",\"messages\":[]}"), /* a surrogate in bytes */
@@ -185,7 +186,8 @@ static void a_hundred_thousand_levels_cost_an_answer_and_no_more(void)
     end(&rig, &fake);
 }
 
-/* Text, and a picture of 20 MB as base64: one byte more than the limit is refused before it is read. */
+/* Text, and a picture of 20 MB as base64: one byte more than the limit is refused before it is
+ * read. */
 static void a_huge_body_is_refused_by_its_length_before_it_comes(void)
 {
     struct gv_rig rig;
@@ -196,8 +198,8 @@ static void a_huge_body_is_refused_by_its_length_before_it_comes(void)
     static const char *const lengths[] = {"104857600", "536870913", "9223372036854775807"};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         char head[256];
-        snprintf(head, sizeof head, "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n",
-                 lengths[i]);
+        snprintf(head, sizeof head,
+                 "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n", lengths[i]);
         int fd = gv_talk_connect(rig.port);
         CU_ASSERT(gv_talk_send_text(fd, head)); /* and nothing of the body */
         gv_talk_read(fd, &reply);

@@ -1,7 +1,7 @@
 /*
- * test_bad_moments.c - clients that say nothing, say it slowly, leave at the wrong moment, or send far
- * more than they wait for. Bodies that trickle are in slow_clients, answers that nobody reads in
- * stalled_clients and hostile.
+ * test_bad_moments.c - clients that say nothing, say it slowly, leave at the wrong moment, or send
+ * far more than they wait for. Bodies that trickle are in slow_clients, answers that nobody reads
+ * in stalled_clients and hostile.
  */
 #include "grapevine/base/mem.h"
 #include "support/fake.h"
@@ -274,7 +274,8 @@ static void a_reset_inside_an_answer_ends_the_workers_work(void)
         int fd = gv_talk_connect(rig.port);
         CU_ASSERT(gv_talk_send_text(fd, REQUEST));
         CU_ASSERT(gv_test_await(worker_has_one_more, &fake, 0));
-        if (i > 0) { /* a head alone is kept until a body follows: an empty answer can be replaced */
+        if (i >
+            0) { /* a head alone is kept until a body follows: an empty answer can be replaced */
             char byte;
             CU_ASSERT_EQUAL(recv(fd, &byte, 1, 0), 1);
         }

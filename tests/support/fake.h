@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GV_FAKE_LINES_MAX 64
+#define GV_FAKE_LINES_MAX 256
 
 struct gv_fake;
 
