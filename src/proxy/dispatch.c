@@ -20,21 +20,26 @@ static bool pool_serves(const struct gv_fleet_view *view, enum gv_pool pool, str
     return false;
 }
 
-/* Do two workers stand for different models, so that a request must say which it means? */
-static bool is_ambiguous(const struct gv_fleet_view *view)
+/*
+ * The model that a request means which names none: the one that every worker stands for which says
+ * what it serves; "" when none does. false: they stand for different ones, so a request must say.
+ * The whole fleet is asked, ready or not, so that nodes which differ for a moment about who is well
+ * still use the same key.
+ */
+static bool find_sole_model(const struct gv_fleet_view *view, const char **model)
 {
-    const char *first = NULL;
+    *model = "";
     for (uint32_t i = 0; i < view->count; i++) {
         const struct gv_worker *worker = &view->workers[i];
         if (worker->model_count == 0 || worker->state == GV_WORKER_DRAINING) {
             continue;
         }
-        if (first != NULL && strcmp(first, worker->models[0]) != 0) {
-            return true;
+        if (**model != '\0' && strcmp(*model, worker->models[0]) != 0) {
+            return false;
         }
-        first = worker->models[0];
+        *model = worker->models[0];
     }
-    return false;
+    return true;
 }
 
 static bool serves_pairs(const struct gv_fleet_view *view, struct gv_slice model)
@@ -88,14 +93,16 @@ static enum gv_err hash_leg(struct gv_plan_leg *leg, const struct gv_proxy_share
     return GV_OK;
 }
 
+/* The legs' keys are of `model`: what the request names, or means. */
 static enum gv_err plan_legs(struct gv_plan *plan, const struct gv_proxy_shared *shared,
-                             struct gv_slice canonical, enum gv_problem *problem)
+                             struct gv_slice model, struct gv_slice canonical,
+                             enum gv_problem *problem)
 {
     static const enum gv_pool pair[] = {GV_POOL_PREFILL, GV_POOL_DECODE};
     for (uint32_t i = 0; i < plan->leg_count; i++) {
         struct gv_plan_leg *leg = &plan->legs[i];
         leg->pool = plan->leg_count == 2 ? pair[i] : GV_POOL_REGULAR;
-        if (gv_key_compose(leg->pool, plan->model, leg->key) != GV_OK) {
+        if (gv_key_compose(leg->pool, model, leg->key) != GV_OK) {
             *problem = GV_PROBLEM_NO_MODEL;
             return GV_EINVAL;
         }
@@ -117,7 +124,8 @@ enum gv_err gv_plan_init(struct gv_plan *plan, const struct gv_proxy_shared *sha
     if (err != GV_OK) {
         return err;
     }
-    if (prompt.model.len == 0 && is_ambiguous(view)) {
+    const char *sole = "";
+    if (prompt.model.len == 0 && !find_sole_model(view, &sole)) {
         *problem = GV_PROBLEM_MISSING_MODEL;
         return GV_EINVAL;
     }
@@ -134,7 +142,8 @@ enum gv_err gv_plan_init(struct gv_plan *plan, const struct gv_proxy_shared *sha
         *problem = GV_PROBLEM_NOT_IMPLEMENTED;
         return GV_EINVAL;
     }
-    err = plan_legs(plan, shared, prompt.canonical, problem);
+    struct gv_slice meant = prompt.model.len > 0 ? prompt.model : gv_slice_text(sole);
+    err = plan_legs(plan, shared, meant, prompt.canonical, problem);
     if (err != GV_OK) {
         gv_plan_deinit(plan);
     }

@@ -199,6 +199,45 @@ static void a_request_must_name_its_model_only_when_there_are_several(void)
     teardown(&bench);
 }
 
+static void look_again(struct bench *bench)
+{
+    gv_fleet_release(bench->shared.fleet, bench->view);
+    bench->view = NULL;
+}
+
+/* Under a key of its own, such a request found nothing of what the others had cached. */
+static void a_request_without_a_model_has_the_key_and_the_blocks_of_one_that_names_it(void)
+{
+    static const char unnamed[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}";
+    struct bench bench;
+    struct gv_plan plan;
+    struct gv_plan named;
+    setup(&bench);
+    add(&bench, "http://a:1", GV_POOL_REGULAR, NULL);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, unnamed), GV_PROBLEM_NONE);
+    CU_ASSERT_STRING_EQUAL(plan.legs[0].key, "regular::unknown"); /* nobody says what it serves */
+    gv_plan_deinit(&plan);
+    look_again(&bench);
+    add(&bench, "http://p:1", GV_POOL_PREFILL, "m");
+    add(&bench, "http://d:1", GV_POOL_DECODE, "m");
+    CU_ASSERT_EQUAL(gv_fleet_remove(bench.shared.fleet, gv_slice_text("http://a:1")), GV_OK);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, unnamed), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(make(&bench, &named, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(plan.model.len, 0); /* whom it may go to has not changed */
+    CU_ASSERT_EQUAL_FATAL(plan.leg_count, 2);
+    CU_ASSERT_STRING_EQUAL(plan.legs[0].key, "prefill::m");
+    CU_ASSERT_STRING_EQUAL(plan.legs[1].key, "decode::m");
+    for (uint32_t i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(plan.legs[i].count, named.legs[i].count);
+        CU_ASSERT_EQUAL(memcmp(plan.legs[i].chain, named.legs[i].chain,
+                               named.legs[i].count * sizeof *named.legs[i].chain),
+                        0);
+    }
+    gv_plan_deinit(&plan);
+    gv_plan_deinit(&named);
+    teardown(&bench);
+}
+
 static void load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none(void)
 {
     struct bench bench;
@@ -255,4 +294,5 @@ GV_SUITE("proxy/dispatch", GV_CASE(a_plan_that_finds_no_memory_leaves_nothing_be
          GV_CASE(a_worker_that_failed_is_chosen_again_only_when_no_other_is_there),
          GV_CASE(nobody_is_told_apart_by_pool_model_and_state),
          GV_CASE(a_request_must_name_its_model_only_when_there_are_several),
+         GV_CASE(a_request_without_a_model_has_the_key_and_the_blocks_of_one_that_names_it),
          GV_CASE(load_is_counted_in_bytes_that_are_not_cached_and_decode_computes_none))
