@@ -22,6 +22,7 @@ struct remote_load {
     uint32_t count;
     uint64_t bytes;
     struct gv_load_prompts prompts;
+    uint32_t trust; /* 0: it does not say */
 };
 
 /* What is known here of a worker's record. */
@@ -400,6 +401,19 @@ void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *val
 /* ---- loads and opinions ------------------------------------------------------------------------
  */
 
+/* All of them wrap both ways and come out right. */
+static void add_prompts(struct gv_load_prompts *sum, const struct gv_load_prompts *now,
+                        const struct gv_load_prompts *before)
+{
+    sum->bytes += now->bytes - before->bytes;
+    sum->tokens += now->tokens - before->tokens;
+    sum->prefill_bytes += now->prefill_bytes - before->prefill_bytes;
+    sum->prefill_us += now->prefill_us - before->prefill_us;
+    sum->forecasts.count += now->forecasts.count - before->forecasts.count;
+    sum->forecasts.predicted += now->forecasts.predicted - before->forecasts.predicted;
+    sum->forecasts.reported += now->forecasts.reported - before->forecasts.reported;
+}
+
 static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint32_t count,
                      uint64_t bytes, struct gv_load_prompts prompts)
 {
@@ -407,8 +421,7 @@ static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint3
     uint32_t i = load->index;
     absorb->count[i] += count - load->count; /* wraps both ways and comes out right */
     absorb->bytes[i] += bytes - load->bytes;
-    absorb->prompts[i].bytes += prompts.bytes - load->prompts.bytes;
-    absorb->prompts[i].tokens += prompts.tokens - load->prompts.tokens;
+    add_prompts(&absorb->prompts[i], &prompts, &load->prompts);
     load->count = count;
     load->bytes = bytes;
     load->prompts = prompts;
@@ -417,7 +430,7 @@ static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint3
 
 static void drop_load(struct gv_cluster *cluster, struct gv_slice key, struct remote_load *load)
 {
-    add_load(cluster, load, 0, 0, (struct gv_load_prompts){0, 0});
+    add_load(cluster, load, 0, 0, (struct gv_load_prompts){.bytes = 0});
     gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&cluster->absorb.loads, key));
 }
 
@@ -465,8 +478,10 @@ static void load_changed(void *owner, const char *node, const struct gv_gossip_l
     }
     char text[PAIR_BYTES];
     struct gv_slice key = pair(text, node, from->worker);
-    bool nothing =
-        from->count == 0 && from->bytes == 0 && from->prompt_tokens == 0 && from->report.at_ms == 0;
+    const struct gv_gossip_learned *learned = &from->learned;
+    bool nothing = from->count == 0 && from->bytes == 0 && from->prompt_tokens == 0 &&
+                   from->report.at_ms == 0 && learned->prefill_bytes == 0 &&
+                   learned->forecasts == 0 && learned->trust == 0;
     if (nothing) {
         struct remote_load *known = gv_map_find(&cluster->absorb.loads, key);
         if (known != NULL) {
@@ -479,9 +494,24 @@ static void load_changed(void *owner, const char *node, const struct gv_gossip_l
         cluster->counters.loads_dropped += 1;
         return;
     }
-    struct gv_load_prompts prompts = {.bytes = from->prompt_bytes, .tokens = from->prompt_tokens};
+    struct gv_load_prompts prompts = {.bytes = from->prompt_bytes,
+                                      .tokens = from->prompt_tokens,
+                                      .prefill_bytes = learned->prefill_bytes,
+                                      .prefill_us = learned->prefill_us,
+                                      .forecasts = {.count = learned->forecasts,
+                                                    .predicted = learned->predicted,
+                                                    .reported = learned->reported}};
+    load->trust = learned->trust;
     add_load(cluster, load, from->count, from->bytes, prompts);
     hear(cluster, load->index, &from->report);
+}
+
+uint32_t gv_absorb_trust(const struct gv_cluster *cluster, const char *node, const char *url)
+{
+    char text[PAIR_BYTES];
+    const struct remote_load *load =
+        gv_map_find(&cluster->absorb.loads, pair(text, node, gv_slice_text(url)));
+    return load != NULL ? load->trust : 0;
 }
 
 static void health_changed(void *owner, const char *node, const struct gv_gossip_health *from)

@@ -301,20 +301,31 @@ static bool tell_load(struct gv_cluster *cluster, uint32_t index, struct gv_now 
     struct gv_load load = gv_load_get(cluster->options.load, index);
     struct gv_gossip_report report = own_report(cluster, index);
     struct gv_shell_told *told = &cluster->publish.told[index];
+    const struct gv_trust *trusted = &cluster->publish.trusts[index];
+    /* Full trust need not be said, unless it was less. */
+    bool says_trust =
+        cluster->publish.decides_trust && (trusted->permille < GV_TRUST_FULL || told->trust > 0);
+    uint32_t trust = says_trust ? trusted->permille : 0;
     char url[GV_WORKER_URL_MAX];
     bool same = load.own_count == told->count && load.own_bytes == told->bytes &&
-                report.at_ms == told->report_ms;
+                report.at_ms == told->report_ms && trust == told->trust;
     if (same || !gv_fleet_url(cluster->options.fleet, index, url)) {
         return load.own_count > 0;
     }
-    *told = (struct gv_shell_told){load.own_count, load.own_bytes, report.at_ms};
+    *told = (struct gv_shell_told){load.own_count, load.own_bytes, report.at_ms, trust};
     struct gv_load_prompts prompts = gv_load_own_prompts(cluster->options.load, index);
     struct gv_gossip_load record = {.worker = gv_slice_text(url),
                                     .count = load.own_count,
                                     .bytes = load.own_bytes,
                                     .report = report,
                                     .prompt_bytes = prompts.bytes,
-                                    .prompt_tokens = prompts.tokens};
+                                    .prompt_tokens = prompts.tokens,
+                                    .learned = {.prefill_bytes = prompts.prefill_bytes,
+                                                .prefill_us = prompts.prefill_us,
+                                                .forecasts = prompts.forecasts.count,
+                                                .predicted = prompts.forecasts.predicted,
+                                                .reported = prompts.forecasts.reported,
+                                                .trust = trust}};
     gv_gossip_set_load(cluster->gossip, &record, now);
     return load.own_count > 0;
 }
@@ -410,7 +421,7 @@ enum gv_err gv_publish_open(struct gv_cluster *cluster)
     struct gv_publish *publish = &cluster->publish;
     publish->fleet_version = UINT64_MAX;
     publish->told = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof publish->told[0]);
-    if (publish->told == NULL) {
+    if (publish->told == NULL || gv_capacity_open(cluster) != GV_OK) {
         return GV_ENOMEM;
     }
     enum gv_err err =
@@ -443,6 +454,7 @@ void gv_publish_close(struct gv_cluster *cluster)
 
 void gv_publish_free(struct gv_cluster *cluster)
 {
+    gv_capacity_free(cluster);
     gv_mem_free(GV_MEM_GOSSIP, cluster->publish.told);
     cluster->publish.told = NULL;
 }

@@ -121,6 +121,7 @@ struct gv_shell_told {
     uint32_t count;
     uint64_t bytes;
     uint64_t report_ms; /* the report's at_ms */
+    uint32_t trust;     /* permille; 0: not said */
 };
 
 struct gv_publish {
@@ -133,6 +134,8 @@ struct gv_publish {
     uint32_t url_count;         /* worker indexes given so far */
     uint64_t fleet_version;     /* for which capacities were set */
     uint64_t capacities_at_ms;  /* when they were set */
+    struct gv_trust *trusts;    /* owned; by worker index; see capacity.c */
+    bool decides_trust;         /* this node does, for the cluster */
     bool restating;
     uint32_t restate_since;
     struct gv_forest_cursor restate;
@@ -141,9 +144,11 @@ struct gv_publish {
 /* ---- capacity.c --------------------------------------------------------------------------------
  */
 
-/** Set every worker's share of a trie, when the fleet or what a token is has changed; called often.
- */
+/** Set every worker's share of a trie, when the fleet or what a token is has changed, and what is
+ * believed of its engine; called often. */
 void gv_capacity_set(struct gv_cluster *cluster);
+GV_MUST_USE enum gv_err gv_capacity_open(struct gv_cluster *cluster);
+void gv_capacity_free(struct gv_cluster *cluster);
 
 /* ---- the cluster -------------------------------------------------------------------------------
  */
@@ -234,6 +239,8 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster);
 /** Write a worker of this node to the mesh; the fleet gets it on the way. */
 void gv_absorb_put(struct gv_cluster *cluster, const struct gv_worker *worker);
 void gv_absorb_delete(struct gv_cluster *cluster, const char *url);
+/** How much of its capacity `node` says this worker is to be trusted with; 0: it does not say. */
+uint32_t gv_absorb_trust(const struct gv_cluster *cluster, const char *node, const char *url);
 /** Set a name for the whole cluster; `value` NULL: unset it. */
 void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value);
 

@@ -132,7 +132,8 @@ enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip, const struct gv_gossi
 
 static bool differs_enough(const struct gv_saying *row)
 {
-    if (row->count != row->sent_count || row->report.at_ms != row->sent_report_ms) {
+    if (row->count != row->sent_count || row->report.at_ms != row->sent_report_ms ||
+        row->learned.trust != row->sent_trust) {
         return true;
     }
     uint64_t low = row->bytes < row->sent_bytes ? row->bytes : row->sent_bytes;
@@ -178,6 +179,42 @@ static struct gv_gossip_report report_in(const struct gv_gossip *gossip,
     return report;
 }
 
+static bool has_learned(const struct gv_gossip_learned *learned)
+{
+    return learned->prefill_bytes > 0 || learned->forecasts > 0 || learned->trust > 0;
+}
+
+/* What was learned as it travels; NULL with nothing to say, or without memory. */
+static Mesh__Learned *learned_out(struct gv_gossip *gossip, const struct gv_gossip_learned *from)
+{
+    Mesh__Learned *learned =
+        has_learned(from) ? gv_arena_take(&gossip->scratch, sizeof *learned) : NULL;
+    if (learned == NULL) {
+        return NULL;
+    }
+    mesh__learned__init(learned);
+    learned->prefill_bytes = from->prefill_bytes;
+    learned->prefill_us = from->prefill_us;
+    learned->forecasts = from->forecasts;
+    learned->predicted = from->predicted;
+    learned->reported = from->reported;
+    learned->trust = from->trust;
+    return learned;
+}
+
+static struct gv_gossip_learned learned_in(const Mesh__Learned *from)
+{
+    if (from == NULL) {
+        return (struct gv_gossip_learned){.trust = 0};
+    }
+    return (struct gv_gossip_learned){.prefill_bytes = from->prefill_bytes,
+                                      .prefill_us = from->prefill_us,
+                                      .forecasts = from->forecasts,
+                                      .predicted = from->predicted,
+                                      .reported = from->reported,
+                                      .trust = from->trust};
+}
+
 /* Rows [*at, ...) that are wanted, up to a message full; false: none left. */
 static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_session,
                  Mesh__NodeState *state)
@@ -206,13 +243,15 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
             load->prompt_bytes = row->prompt_bytes;
             load->prompt_tokens = row->prompt_tokens;
             load->report = report_out(gossip, &row->report);
+            load->learned = learned_out(gossip, &row->learned);
             state->loads[state->n_loads++] = load;
-            bytes += strlen(row->url) + 80;
+            bytes += strlen(row->url) + (load->learned != NULL ? 140 : 80);
             if (!fresh_session) {
                 row->load_waits = false;
                 row->sent_count = row->count;
                 row->sent_bytes = row->bytes;
                 row->sent_report_ms = row->report.at_ms;
+                row->sent_trust = row->learned.trust;
             }
         }
         if (row->has_health && (row->health_waits || fresh_session)) {
@@ -339,6 +378,7 @@ void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *l
     row->report = load->report;
     row->prompt_bytes = load->prompt_bytes;
     row->prompt_tokens = load->prompt_tokens;
+    row->learned = load->learned;
     row->load_waits = differs_enough(row);
     if (row->load_waits && now.now_ms >= gossip->loads_sent_at_ms + load_interval(gossip)) {
         gv_records_tick(gossip);
@@ -378,7 +418,8 @@ static void tell_load(struct gv_gossip *gossip, const struct gv_peer *peer,
                                   .bytes = row->bytes,
                                   .report = row->report,
                                   .prompt_bytes = row->prompt_bytes,
-                                  .prompt_tokens = row->prompt_tokens};
+                                  .prompt_tokens = row->prompt_tokens,
+                                  .learned = row->learned};
     if (gossip->store.load_changed != NULL) {
         gossip->store.load_changed(gossip->store.owner, peer->member.name, &load);
     }
@@ -409,7 +450,8 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
     }
     bool same = row->has_load && row->count == load->count && row->bytes == load->bytes &&
                 row->prompt_bytes == load->prompt_bytes &&
-                row->prompt_tokens == load->prompt_tokens && load->report == NULL;
+                row->prompt_tokens == load->prompt_tokens && load->report == NULL &&
+                load->learned == NULL && !has_learned(&row->learned);
     row->load_sequence = sequence;
     row->has_load = true;
     row->count = load->count;
@@ -417,6 +459,7 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
     row->report = report_in(gossip, load->report);
     row->prompt_bytes = load->prompt_bytes;
     row->prompt_tokens = load->prompt_tokens;
+    row->learned = learned_in(load->learned);
     if (!same) {
         tell_load(gossip, peer, row);
     }
@@ -561,6 +604,7 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
         row->report = (struct gv_gossip_report){.at_ms = 0};
         row->prompt_bytes = 0;
         row->prompt_tokens = 0;
+        row->learned = (struct gv_gossip_learned){.trust = 0};
         row->state = 0;
         row->since_ms = 0;
         row->reason[0] = '\0';

@@ -49,12 +49,14 @@ struct gv_saying {
     uint64_t since_ms;
     struct gv_gossip_report report;
     uint64_t prompt_bytes, prompt_tokens;
+    struct gv_gossip_learned learned;
     char reason[256];
     uint8_t state;
     /* own sayings only: what the others know */
     uint32_t sent_count;
     uint64_t sent_bytes;
     uint64_t sent_report_ms; /* the report's at_ms */
+    uint32_t sent_trust;
     bool has_load, has_health;
     bool load_waits, health_waits; /* changed enough to be sent */
 };

@@ -23,6 +23,19 @@ static struct gv_metric_family first_byte_family = {
     .type = GV_METRIC_HISTOGRAM,
     .labels = {"endpoint"},
 };
+/* A decision takes microseconds, a wait seconds. */
+static const double delay_bounds[] = {10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3,
+                                      2e-3,  5e-3,  10e-3, 20e-3,  50e-3,  100e-3, 200e-3,
+                                      0.5,   1,     2,     5,      10,     30,     60};
+static const struct gv_metric_family delays_family = {
+    .name = "gv_router_overhead_seconds",
+    .help = "How long a request was held here before a worker was given it: waiting for its place, "
+            "deciding, connecting, and in total.",
+    .type = GV_METRIC_HISTOGRAM,
+    .labels = {"stage"},
+    .bounds = delay_bounds,
+    .bound_count = sizeof delay_bounds / sizeof delay_bounds[0],
+};
 static const struct gv_metric_family retries_family = {
     .name = "gv_retries_total",
     .help = "Requests tried again, by what failed.",
@@ -105,6 +118,7 @@ enum gv_err gv_access_register(void)
         &errors_family,     &decisions_family,  &blocks_family,     &matched_family,
         &predicted_family,  &reported_family,   &gauge_families[0], &gauge_families[1],
         &gauge_families[2], &gauge_families[3], &gauge_families[4], &tenants_family,
+        &delays_family,
     };
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         enum gv_err err = gv_metric_register(families[i]);
@@ -150,16 +164,43 @@ static void count(struct gv_access *access, const struct gv_access_record *recor
     }
 }
 
+static void observe_delays(struct gv_access *access, const struct gv_access_delays *delays)
+{
+    static const char *const names[GV_STAGE_COUNT] = {"wait", "decide", "connect", "total"};
+    const uint64_t us[GV_STAGE_COUNT] = {delays->wait_us, delays->decide_us, delays->connect_us,
+                                         delays->total_us};
+    for (uint32_t i = 0; delays->is_whole && i < GV_STAGE_COUNT; i++) {
+        gv_metric_observe(cell(&access->delays[i], &delays_family, names[i], NULL),
+                          (double)us[i] / 1e6);
+    }
+}
+
 void gv_access_note(struct gv_access *access, const struct gv_access_record *record)
 {
     GV_ASSERT(record->endpoint <= GV_ACCESS_LOCAL);
+    static const struct gv_decision none = {.policy = ""};
+    const struct gv_decision *decision = record->decision != NULL ? record->decision : &none;
+    const struct gv_decision *prefill =
+        record->prefill_decision != NULL ? record->prefill_decision : &none;
+    const struct gv_access_delays *delays = &record->delays;
     count(access, record);
+    observe_delays(access, delays);
     gv_log(record->is_routine ? GV_LOG_DEBUG : GV_LOG_INFO, "access",
            GV_BYTES("method", record->method), GV_BYTES("path", record->path),
            GV_UINT("status", record->status), GV_STR("outcome", record->outcome),
            GV_STR("worker", record->worker), GV_STR("prefill", record->prefill),
-           GV_STR("rule", record->rule), GV_UINT("depth", record->depth),
-           GV_UINT("blocks", record->block_count),
+           GV_STR("key", record->key != NULL ? record->key : ""),
+           GV_STR("policy", decision->policy),
+           GV_STR("rule", decision->rule != GV_RULE_NONE ? gv_rule_name(decision->rule) : ""),
+           GV_UINT("depth", decision->depth), GV_UINT("blocks", decision->block_count),
+           GV_UINT("load", decision->load), GV_UINT("eligible", decision->eligible_count),
+           GV_STR("prefill_rule", prefill->rule != GV_RULE_NONE ? gv_rule_name(prefill->rule) : ""),
+           GV_UINT("prefill_depth", prefill->depth), GV_UINT("prefill_load", prefill->load),
+           GV_UINT("predicted_tokens", record->predicted_tokens),
+           GV_INT("cached_tokens", record->has_cached ? (int64_t)record->cached_tokens : -1),
+           GV_REAL("wait_ms", (double)delays->wait_us / 1e3),
+           GV_REAL("decide_ms", (double)delays->decide_us / 1e3),
+           GV_REAL("connect_ms", (double)delays->connect_us / 1e3),
            GV_REAL("ttft_ms", (double)record->first_byte_us / 1e3),
            GV_REAL("total_ms", (double)record->total_us / 1e3),
            GV_UINT("bytes", record->body_bytes), GV_UINT("retries", record->retry_count),

@@ -15,6 +15,15 @@
 #define GV_ACCESS_STATUS_COUNT 600
 #define GV_ACCESS_LOCAL        GV_ENDPOINT_COUNT /* the row of requests we answer ourselves */
 
+/* How long this router held a request before a worker had it. */
+enum gv_access_stage {
+    GV_STAGE_WAIT = 0, /* for its place, while too many are under way */
+    GV_STAGE_DECIDE,   /* its body was read and hashed, and a worker chosen */
+    GV_STAGE_CONNECT,  /* a connection was opened, unless one was idle */
+    GV_STAGE_TOTAL,    /* from its last byte until a worker was given it */
+    GV_STAGE_COUNT
+};
+
 struct gv_access {
     struct gv_metric *requests[GV_ENDPOINT_COUNT + 1][GV_ACCESS_STATUS_COUNT];
     struct gv_metric *duration[GV_ENDPOINT_COUNT + 1];
@@ -23,20 +32,34 @@ struct gv_access {
     struct gv_metric *decisions[GV_POOL_COUNT][GV_RULE_COUNT];
     struct gv_metric *blocks[GV_POOL_COUNT];
     struct gv_metric *matched[GV_POOL_COUNT];
+    struct gv_metric *delays[GV_STAGE_COUNT];
+};
+
+/* See enum gv_access_stage. */
+struct gv_access_delays {
+    uint64_t wait_us;
+    uint64_t decide_us;
+    uint64_t connect_us; /* of the last attempt */
+    uint64_t total_us;
+    bool is_whole; /* it was given to a worker, once: all four mean something */
 };
 
 /* One exchange that has ended. */
 struct gv_access_record {
     uint32_t endpoint; /* enum gv_endpoint, or GV_ACCESS_LOCAL */
     struct gv_slice method;
-    struct gv_slice path;   /* without query */
-    uint16_t status;        /* sent to the client; 499: it left before one was sent */
-    const char *outcome;    /* "ok", "cut", "client_gone", or a problem's code; static */
-    const char *worker;     /* URL of the worker that answered; "" none */
-    const char *prefill;    /* URL; "" none */
-    const char *rule;       /* of the answering worker; "" none */
-    uint32_t depth;         /* blocks it held, of */
-    uint32_t block_count;   /* blocks of the prompt */
+    struct gv_slice path; /* without query */
+    uint16_t status;      /* sent to the client; 499: it left before one was sent */
+    const char *outcome;  /* "ok", "cut", "client_gone", or a problem's code; static */
+    const char *worker;   /* URL of the worker that answered; "" none */
+    const char *prefill;  /* URL; "" none */
+    const char *key;      /* "pool::model" of the answering worker; "" or NULL none */
+    const struct gv_decision *decision;         /* that chose it; NULL none */
+    const struct gv_decision *prefill_decision; /* NULL none */
+    uint64_t predicted_tokens; /* cached, as the trie has it, where the prompt is computed */
+    uint64_t cached_tokens;    /* as the engine reported */
+    bool has_cached;           /* it did */
+    struct gv_access_delays delays;
     uint64_t first_byte_us; /* from the request's last byte; 0: none came */
     uint64_t total_us;
     uint64_t body_bytes; /* sent to the client */

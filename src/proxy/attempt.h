@@ -27,6 +27,10 @@ struct gv_leg {
     uint64_t uncached_bytes; /* counted as load until the first byte */
     bool admitted;           /* the breaker waits for a report */
     bool taken;              /* the load is counted */
+    bool is_ripe;          /* nothing waited there: what was said to be cached, had been computed */
+    bool is_alone;         /* its engine had nothing else to do, up to the first byte */
+    uint64_t sent_wall_ms; /* when it was chosen */
+    uint64_t first_byte_us; /* since the request was sent; 0: none yet */
     bool has_head;
     struct gv_head answer; /* slices live until the leg ends */
     struct gv_buf head;    /* owned: the request's head */
@@ -56,6 +60,8 @@ struct gv_carrier {
     struct gv_timer *timer; /* owned; NULL until a backoff is needed */
     uint32_t failed[GV_CARRIER_FAILED_MAX];
     uint32_t failed_count;
+    uint64_t began_us;         /* it had its place */
+    uint64_t decided_us;       /* a worker was first chosen */
     uint64_t first_byte_us;    /* since the request's last byte; 0: none yet */
     uint64_t stalled_since_ms; /* the client takes nothing; 0: it does */
     struct gv_usage usage;     /* as the engine reported */

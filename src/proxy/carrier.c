@@ -10,6 +10,7 @@
  * gv_leg_release(), everything else in destroy().
  */
 #include "abort.h"
+#include "account.h"
 #include "grapevine/base/assert.h"
 #include "grapevine/base/log.h"
 #include "grapevine/base/mem.h"
@@ -23,7 +24,6 @@
 #include "reranking.h"
 #include <stdio.h>
 
-#define GV_BYTES_PER_TOKEN   4 /* of a prompt, roughly */
 #define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
@@ -82,67 +82,6 @@ static void start_timer(struct gv_carrier *carrier)
 
 /* ---- the end ---- */
 
-/* What the engine that computed the prompt has counted in it. */
-static void note_usage(const struct gv_carrier *carrier, const struct gv_leg *computing,
-                       uint16_t status)
-{
-    const struct gv_proxy_shared *shared = carrier->proxy->shared;
-    const struct gv_usage *usage = &carrier->usage;
-    const struct gv_plan *plan = &carrier->plan;
-    if (usage->found[GV_USAGE_CACHED]) {
-        uint64_t depth_bytes = (uint64_t)computing->decision.depth * shared->config->block_bytes;
-        if (depth_bytes > plan->text_bytes) {
-            depth_bytes = plan->text_bytes; /* the last block is partial */
-        }
-        gv_access_cached(computing->target->url, depth_bytes / GV_BYTES_PER_TOKEN,
-                         usage->tokens[GV_USAGE_CACHED]);
-    }
-    if (usage->found[GV_USAGE_PROMPT] && status == 200 && plan->records && plan->batch_size == 0) {
-        gv_load_note_prompt(shared->load, computing->worker, plan->text_bytes,
-                            usage->tokens[GV_USAGE_PROMPT]);
-    }
-}
-
-static void note(struct gv_carrier *carrier)
-{
-    struct gv_client *client = carrier->client;
-    struct gv_proxy *proxy = carrier->proxy;
-    uint32_t last = carrier->plan.leg_count == 2 ? GV_LEG_DECODE : 0;
-    const struct gv_leg *leg = &carrier->legs[last];
-    const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
-    uint16_t status = 499;
-    if (carrier->passed_kept) {
-        status = carrier->kept.answer.status;
-    } else if (carrier->relay.started) {
-        status = carrier->legs[carrier->exchange.answer_leg].answer.status;
-    } else if (carrier->problem != GV_PROBLEM_NONE) {
-        status = gv_problem_status(carrier->problem);
-    }
-    uint32_t attempts = carrier->exchange.attempt;
-    struct gv_access_record record = {
-        .endpoint = (uint32_t)client->endpoint,
-        .method = client->head.method_text,
-        .path = client->head.path,
-        .status = status,
-        .outcome = carrier->outcome,
-        .worker = leg->target != NULL ? leg->target->url : "",
-        .prefill = last != 0 && prefill->target != NULL ? prefill->target->url : "",
-        .rule = leg->target != NULL ? gv_rule_name(leg->decision.rule) : "",
-        .depth = leg->decision.depth,
-        .block_count = leg->decision.block_count,
-        .first_byte_us = carrier->first_byte_us,
-        .total_us = gv_clock_us() - client->started_us,
-        .body_bytes = carrier->relay.body_bytes,
-        .retry_count = attempts > 0 ? attempts - 1 : 0,
-        .request_id = client->request_id,
-        .tenant = gv_request_tenant(client),
-    };
-    gv_access_note(&proxy->access, &record);
-    if (leg->target != NULL) {
-        note_usage(carrier, last != 0 ? prefill : leg, status);
-    }
-}
-
 /* The permit with which the request came. */
 static void leave(struct gv_proxy *proxy)
 {
@@ -154,7 +93,7 @@ static void leave(struct gv_proxy *proxy)
 /* Give everything back. Afterwards the carrier is gone; the client is told by the caller. */
 static void destroy(struct gv_carrier *carrier)
 {
-    note(carrier);
+    gv_account_close(carrier);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (carrier->legs[i].target != NULL) {
             gv_leg_release(carrier, &carrier->legs[i]);
@@ -221,6 +160,9 @@ static bool apply_pick(struct gv_carrier *carrier, struct gv_exchange_event *nex
     carrier->prefill_done = false;
     carrier->decode_done = false;
     enum gv_problem problem = gv_legs_choose(carrier);
+    if (carrier->decided_us == 0) {
+        carrier->decided_us = gv_clock_us();
+    }
     if (problem != GV_PROBLEM_NONE) {
         *next = (struct gv_exchange_event){.kind = GV_EXCHANGE_UNPICKED, .problem = problem};
         return true;
@@ -551,6 +493,7 @@ void gv_carrier_start(struct gv_client *client)
         gv_client_done(client, gv_client_must_close(client));
         return;
     }
+    carrier->began_us = gv_clock_us();
     gv_budget_earn(&carrier->proxy->budget);
     enum gv_problem problem = plan(carrier);
     struct gv_exchange_event event;

@@ -60,6 +60,11 @@ enum gv_breaker_outcome gv_leg_outcome(uint16_t status)
 
 void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg)
 {
+    if (leg->taken && leg->first_byte_us == 0) {
+        struct gv_load now = gv_load_get(carrier->proxy->shared->load, leg->worker);
+        leg->is_alone = leg->is_alone && now.own_count + now.remote_count == 1;
+        leg->first_byte_us = gv_clock_us() - leg->upstream.sent_us;
+    }
     if (leg->taken && leg->uncached_bytes > 0) {
         gv_load_first_byte(carrier->proxy->shared->load, leg->worker, leg->uncached_bytes);
         leg->uncached_bytes = 0;
@@ -245,6 +250,11 @@ static void commit(struct gv_carrier *carrier, uint32_t i)
     const struct gv_proxy_shared *shared = proxy->shared;
     const struct gv_plan_leg *planned = &carrier->plan.legs[i];
     struct gv_leg *leg = &carrier->legs[i];
+    struct gv_load before = gv_load_get(shared->load, leg->worker);
+    leg->is_ripe = before.own_bytes + before.remote_bytes == 0;
+    leg->is_alone = leg->decision.load == 0;
+    leg->sent_wall_ms = gv_clock_wall_ms();
+    leg->first_byte_us = 0;
     leg->uncached_bytes = gv_dispatch_uncached_bytes(shared, &carrier->plan, i, &leg->decision);
     gv_load_take(shared->load, leg->worker, leg->uncached_bytes);
     leg->taken = true;
@@ -256,7 +266,7 @@ static void commit(struct gv_carrier *carrier, uint32_t i)
     }
     struct gv_operation operation;
     if (gv_forest_record(shared->forest, planned->key, planned->chain, planned->count, leg->worker,
-                         gv_clock_wall_ms(), &operation)) {
+                         leg->sent_wall_ms, &operation)) {
         shared->events->publish(shared->owner, &operation);
     }
 }

@@ -1,6 +1,7 @@
 /* reply.c - see reply.h. */
 #include "reply.h"
 
+#include "account.h"
 #include "grapevine/http/writer.h"
 #include <stdio.h>
 
@@ -22,25 +23,49 @@ static enum gv_err append_header(struct gv_buf *out, const char *name, const cha
     return gv_writer_header(out, gv_slice_text(name), gv_slice_text(value));
 }
 
+/* "name" for a regular worker, the same behind "prefill-" for the other of a pair. */
+static enum gv_err append_leg(const struct gv_carrier *carrier, const struct gv_leg *leg,
+                              const char *prefix, struct gv_buf *out)
+{
+    const struct gv_decision *decision = &leg->decision;
+    char match[32];
+    char load[16];
+    char predicted[32];
+    snprintf(match, sizeof match, "%u/%u", decision->depth, decision->block_count);
+    snprintf(load, sizeof load, "%u", decision->load);
+    snprintf(predicted, sizeof predicted, "%llu",
+             (unsigned long long)gv_account_predicted(carrier, leg));
+    const struct {
+        const char *name;
+        const char *value;
+    } headers[] = {
+        {"rule", gv_rule_name(decision->rule)},
+        {"policy", decision->policy},
+        {"match", match},
+        {"load", load},
+        {"predicted-tokens", predicted},
+    };
+    enum gv_err err = GV_OK;
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0] && err == GV_OK; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "x-grapevine-%s%s", prefix, headers[i].name);
+        err = append_header(out, name, headers[i].value);
+    }
+    return err;
+}
+
 static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_buf *out)
 {
     const struct gv_leg *leg = &carrier->legs[carrier->plan.leg_count - 1];
-    char match[32];
-    snprintf(match, sizeof match, "%u/%u", leg->decision.depth, leg->decision.block_count);
     enum gv_err err = append_header(out, "x-grapevine-worker", leg->target->url);
     if (err == GV_OK) {
-        err = append_header(out, "x-grapevine-rule", gv_rule_name(leg->decision.rule));
-    }
-    if (err == GV_OK) {
-        err = append_header(out, "x-grapevine-match", match);
+        err = append_leg(carrier, leg, "", out);
     }
     if (err == GV_OK && carrier->plan.leg_count == 2) {
         const struct gv_leg *prefill = &carrier->legs[GV_LEG_PREFILL];
-        snprintf(match, sizeof match, "%u/%u", prefill->decision.depth,
-                 prefill->decision.block_count);
         err = append_header(out, "x-grapevine-prefill", prefill->target->url);
         if (err == GV_OK) {
-            err = append_header(out, "x-grapevine-prefill-match", match);
+            err = append_leg(carrier, prefill, "prefill-", out);
         }
     }
     if (err == GV_OK && carrier->proxy->shared->node_name != NULL) {

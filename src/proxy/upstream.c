@@ -44,6 +44,7 @@ static void send_all(struct gv_upstream *upstream)
 {
     upstream->phase = GV_UPSTREAM_WAITING;
     upstream->since_ms = now_of(upstream);
+    upstream->sent_us = gv_clock_us();
     upstream->body_sent = 0;
     if (upstream->head_only) {
         gv_line_expect_no_body(upstream->line);
@@ -138,6 +139,7 @@ enum gv_err gv_upstream_start(struct gv_upstream *upstream, struct gv_target *ta
         .head = request.head,
         .body = request.body,
         .head_only = request.head_only,
+        .begun_us = gv_clock_us(),
         .limits = limits,
     };
     return take_line(upstream, false);

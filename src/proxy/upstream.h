@@ -48,6 +48,8 @@ struct gv_upstream {
     struct gv_upstream_limits limits;
     enum gv_upstream_phase phase;
     uint64_t since_ms; /* of this phase, or of the last byte while ANSWERING */
+    uint64_t begun_us; /* a connection was asked for */
+    uint64_t sent_us;  /* the request was given to it; 0: not yet */
     bool head_only;    /* a HEAD request: the answer has no body */
     bool replaced;
     bool paused;

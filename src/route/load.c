@@ -13,6 +13,9 @@
 #define MOMENT_SHIFT      11u
 #define PROMPT_MEMORY     UINT64_C(4000000) /* tokens; of more than that half is forgotten */
 #define PROMPT_TOKENS_MAX UINT64_C(100000000)
+#define PREFILL_MEMORY                                                                             \
+    UINT64_C(4000000) /* bytes; as much weighs one half when as much came after */
+#define PREFILL_US_MAX UINT64_C(600000000)
 
 /* Relaxed everywhere: each number is right on its own, and a decision a microsecond old is fine. */
 struct cell {
@@ -27,7 +30,17 @@ struct cell {
     _Atomic uint64_t heard_tokens;
     _Atomic uint64_t prompt_bytes;
     _Atomic uint64_t prompt_tokens;
+    _Atomic uint64_t prefill_bytes;
+    _Atomic uint64_t prefill_us;
+    _Atomic uint64_t forecast_count;
+    _Atomic uint64_t forecast_predicted;
+    _Atomic uint64_t forecast_reported;
+    _Atomic double prefill_speed; /* 0: nothing concluded */
+    _Atomic uint32_t trust_gap;   /* permille below full */
+    struct gv_watch watch;
     _Atomic uint32_t heard_foreign;
+    _Atomic uint8_t reporting; /* a bit for each kind of request */
+    _Atomic bool is_uncached;
     _Atomic bool is_suspect;
 };
 
@@ -148,20 +161,102 @@ void gv_load_note_prompt(struct gv_load_table *table, uint32_t worker, uint64_t 
     atomic_fetch_add_explicit(&cell->prompt_tokens, tokens, memory_order_relaxed);
 }
 
+void gv_load_note_prefill(struct gv_load_table *table, uint32_t worker, uint64_t bytes, uint64_t us)
+{
+    if (bytes == 0 || us == 0 || us > PREFILL_US_MAX) {
+        return;
+    }
+    struct cell *cell = cell_at(table, worker);
+    atomic_fetch_add_explicit(&cell->prefill_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->prefill_us, us, memory_order_relaxed);
+}
+
+void gv_load_note_forecast(struct gv_load_table *table, uint32_t worker, uint64_t predicted,
+                           uint64_t reported)
+{
+    if (predicted == 0 || predicted > PROMPT_TOKENS_MAX) {
+        return;
+    }
+    struct cell *cell = cell_at(table, worker);
+    reported = reported < predicted ? reported : predicted; /* luck elsewhere excuses nothing */
+    atomic_fetch_add_explicit(&cell->forecast_reported, reported, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->forecast_predicted, predicted, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cell->forecast_count, 1, memory_order_relaxed);
+}
+
+/* Two sums that belong together: forget the older half of both. */
+static void halve(_Atomic uint64_t *a, _Atomic uint64_t *b, uint64_t *a_now, uint64_t *b_now)
+{
+    atomic_fetch_sub_explicit(a, *a_now / 2, memory_order_relaxed);
+    atomic_fetch_sub_explicit(b, *b_now / 2, memory_order_relaxed);
+    *a_now -= *a_now / 2;
+    *b_now -= *b_now / 2;
+}
+
+static uint64_t load_of(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
 struct gv_load_prompts gv_load_own_prompts(struct gv_load_table *table, uint32_t worker)
 {
     struct cell *cell = cell_at(table, worker);
     struct gv_load_prompts prompts = {
-        .bytes = atomic_load_explicit(&cell->prompt_bytes, memory_order_relaxed),
-        .tokens = atomic_load_explicit(&cell->prompt_tokens, memory_order_relaxed),
+        .bytes = load_of(&cell->prompt_bytes),
+        .tokens = load_of(&cell->prompt_tokens),
+        .prefill_bytes = load_of(&cell->prefill_bytes),
+        .prefill_us = load_of(&cell->prefill_us),
+        .forecasts = {.count = load_of(&cell->forecast_count),
+                      .predicted = load_of(&cell->forecast_predicted),
+                      .reported = load_of(&cell->forecast_reported)},
     };
     if (prompts.tokens > PROMPT_MEMORY) {
-        atomic_fetch_sub_explicit(&cell->prompt_bytes, prompts.bytes / 2, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&cell->prompt_tokens, prompts.tokens / 2, memory_order_relaxed);
-        prompts.bytes -= prompts.bytes / 2;
-        prompts.tokens -= prompts.tokens / 2;
+        halve(&cell->prompt_bytes, &cell->prompt_tokens, &prompts.bytes, &prompts.tokens);
+    }
+    if (prompts.prefill_bytes > PREFILL_MEMORY) {
+        halve(&cell->prefill_bytes, &cell->prefill_us, &prompts.prefill_bytes, &prompts.prefill_us);
     }
     return prompts;
+}
+
+void gv_load_believe(struct gv_load_table *table, uint32_t worker, struct gv_load_belief belief)
+{
+    GV_ASSERT(belief.trust_permille <= GV_TRUST_FULL);
+    struct cell *cell = cell_at(table, worker);
+    atomic_store_explicit(&cell->prefill_speed, belief.prefill_bytes_per_ms, memory_order_relaxed);
+    atomic_store_explicit(&cell->trust_gap, GV_TRUST_FULL - belief.trust_permille,
+                          memory_order_relaxed);
+    atomic_store_explicit(&cell->is_uncached, belief.is_uncached, memory_order_relaxed);
+}
+
+struct gv_load_belief gv_load_belief(const struct gv_load_table *table, uint32_t worker)
+{
+    GV_ASSERT(worker < GV_WORKERS_MAX);
+    const struct cell *cell = &table->cells[worker];
+    double speed = atomic_load_explicit(&cell->prefill_speed, memory_order_relaxed);
+    return (struct gv_load_belief){
+        .prefill_bytes_per_ms = speed > 0 ? speed : GV_PREFILL_USUAL,
+        .trust_permille =
+            GV_TRUST_FULL - atomic_load_explicit(&cell->trust_gap, memory_order_relaxed),
+        .is_uncached = atomic_load_explicit(&cell->is_uncached, memory_order_relaxed),
+    };
+}
+
+struct gv_watch *gv_load_watch(struct gv_load_table *table, uint32_t worker)
+{
+    return &cell_at(table, worker)->watch;
+}
+
+bool gv_load_reports(struct gv_load_table *table, uint32_t worker, uint32_t kind, bool has_reported)
+{
+    GV_ASSERT(kind < 8);
+    struct cell *cell = cell_at(table, worker);
+    uint8_t bit = (uint8_t)(1u << kind);
+    uint8_t known = atomic_load_explicit(&cell->reporting, memory_order_relaxed);
+    if (has_reported && (known & bit) == 0) {
+        known = atomic_fetch_or_explicit(&cell->reporting, bit, memory_order_relaxed) | bit;
+    }
+    return (known & bit) != 0;
 }
 
 void gv_load_suspect(struct gv_load_table *table, uint32_t worker)

@@ -92,6 +92,13 @@ struct gv_gossip_report {
     uint64_t used_tokens;
 };
 
+/* What that node saw an engine do with prompts; route/load.h. */
+struct gv_gossip_learned {
+    uint64_t prefill_bytes, prefill_us;
+    uint64_t forecasts, predicted, reported;
+    uint32_t trust; /* permille; 0: that node does not say. A change is told at once */
+};
+
 /* (node, worker): that node's own load there. Vanishes with the node. */
 struct gv_gossip_load {
     struct gv_slice worker; /* URL; or another subject of the shell's, below GV_GOSSIP_URL_MAX */
@@ -100,6 +107,7 @@ struct gv_gossip_load {
     struct gv_gossip_report report;
     uint64_t prompt_bytes;  /* of prompts that the engine has counted lately, and ... */
     uint64_t prompt_tokens; /* ... what it counted */
+    struct gv_gossip_learned learned;
 };
 
 /* (node, worker): that node's opinion. Vanishes with the node. */

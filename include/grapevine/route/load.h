@@ -1,6 +1,7 @@
 /*
  * load.h - how busy every worker is: our own requests, counted at selection, plus what other nodes
- * say, plus what its engine says; how its breakers stand; and how much prompt a token is there.
+ * say, plus what its engine says; how its breakers stand; and what its engine did with prompts: how
+ * much a token is there, how fast they were computed, and how much was cached as forecast.
  *
  * Arrays of relaxed atomics by worker index. Any thread.
  */
@@ -8,6 +9,7 @@
 #define GV_ROUTE_LOAD_H
 
 #include "grapevine/route/breaker.h"
+#include "grapevine/route/forecast.h"
 #include "grapevine/route/worker.h"
 
 struct gv_load_table;
@@ -33,10 +35,20 @@ struct gv_load_report {
     bool is_own;             /* this node asked */
 };
 
-/* Prompts that an engine has counted: their bytes here, their tokens there. */
+/* What an engine did with prompts; sums over nodes mean the same as those of one. */
 struct gv_load_prompts {
-    uint64_t bytes;
+    uint64_t bytes; /* of those that it has counted, and ... */
     uint64_t tokens;
+    uint64_t prefill_bytes; /* computed while it had nothing else to do, and ... */
+    uint64_t prefill_us;    /* ... the time until their first byte */
+    struct gv_forecasts forecasts;
+};
+
+/* What follows from it, the same on all nodes but for what is under way. */
+struct gv_load_belief {
+    double prefill_bytes_per_ms;
+    uint32_t trust_permille; /* of its capacity, that we believe is there */
+    bool is_uncached;        /* its engine keeps no prefix cache */
 };
 
 GV_MUST_USE enum gv_err gv_load_new(struct gv_load_table **table);
@@ -64,9 +76,28 @@ bool gv_load_heard(const struct gv_load_table *table, uint32_t worker,
 /** An engine has counted `tokens` in a prompt of `bytes`. */
 void gv_load_note_prompt(struct gv_load_table *table, uint32_t worker, uint64_t bytes,
                          uint64_t tokens);
-/** What was noted here; and halve it when it is more than a memory of the last while (one thread
- * may call this). */
+/** A prompt of which it lacked `bytes` was answered after `us`, and it had nothing else to do. */
+void gv_load_note_prefill(struct gv_load_table *table, uint32_t worker, uint64_t bytes,
+                          uint64_t us);
+/** Of `predicted` cached tokens (above 0) its engine reported `reported`; a ripe forecast. */
+void gv_load_note_forecast(struct gv_load_table *table, uint32_t worker, uint64_t predicted,
+                           uint64_t reported);
+/** What was noted here; what is beyond a memory of the last while is halved, but for the forecasts,
+ * which only grow (one thread may call this). */
 struct gv_load_prompts gv_load_own_prompts(struct gv_load_table *table, uint32_t worker);
+
+/** What all nodes conclude (mesh thread). */
+void gv_load_believe(struct gv_load_table *table, uint32_t worker, struct gv_load_belief belief);
+/** Before anything was concluded: the usual speed, full trust, a cache. Any thread. */
+struct gv_load_belief gv_load_belief(const struct gv_load_table *table, uint32_t worker);
+
+/** Who looks for a cache that vanishes at once. Any thread. */
+struct gv_watch *gv_load_watch(struct gv_load_table *table, uint32_t worker);
+
+/** Does the engine report cached tokens of this kind of request (below 8) at all? With
+ * `has_reported` it has, just now; from then on one without a report means none. Any thread. */
+bool gv_load_reports(struct gv_load_table *table, uint32_t worker, uint32_t kind,
+                     bool has_reported);
 
 /** A connection to it failed: somebody should look, soon. */
 void gv_load_suspect(struct gv_load_table *table, uint32_t worker);
