@@ -224,6 +224,14 @@ static uint64_t blocks_of(struct gv_forest *forest, const struct gv_forest_tree 
     return blocks;
 }
 
+static void set_belief(json_t *json, struct gv_load_belief belief)
+{
+    json_object_set_new(json, "trust", json_real((double)belief.trust_permille / GV_TRUST_FULL));
+    json_object_set_new(json, "prefix_caching", json_boolean(!belief.is_uncached));
+    json_object_set_new(json, "prefill_bytes_per_s",
+                        number((uint64_t)(belief.prefill_bytes_per_ms * 1000)));
+}
+
 void gv_show_fleet(const struct gv_admin_parts *parts, const struct gv_request *request,
                    struct gv_answer *answer)
 {
@@ -253,6 +261,7 @@ void gv_show_fleet(const struct gv_admin_parts *parts, const struct gv_request *
             json_object_set_new(json, "capacity_tokens", number(worker->capacity_tokens));
             json_object_set_new(json, "capacity_blocks",
                                 number(gv_forest_worker_capacity(shared->forest, worker->index)));
+            set_belief(json, gv_load_belief(shared->load, worker->index));
             json_t *report = gv_report_json(parts, worker);
             if (report != NULL) {
                 json_object_set_new(json, "engine", report);

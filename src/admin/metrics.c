@@ -57,6 +57,22 @@ static const struct gv_metric_family worker_breaker = {
     .help = "Worst breaker of this node for the worker: 0 closed, 1 trial, 2 open.",
     .type = GV_METRIC_GAUGE,
     .labels = {"worker"}};
+static const struct gv_metric_family worker_trust = {
+    .name = "gv_worker_capacity_trust",
+    .help = "Share of its capacity that a worker's engine is believed to hold, as its reports of "
+            "cached tokens suggest.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
+static const struct gv_metric_family worker_caching = {
+    .name = "gv_worker_prefix_caching",
+    .help = "0: a worker's engine reports no cached token, whatever it was given before.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
+static const struct gv_metric_family worker_prefill = {
+    .name = "gv_worker_prefill_bytes_per_second",
+    .help = "Bytes of prompt that a worker's engine computes in a second, as all nodes saw it.",
+    .type = GV_METRIC_GAUGE,
+    .labels = {"worker"}};
 static const struct gv_metric_family tree_blocks = {.name = "gv_trie_blocks",
                                                     .help = "Prompt blocks held, by key.",
                                                     .type = GV_METRIC_GAUGE,
@@ -91,7 +107,7 @@ static const struct gv_metric_family *const families[] = {
     &worker_state, &worker_requests,  &worker_breaker, &engine_requests,
     &engine_usage, &engine_age,       &tree_blocks,    &tree_entries,
     &forest_bytes, &forest_evictions, &forest_refused, &proxy_now,
-    &never};
+    &worker_trust, &worker_caching,   &worker_prefill, &never};
 
 enum gv_err gv_admin_metrics_register(void)
 {
@@ -153,6 +169,10 @@ static void copy_workers(const struct gv_admin_parts *parts)
         enum gv_breaker_state breaker = gv_load_breaker(parts->shared->load, worker->index);
         set(&worker_breaker, worker->url, NULL,
             breaker == GV_BREAKER_OPEN ? 2 : (breaker == GV_BREAKER_TRIAL ? 1 : 0));
+        struct gv_load_belief belief = gv_load_belief(parts->shared->load, worker->index);
+        set(&worker_trust, worker->url, NULL, (double)belief.trust_permille / GV_TRUST_FULL);
+        set(&worker_caching, worker->url, NULL, belief.is_uncached ? 0 : 1);
+        set(&worker_prefill, worker->url, NULL, belief.prefill_bytes_per_ms * 1000);
         set(&worker_requests, worker->url, "node", load.own_count);
         set(&worker_requests, worker->url, "cluster", (double)load.own_count + load.remote_count);
     }

@@ -110,8 +110,7 @@ bool gv_watch_note(struct gv_watch *watch, const struct gv_watch_seen *seen,
     if (row < GV_WATCH_FLUSHED) {
         return false;
     }
-    uint64_t first_ms = load(&watch->first_wall_ms);
-    *since_wall_ms = first_ms > GV_WATCH_SPARE_MS ? first_ms - GV_WATCH_SPARE_MS : 0;
+    *since_wall_ms = load(&watch->first_wall_ms);
     atomic_store_explicit(&watch->row, 0, memory_order_relaxed);
     store(&watch->hit_at_ms, 0); /* once, until it has had something again */
     return true;

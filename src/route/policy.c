@@ -19,6 +19,7 @@ static _Thread_local uint32_t depths[GV_WORKERS_MAX];
 static _Thread_local uint32_t loads[GV_WORKERS_MAX];
 static _Thread_local uint64_t queued_bytes[GV_WORKERS_MAX];
 static _Thread_local double scores[GV_WORKERS_MAX];
+static _Thread_local double speeds[GV_WORKERS_MAX];
 static _Thread_local uint32_t usages[GV_WORKERS_MAX]; /* permille; GV_LOAD_USAGE_UNKNOWN */
 static _Thread_local bool full[GV_WORKERS_MAX];
 
@@ -248,6 +249,7 @@ static void look(const struct gv_policy *policy, const struct gv_policy_request 
         uint64_t sum = (uint64_t)load.own_count + load.remote_count + hear(policy, request, i);
         loads[i] = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
         queued_bytes[i] = load.own_bytes + load.remote_bytes;
+        speeds[i] = gv_load_belief(policy->load, workers[i]).prefill_bytes_per_ms;
         scores[i] = 0;
         depths[i] = 0;
     }
@@ -292,7 +294,8 @@ void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *
     bool targeted = row->obeys_target && request->target.len > 0;
     if (request->eligible_count > 1 || row->decides_alone || targeted) {
         bool any_full = find_full(&policy->options, request->eligible_count);
-        struct gv_policy_facts facts = {depths, loads, queued_bytes, full, any_full, scores};
+        struct gv_policy_facts facts = {depths, loads,    queued_bytes, speeds,
+                                        full,   any_full, scores};
         place = row->choose(policy, request, &facts, &decision->rule);
     }
     show_candidates(request, decision);

@@ -31,6 +31,7 @@ struct gv_policy_facts {
     const uint32_t *depths;       /* leading blocks held; all 0 unless uses_trie */
     const uint32_t *loads;        /* requests in flight, cluster-wide */
     const uint64_t *queued_bytes; /* of prompt, neither cached nor worked off, cluster-wide */
+    const double *speeds;         /* bytes of prompt that an engine computes in a ms; above 0 */
     const bool *full; /* its engine has few KV tokens left: not while another has more */
     bool any_full;    /* and not all are */
     double *scores;   /* all 0; a policy with a measure of its own shows it here */

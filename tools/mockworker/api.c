@@ -64,20 +64,25 @@ static double share(uint64_t part, uint64_t whole)
     return whole == 0 ? 0 : (double)part / (double)whole;
 }
 
+/* What it says that its cache holds: an engine may be wrong about it. */
+static uint64_t told_tokens(const struct mock_options *options)
+{
+    return options->told_tokens > 0 ? options->told_tokens : options->engine.capacity_tokens;
+}
+
 static void reply_server_info(struct conn *conn)
 {
     const struct mock_worker *worker = conn->worker;
     const struct mock_options *options = &worker->mock->options;
-    json_t *json =
-        json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i,s:I,s:I,s:b,s:s,s:I,s:i}", "model_path",
-                  options->models[0], "tokenizer_path", options->models[0], "served_model_name",
-                  options->models[0], "host", options->host, "port", (int)worker->port, "tp_size",
-                  1, "dp_size", (int)options->dp_size, "load_balance_method", "round_robin",
-                  "disaggregation_mode", mock_role_name(options->role), "page_size",
-                  (int)options->engine.block_tokens, "max_total_num_tokens",
-                  (json_int_t)options->engine.capacity_tokens, "context_length", (json_int_t)131072,
-                  "is_embedding", 0, "version", "mock-" GV_VERSION, "max_running_requests",
-                  (json_int_t)options->max_running, "pp_size", 1);
+    json_t *json = json_pack(
+        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:i,s:I,s:I,s:b,s:s,s:I,s:i}", "model_path",
+        options->models[0], "tokenizer_path", options->models[0], "served_model_name",
+        options->models[0], "host", options->host, "port", (int)worker->port, "tp_size", 1,
+        "dp_size", (int)options->dp_size, "load_balance_method", "round_robin",
+        "disaggregation_mode", mock_role_name(options->role), "page_size",
+        (int)options->engine.block_tokens, "max_total_num_tokens", (json_int_t)told_tokens(options),
+        "context_length", (json_int_t)131072, "is_embedding", 0, "version", "mock-" GV_VERSION,
+        "max_running_requests", (json_int_t)options->max_running, "pp_size", 1);
     json_object_set_new(json, "start_time_ms", json_integer((json_int_t)worker->started_wall_ms));
     json_object_set_new(json, "generation", json_integer((json_int_t)worker->generation));
     if (options->role == MOCK_PREFILL) {
@@ -86,8 +91,8 @@ static void reply_server_info(struct conn *conn)
     }
     json_object_set_new(json, "internal_states",
                         json_pack("[{s:I,s:I}]", "max_total_num_tokens",
-                                  (json_int_t)options->engine.capacity_tokens,
-                                  "max_running_requests", (json_int_t)options->max_running));
+                                  (json_int_t)told_tokens(options), "max_running_requests",
+                                  (json_int_t)options->max_running));
     conn_reply_json(conn, 200, json);
 }
 
@@ -157,7 +162,7 @@ static void reply_metrics(struct conn *conn)
         err = gv_buf_append_format(
             &out, "vllm:cache_config_info{block_size=\"%u\",num_gpu_blocks=\"%llu\"} 1.0\n",
             (unsigned)options->engine.block_tokens,
-            (unsigned long long)(options->engine.capacity_tokens / options->engine.block_tokens));
+            (unsigned long long)(told_tokens(options) / options->engine.block_tokens));
     }
     if (err == GV_OK) {
         err = gv_buf_append_format(&out, "process_start_time_seconds %.3f\n",

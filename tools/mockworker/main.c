@@ -24,6 +24,7 @@ static const char help[] =
     "  --block-tokens N         tokens per cached block (16)\n"
     "  --bytes-per-token N      bytes of prompt that are a token (4)\n"
     "  --capacity-tokens N      tokens the prefix cache holds; 0: no cache (524288)\n"
+    "  --told-tokens N          tokens it says that the cache holds (as many as it does)\n"
     "  --prefill-tps N          uncached prompt tokens prefilled per second (8000)\n"
     "  --decode-ms X            milliseconds per output token (6)\n"
     "  --speed X                run X times as fast; 0: nothing takes time (1)\n"
@@ -55,6 +56,7 @@ enum option_name {
     OPT_STRICT_MODEL,
     OPT_BLOCK_TOKENS,
     OPT_CAPACITY_TOKENS,
+    OPT_TOLD_TOKENS,
     OPT_PREFILL_TPS,
     OPT_DECODE_MS,
     OPT_SPEED,
@@ -83,6 +85,7 @@ static const struct option long_options[] = {
     {"strict-model", no_argument, NULL, OPT_STRICT_MODEL},
     {"block-tokens", required_argument, NULL, OPT_BLOCK_TOKENS},
     {"capacity-tokens", required_argument, NULL, OPT_CAPACITY_TOKENS},
+    {"told-tokens", required_argument, NULL, OPT_TOLD_TOKENS},
     {"prefill-tps", required_argument, NULL, OPT_PREFILL_TPS},
     {"decode-ms", required_argument, NULL, OPT_DECODE_MS},
     {"speed", required_argument, NULL, OPT_SPEED},
@@ -194,6 +197,9 @@ static void read_engine_option(struct mock_options *options, struct pace *pace, 
         break;
     case OPT_CAPACITY_TOKENS:
         options->engine.capacity_tokens = number(optarg, 0, 1ULL << 40, "--capacity-tokens");
+        break;
+    case OPT_TOLD_TOKENS:
+        options->told_tokens = number(optarg, 1, 1ULL << 40, "--told-tokens");
         break;
     case OPT_PREFILL_TPS:
         pace->prefill_tps = real(optarg, "--prefill-tps");

@@ -72,6 +72,7 @@ struct mock_options {
     size_t model_count;
     bool strict_model;           /* 404 for a model that is not in the list */
     struct engine_limits engine; /* with --speed applied */
+    uint64_t told_tokens;        /* that it says its cache holds; 0: as many as it does */
     uint32_t output_tokens;      /* when the request does not say */
     uint32_t output_tokens_max;
     uint32_t max_running; /* only told, in metadata */

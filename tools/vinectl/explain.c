@@ -1,6 +1,6 @@
 /*
  * explain.c - vinectl explain FILE|-: where a request would go, on every node side by side, and
- * why.
+ * why; with --one-node, on the node asked alone.
  */
 #include "ask.h"
 #include "grapevine/base/buf.h"
@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REQUEST_BYTES_MAX ((size_t)8 * 1024 * 1024)
@@ -35,42 +36,89 @@ static bool read_request(const char *path, struct gv_buf *request)
     return true;
 }
 
-/* The candidates of the node that was asked first, leg by leg. */
-static void print_candidates(const struct context *context, const json_t *legs)
+/* ---- a node's candidates ---- */
+
+static const json_t *candidate_of(const json_t *leg, const char *worker)
 {
-    static const char *const names[] = {"KEY", "CANDIDATE", "#DEPTH", "#LOAD", "CHOSEN", NULL};
+    size_t at;
+    const json_t *candidate;
+    json_array_foreach(json_object_get(leg, "candidates"), at, candidate)
+    {
+        if (strcmp(text_of(candidate, "worker"), worker) == 0) {
+            return candidate;
+        }
+    }
+    return NULL;
+}
+
+static const json_t *leg_at(const json_t *json, size_t at)
+{
+    return json_array_get(json_object_get(json, "legs"), at);
+}
+
+/* Does a node see of a candidate what the first node sees? Loads differ by what is under way. */
+static bool differs(const json_t *candidate, const json_t *first)
+{
+    return first == NULL || number_of(candidate, "depth") != number_of(first, "depth") ||
+           number_of(candidate, "load") != number_of(first, "load");
+}
+
+static void add_candidate(struct table *table, const char *node, const json_t *leg,
+                          const json_t *candidate, const char *mark)
+{
+    const char *worker = text_of(candidate, "worker");
+    bool chosen = strcmp(worker, text_of(leg, "worker")) == 0;
+    char depth[40];
+    char score[40];
+    snprintf(depth, sizeof depth, "%llu/%llu", (unsigned long long)number_of(candidate, "depth"),
+             (unsigned long long)number_of(leg, "blocks"));
+    snprintf(score, sizeof score, "%.1f", json_number_value(json_object_get(candidate, "score")));
+    table_text(table, node);
+    table_text(table, text_of(leg, "key"));
+    table_text(table, worker);
+    table_text(table, depth);
+    table_number(table, number_of(candidate, "load"));
+    table_text(table, score);
+    table_text(table, chosen ? text_of(leg, "rule") : "");
+    table_text(table, mark);
+}
+
+/* Leg by leg what the first node sees, and what others see otherwise (all of it with -o wide). */
+static void print_candidates(const struct context *context, const struct answers *answers,
+                             const json_t *first)
+{
+    static const char *const names[] = {"NODE",   "KEY",    "CANDIDATE", "#DEPTH", "#LOAD",
+                                        "#SCORE", "CHOSEN", "DIFFERS",   NULL};
     struct table table;
     table_init(&table, names);
-    size_t at;
-    json_t *leg;
-    json_array_foreach(legs, at, leg)
-    {
-        size_t c;
-        json_t *candidate;
-        json_array_foreach(json_object_get(leg, "candidates"), c, candidate)
-        {
-            const char *worker = text_of(candidate, "worker");
-            bool chosen = strcmp(worker, text_of(leg, "worker")) == 0;
-            char depth[40];
-            snprintf(depth, sizeof depth, "%llu/%llu",
-                     (unsigned long long)number_of(candidate, "depth"),
-                     (unsigned long long)number_of(leg, "blocks"));
-            table_text(&table, text_of(leg, "key"));
-            table_text(&table, worker);
-            table_text(&table, depth);
-            table_number(&table, number_of(candidate, "load"));
-            table_text(&table, chosen ? text_of(leg, "rule") : "");
+    for (size_t l = 0; leg_at(first, l) != NULL; l++) {
+        for (size_t i = 0; i < answers->count; i++) {
+            const json_t *json = answers->items[i].json;
+            const json_t *leg = leg_at(json, l);
+            size_t at;
+            const json_t *candidate;
+            json_array_foreach(json_object_get(leg, "candidates"), at, candidate)
+            {
+                const json_t *same = candidate_of(leg_at(first, l), text_of(candidate, "worker"));
+                bool other = json != first && differs(candidate, same);
+                if (json == first || other || context->wide) {
+                    add_candidate(&table, answers->items[i].node, leg, candidate, other ? "*" : "");
+                }
+            }
         }
     }
     table_print(&table, context->headers);
     table_deinit(&table);
 }
 
-/* One row a node and leg; returns how many nodes name another worker than `first`. */
+/* ---- the nodes side by side ---- */
+
+/* One row a node and leg; returns how many nodes name another worker than the first. */
 static size_t print_nodes(const struct context *context, const struct answers *answers,
-                          const char *first)
+                          const json_t *first)
 {
-    static const char *const names[] = {"NODE", "KEY", "WORKER", "RULE", "WHY", NULL};
+    static const char *const names[] = {"NODE", "KEY",    "WORKER", "#DEPTH",  "#LOAD",
+                                        "RULE", "POLICY", "WHY",    "DIFFERS", NULL};
     struct table table;
     table_init(&table, names);
     size_t others = 0;
@@ -79,16 +127,21 @@ static size_t print_nodes(const struct context *context, const struct answers *a
         if (json == NULL) {
             continue;
         }
-        others += strcmp(text_of(json, "worker"), first) != 0;
-        size_t at;
-        json_t *leg;
-        json_array_foreach(json_object_get(json, "legs"), at, leg)
-        {
+        others += strcmp(text_of(json, "worker"), text_of(first, "worker")) != 0;
+        const json_t *leg;
+        for (size_t l = 0; (leg = leg_at(json, l)) != NULL; l++) {
+            const json_t *same = leg_at(first, l);
+            bool other = strcmp(text_of(leg, "worker"), text_of(same, "worker")) != 0 ||
+                         strcmp(text_of(leg, "rule"), text_of(same, "rule")) != 0;
             table_text(&table, answers->items[i].node);
             table_text(&table, text_of(leg, "key"));
             table_text(&table, text_of(leg, "worker"));
+            table_number(&table, number_of(leg, "depth"));
+            table_number(&table, number_of(leg, "load"));
             table_text(&table, text_of(leg, "rule"));
+            table_text(&table, text_of(leg, "policy"));
             table_text(&table, text_of(leg, "why"));
+            table_text(&table, other ? "*" : "");
         }
     }
     if (!context->json) {
@@ -96,6 +149,17 @@ static size_t print_nodes(const struct context *context, const struct answers *a
     }
     table_deinit(&table);
     return others;
+}
+
+static void print_all_json(const struct answers *answers, const char *worker, bool agree)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < answers->count; i++) {
+        if (answers->items[i].json != NULL) {
+            json_array_append(list, answers->items[i].json);
+        }
+    }
+    print_json(json_pack("{s:b, s:s, s:o}", "agree", agree, "worker", worker, "nodes", list));
 }
 
 static enum outcome verdict(const struct context *context, const struct answers *answers)
@@ -106,20 +170,13 @@ static enum outcome verdict(const struct context *context, const struct answers 
     }
     const char *worker = text_of(first, "worker");
     if (!context->json) {
-        print_candidates(context, json_object_get(first, "legs"));
+        print_candidates(context, answers, first);
         putchar('\n');
     }
-    size_t others = print_nodes(context, answers, worker);
+    size_t others = print_nodes(context, answers, first);
     size_t asked = answers->count - answers->silent;
     if (context->json) {
-        json_t *list = json_array();
-        for (size_t i = 0; i < answers->count; i++) {
-            if (answers->items[i].json != NULL) {
-                json_array_append(list, answers->items[i].json);
-            }
-        }
-        print_json(
-            json_pack("{s:b, s:s, s:o}", "agree", others == 0, "worker", worker, "nodes", list));
+        print_all_json(answers, worker, others == 0);
     } else if (worker[0] == '\0') {
         printf("DEGRADED: no worker would take it: %s %s\n", text_of(first, "problem"),
                text_of(first, "detail"));
@@ -130,6 +187,29 @@ static enum outcome verdict(const struct context *context, const struct answers 
     }
     bool good = worker[0] != '\0' && others == 0;
     return !good ? OUTCOME_DEGRADED : answers->silent > 0 ? OUTCOME_PARTIAL : OUTCOME_OK;
+}
+
+/* All nodes, or with --one-node only the endpoint's. */
+static bool ask(const struct context *context, const char *path, struct gv_slice body,
+                struct answers *answers, enum outcome *outcome)
+{
+    if (!context->one_node) {
+        return ask_all(context, path, body, answers, outcome);
+    }
+    json_t *json = ask_one(context, path, body, outcome);
+    if (json == NULL) {
+        return false;
+    }
+    *answers = (struct answers){.items = calloc(1, sizeof *answers->items), .count = 1};
+    if (answers->items == NULL) {
+        json_decref(json);
+        fputs("vinectl: out of memory\n", stderr);
+        return false;
+    }
+    snprintf(answers->items[0].node, sizeof answers->items[0].node, "%s", text_of(json, "node"));
+    answers->items[0].json = json;
+    answers->answered = 1;
+    return true;
 }
 
 enum outcome explain_command(const struct context *context)
@@ -145,7 +225,7 @@ enum outcome explain_command(const struct context *context)
         char path[256];
         snprintf(path, sizeof path, "/grapevine/v1/explain?endpoint=%s", context->path);
         struct answers answers;
-        if (ask_all(context, path, gv_buf_slice(&request), &answers, &outcome)) {
+        if (ask(context, path, gv_buf_slice(&request), &answers, &outcome)) {
             outcome = verdict(context, &answers);
             answers_deinit(&answers);
         }

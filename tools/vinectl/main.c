@@ -35,8 +35,8 @@ static const struct command commands[] = {
      wait_command},
     {"workers", "[-o wide]", "the workers: pool, state, load, prompt blocks held", workers_command},
     {"tree", "", "the tries: one per pool::model, who holds how much", tree_command},
-    {"explain", "FILE|-", "where a request (JSON body) would go on every node, and why",
-     explain_command},
+    {"explain", "[--one-node] FILE|-",
+     "where a request (JSON body) would go on every node, and why", explain_command},
     {"diff", "[--deep]", "do all nodes agree? compares the state digests", diff_command},
     {"keys", "generate|list|install|use|retire", "make the mesh's keys, and rotate them",
      keys_command},
@@ -76,6 +76,8 @@ static void help(FILE *out)
           "  --timeout SECONDS      for everything together [5; wait: 60]\n"
           "  -o, --output FORMAT    table, wide or json [table]\n"
           "  --no-headers           tables without their first line\n"
+          "  --all-nodes            explain: on all nodes, side by side; this is the default\n"
+          "  --one-node             explain: only on the node asked\n"
           "  --deep                 diff: compare the tries themselves, too\n"
           "  --for STATE            wait: 'converged': the nodes that are alive hold the same "
           "state;\n"
@@ -296,6 +298,10 @@ int main(int argc, char **argv)
         }
         if (strcmp(arg, "--deep") == 0) {
             context.deep = true;
+        } else if (strcmp(arg, "--one-node") == 0) {
+            context.one_node = true;
+        } else if (strcmp(arg, "--all-nodes") == 0) {
+            context.one_node = false; /* as usual; for those who want to say it */
         } else if (strcmp(arg, "--no-headers") == 0) {
             context.headers = false;
         } else if (arg[0] == '-' && arg[1] != '\0') {

@@ -29,6 +29,7 @@ struct context {
     bool json;            /* -o json */
     bool wide;            /* -o wide: more columns, where there are any */
     bool deep;            /* --deep */
+    bool one_node;        /* --one-node of explain: only the node asked */
     bool headers;         /* tables begin with a line of names */
     const char *keyring;  /* --mesh-keyring of keys install; NULL: none */
     const char *path;     /* --endpoint-path of explain: "/v1/chat/completions" */

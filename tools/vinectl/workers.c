@@ -31,6 +31,20 @@ static void add_wide(struct table *table, const json_t *worker)
     table_number(table, number_of(worker, "capacity_tokens"));
     table_text(table, text);
     table_text(table, age);
+    table_bytes(table, number_of(worker, "prefill_bytes_per_s"));
+}
+
+/* What its engine has cached of what it says it can: "as told", "35 % of it", "off". */
+static void add_cache(struct table *table, const json_t *worker)
+{
+    char text[32] = "as told";
+    double trust = json_number_value(json_object_get(worker, "trust"));
+    if (json_is_false(json_object_get(worker, "prefix_caching"))) {
+        snprintf(text, sizeof text, "off");
+    } else if (json_object_get(worker, "trust") != NULL && trust < 1) {
+        snprintf(text, sizeof text, "%.0f %% of told", 100 * trust);
+    }
+    table_text(table, text);
 }
 
 enum outcome workers_command(const struct context *context)
@@ -40,12 +54,13 @@ enum outcome workers_command(const struct context *context)
     if (json == NULL) {
         return outcome;
     }
-    static const char *const names[] = {"WORKER",  "POOL",    "MODEL",  "STATE",  "#IN-FLIGHT",
-                                        "#QUEUED", "#BLOCKS", "SOURCE", "REASON", NULL};
+    static const char *const names[] = {"WORKER",     "POOL",    "MODEL",   "STATE",
+                                        "#IN-FLIGHT", "#QUEUED", "#BLOCKS", "CACHE",
+                                        "SOURCE",     "REASON",  NULL};
     static const char *const wide_names[] = {
-        "WORKER",           "POOL",        "MODEL",  "STATE",  "#IN-FLIGHT",
-        "#QUEUED",          "#BLOCKS",     "SOURCE", "REASON", "ENGINE",
-        "#CAPACITY-TOKENS", "ENGINE-LOAD", "SAID",   NULL};
+        "WORKER",      "POOL",  "MODEL",      "STATE",  "#IN-FLIGHT", "#QUEUED",
+        "#BLOCKS",     "CACHE", "SOURCE",     "REASON", "ENGINE",     "#CAPACITY-TOKENS",
+        "ENGINE-LOAD", "SAID",  "#PREFILL/S", NULL};
     struct table table;
     table_init(&table, context->wide ? wide_names : names);
     size_t ready = 0;
@@ -61,6 +76,7 @@ enum outcome workers_command(const struct context *context)
         table_number(&table, number_of(worker, "in_flight"));
         table_bytes(&table, number_of(worker, "queued_bytes"));
         table_number(&table, number_of(worker, "blocks"));
+        add_cache(&table, worker);
         table_text(&table, text_of(worker, "source"));
         table_text(&table, text_of(worker, "reason"));
         if (context->wide) {

@@ -13,8 +13,8 @@
  *   sees it raises the floor of the whole worker at once.
  *
  * Only ripe forecasts count: made while no prompt waited at the worker, so that whatever was said
- * to be cached there had been computed. An engine that never reports is left alone, and one that never
- * had a token cached is only noticed.
+ * to be cached there had been computed. An engine that never reports is left alone, and one that
+ * never had a token cached is only noticed.
  *
  * Trusts are pure. A watch is relaxed atomics, for any thread.
  */
@@ -75,7 +75,6 @@ bool gv_trust_is_off(const struct gv_trust *trust);
 #define GV_WATCH_WHOLE     0.90            /* of its tokens predicted: a whole prompt */
 #define GV_WATCH_TOKENS    UINT64_C(64)    /* shorter prompts say nothing */
 #define GV_WATCH_MEMORY_MS UINT64_C(60000) /* "a moment ago" */
-#define GV_WATCH_SPARE_MS  UINT64_C(1000)  /* a floor is that much before the first such prompt */
 
 struct gv_watch {
     _Atomic uint64_t hit_at_ms;     /* something predicted was there; 0: never */
@@ -94,7 +93,8 @@ struct gv_watch_seen {
     uint64_t sent_wall_ms; /* when it was sent */
 };
 
-/** true: the cache is gone; `*since_wall_ms` is as of when everything should be forgotten. */
+/** true: the cache is gone; `*since_wall_ms` is as of when everything should be forgotten: when the
+ * first of the row was sent. What was given to it since stays known. */
 bool gv_watch_note(struct gv_watch *watch, const struct gv_watch_seen *seen,
                    uint64_t *since_wall_ms);
 

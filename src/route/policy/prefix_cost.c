@@ -3,9 +3,10 @@
  * prompts too.
  *
  * One score in one unit, milliseconds: the prompt bytes that wait at the worker to be computed, and
- * those of this prompt that it does not hold, at a usual prefill speed, and a little for each
- * request that it is decoding for. So a prefix is worth waiting for, as long as computing it would
- * cost more; no number of requests decides between cache and balance.
+ * those of this prompt that it does not hold, at its engine's prefill speed as all nodes measured
+ * it (a usual one before; route/forecast.h), and a little for each request that it is decoding for.
+ * So a prefix is worth waiting for, as long as computing it would cost more; no number of requests
+ * decides between cache and balance.
  *
  * The bytes of this prompt weigh more than those that wait. Both delay its first token alike; but
  * what is computed twice also delays whoever comes next, and takes the room of what others might
@@ -24,13 +25,12 @@
 #include "grapevine/base/assert.h"
 #include "route/policy_row.h"
 
-#define PREFILL_BYTES_PER_MS 32.0 /* 8,000 tokens of 4 bytes a second */
-#define REQUEST_MS           1.0  /* what a request being decoded takes from the next prefill */
-#define OWN_WEIGHT           8.0 /* 4: too much is computed twice; 16: a hot prefix waits too long */
-#define OWN_WEIGHT_MOST      32.0 /* when something waits everywhere */
-#define WAIT_WEIGHT          4.0  /* of what waits at the least, against the prompt */
-#define ROOM_WEIGHT          0.2  /* of the own bytes, where the youngest would give way */
-#define NEAR_SHARE           0.05 /* of what the whole prompt takes */
+#define REQUEST_MS      1.0  /* what a request being decoded takes from the next prefill */
+#define OWN_WEIGHT      8.0  /* 4: too much is computed twice; 16: a hot prefix waits too long */
+#define OWN_WEIGHT_MOST 32.0 /* when something waits everywhere */
+#define WAIT_WEIGHT     4.0  /* of what waits at the least, against the prompt */
+#define ROOM_WEIGHT     0.2  /* of the own bytes, where the youngest would give way */
+#define NEAR_SHARE      0.05 /* of what the whole prompt takes */
 
 static _Thread_local uint32_t places[GV_WORKERS_MAX]; /* of those that may still be the best */
 static _Thread_local uint32_t asked[GV_WORKERS_MAX];  /* and their indexes */
@@ -70,7 +70,7 @@ static double weight_of_own(const struct gv_policy_request *request,
 static double own_ms(const struct gv_policy *policy, const struct gv_policy_request *request,
                      const struct gv_policy_facts *facts, uint32_t place, double weight)
 {
-    return weight * (double)own_bytes(policy, request, facts->depths[place]) / PREFILL_BYTES_PER_MS;
+    return weight * (double)own_bytes(policy, request, facts->depths[place]) / facts->speeds[place];
 }
 
 /*
@@ -132,13 +132,13 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     *rule = uneven ? GV_RULE_BALANCE : GV_RULE_COST;
     double weight = weight_of_own(request, facts);
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        facts->scores[i] = (double)facts->queued_bytes[i] / PREFILL_BYTES_PER_MS +
+        facts->scores[i] = (double)facts->queued_bytes[i] / facts->speeds[i] +
                            own_ms(policy, request, facts, i, weight) +
                            REQUEST_MS * (double)facts->loads[i];
     }
     uint32_t best;
     double lowest = find_lowest(request, facts, load_limit, &best);
-    double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / PREFILL_BYTES_PER_MS;
+    double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / facts->speeds[best];
     double room = ROOM_WEIGHT * own_ms(policy, request, facts, best, weight);
     add_room(policy, request, facts, weight, lowest + room + near);
     lowest = find_lowest(request, facts, load_limit, &best);

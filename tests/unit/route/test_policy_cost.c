@@ -75,6 +75,36 @@ static void a_match_up_to_the_threshold_counts_as_none(void)
     stage_end(&stage);
 }
 
+/* All 20 blocks at a quarter of the speed cost as much as 4 x 20 at the usual. */
+static void what_a_worker_computes_slowly_costs_more_there(void)
+{
+    struct stage stage = stage_of("prefix_cost", 2);
+    struct gv_candidate candidates[2];
+    struct gv_decision decision = {.candidates = candidates, .candidate_room = 2};
+    struct gv_policy_request request = {.key = "regular::m",
+                                        .chain = path,
+                                        .count = 20,
+                                        .prompt_bytes = 20 * BLOCK,
+                                        .eligible = stage.eligible,
+                                        .eligible_count = 2};
+    for (uint32_t slow = 0; slow < 2; slow++) {
+        gv_load_believe(stage.load, slow, (struct gv_load_belief){8, GV_TRUST_FULL, false});
+        gv_load_believe(stage.load, 1 - slow, (struct gv_load_belief){32, GV_TRUST_FULL, false});
+        gv_policy_decide(stage.policy, &request, &decision);
+        CU_ASSERT_DOUBLE_EQUAL(candidates[slow].score, 4 * 20 * 64, 1e-9);
+        CU_ASSERT_DOUBLE_EQUAL(candidates[1 - slow].score, 20 * 64, 1e-9);
+        CU_ASSERT_EQUAL(decision.worker, 1 - slow);
+    }
+    gv_load_believe(stage.load, 0, (struct gv_load_belief){8, GV_TRUST_FULL, false});
+    gv_load_believe(stage.load, 1, (struct gv_load_belief){8, GV_TRUST_FULL, false});
+    record(&stage, "regular::m", path, 20, 0);
+    wait_at(&stage, 0, 158); /* where both are slow, nothing but the unit has changed */
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 0);
+    wait_at(&stage, 0, 162);
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
+    stage_end(&stage);
+}
+
 /* Longest match alone would send everything where the first prompt went. */
 static void prompts_that_share_their_first_blocks_are_spread(void)
 {
@@ -209,6 +239,7 @@ GV_SUITE("route/policy cost",
          GV_CASE(a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more),
          GV_CASE(of_equal_holders_the_one_with_less_waiting_is_chosen),
          GV_CASE(a_match_up_to_the_threshold_counts_as_none),
+         GV_CASE(what_a_worker_computes_slowly_costs_more_there),
          GV_CASE(prompts_that_share_their_first_blocks_are_spread),
          GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
          GV_CASE(a_new_prompt_goes_where_the_oldest_gives_way),
