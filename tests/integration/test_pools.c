@@ -98,5 +98,36 @@ static void removing_a_decode_worker_leaves_the_prefill_tries_untouched_everywhe
     gv_world_end(&world);
 }
 
+/* Under a key of its own it would share nothing with those that name the model. */
+static void a_request_without_a_model_is_one_of_the_only_model_on_all_nodes(void)
+{
+    struct gv_world world;
+    char prompt[3000];
+    char body[3200];
+    char workers[3][1100];
+    struct gv_reply reply;
+    start(&world);
+    gv_world_prompt(prompt, sizeof prompt, 5);
+    snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}", prompt);
+    gv_talk_ask(world.nodes[0].port, "POST", "/v1/chat/completions", NULL, body, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_agreement(&world));
+    CU_ASSERT_TRUE(entries_of(&world.nodes[1], "prefill::mock-model") > 5);
+    CU_ASSERT_TRUE(entries_of(&world.nodes[2], "decode::mock-model") > 5);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_TRUE(gv_world_explain(&world.nodes[i], prompt, workers[i], sizeof workers[i]));
+        CU_ASSERT_STRING_EQUAL(workers[i], workers[0]);
+        gv_talk_ask(world.nodes[i].port, "POST", "/grapevine/v1/explain", NULL, body, &reply);
+        CU_ASSERT_TRUE(gv_reply_text(&reply, "worker", workers[i], sizeof workers[i]));
+        CU_ASSERT_STRING_EQUAL(workers[i], workers[0]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "\"key\":\"prefill::mock-model\""));
+        CU_ASSERT_PTR_NULL(strstr(reply.body, "unknown"));
+        gv_reply_deinit(&reply);
+    }
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/pools", GV_CASE(one_prompt_keeps_its_pair_over_1000_turns_on_three_nodes),
+         GV_CASE(a_request_without_a_model_is_one_of_the_only_model_on_all_nodes),
          GV_CASE(removing_a_decode_worker_leaves_the_prefill_tries_untouched_everywhere))

@@ -71,6 +71,7 @@ static void any_node_shows_the_whole_cluster_and_ends_with_a_verdict(void)
     CU_ASSERT_TRUE(said("healthy: 3 of 3 nodes alive"));
     CU_ASSERT_EQUAL(run(port, ARGS("workers")), 0);
     CU_ASSERT_TRUE(said("healthy: 2 of 2 workers ready"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(all, "as told"));
     CU_ASSERT_EQUAL(run(port, ARGS("tree")), 0);
     CU_ASSERT_TRUE(said("healthy: 1 tries"));
     CU_ASSERT_EQUAL(run(port, ARGS("diff", "--deep")), 0);
@@ -86,6 +87,14 @@ static void any_node_shows_the_whole_cluster_and_ends_with_a_verdict(void)
     free(body);
     CU_ASSERT_EQUAL(run(port, ARGS("explain", path)), 0);
     CU_ASSERT_TRUE(said("healthy: all 3 nodes that answered choose http://"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(all, "SCORE"));
+    CU_ASSERT_EQUAL(run(port, ARGS("explain", "--all-nodes", path)), 0); /* the same, said */
+    CU_ASSERT_TRUE(said("healthy: all 3 nodes that answered choose http://"));
+    CU_ASSERT_EQUAL(run(port, ARGS("explain", "--one-node", path)), 0);
+    CU_ASSERT_TRUE(said("healthy: all 1 nodes that answered choose http://"));
+    CU_ASSERT_EQUAL(run(port, ARGS("explain", "-o", "json", path)), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(all, "\"agree\": true"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(all, "\"score\":"));
 
     gv_process_kill(&world.nodes[2].process);
     CU_ASSERT_TRUE(gv_world_await_members(&world, 2));
