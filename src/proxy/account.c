@@ -55,7 +55,7 @@ static void look_for_flush(struct gv_carrier *carrier, const struct counted *cou
     struct gv_operation floor;
     gv_forest_forget(shared->forest, "*", leg->worker, GV_FLOOR_RESTARTED, since_ms, &floor);
     shared->events->publish(shared->owner, &floor);
-    gv_log(GV_LOG_WARN, "worker.flushed", GV_STR("worker", leg->target->url),
+    gv_log(GV_LOG_WARN, "worker.emptied", GV_STR("worker", leg->target->url),
            GV_UINT("prompts", GV_WATCH_FLUSHED),
            GV_STR("advice", "its cache was emptied, or it restarted unseen; what it held is "
                             "forgotten"));

@@ -254,6 +254,23 @@ static const char *setting(const char *variable, const char *otherwise)
     return value != NULL && value[0] != '\0' ? value : otherwise;
 }
 
+/* Flags without a value. */
+static bool take_switch(const char *arg, struct context *context)
+{
+    if (strcmp(arg, "--deep") == 0) {
+        context->deep = true;
+    } else if (strcmp(arg, "--one-node") == 0) {
+        context->one_node = true;
+    } else if (strcmp(arg, "--all-nodes") == 0) {
+        context->one_node = false; /* as usual; for those who want to say it */
+    } else if (strcmp(arg, "--no-headers") == 0) {
+        context->headers = false;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct values values = {.endpoint = setting("GRAPEVINE_ENDPOINT", "http://127.0.0.1:30000"),
@@ -296,15 +313,10 @@ int main(int argc, char **argv)
             puts("vinectl " GV_VERSION);
             return OUTCOME_OK;
         }
-        if (strcmp(arg, "--deep") == 0) {
-            context.deep = true;
-        } else if (strcmp(arg, "--one-node") == 0) {
-            context.one_node = true;
-        } else if (strcmp(arg, "--all-nodes") == 0) {
-            context.one_node = false; /* as usual; for those who want to say it */
-        } else if (strcmp(arg, "--no-headers") == 0) {
-            context.headers = false;
-        } else if (arg[0] == '-' && arg[1] != '\0') {
+        if (take_switch(arg, &context)) {
+            continue;
+        }
+        if (arg[0] == '-' && arg[1] != '\0') {
             return (int)usage("unknown flag '%s'", arg);
         } else if (command == NULL) {
             command = arg;
