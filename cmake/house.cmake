@@ -15,6 +15,14 @@ function(gv_layer name)
   target_link_libraries(gv_${name} PUBLIC gv_flags ${ARGN})
 endfunction()
 
+# gv_optimise_link(TARGET): with GV_LTO, all of the program is optimised as one. What has not asked
+# for this (the tests) is linked from the plain objects, which takes a tenth of the time.
+function(gv_optimise_link target)
+  if(GV_LTO)
+    target_link_options(${target} PRIVATE -flto=auto -O3)
+  endif()
+endfunction()
+
 # gv_protobuf(LAYER FILE): compile FILE with protoc-c into the layer.
 function(gv_protobuf layer proto)
   if(NOT EXISTS ${CMAKE_SOURCE_DIR}/${proto})
@@ -53,6 +61,7 @@ function(gv_program name folder)
   add_executable(${name} ${sources})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/${folder})
   target_link_libraries(${name} PRIVATE ${ARGN})
+  gv_optimise_link(${name})
 endfunction()
 
 # gv_programs_under(FOLDER): each sub-folder that holds a main.c is a program of that name. All but
@@ -68,6 +77,7 @@ function(gv_programs_under folder)
     add_executable(${name} ${main})
     target_include_directories(${name} PRIVATE ${path})
     target_link_libraries(${name} PRIVATE gv_admin)
+    gv_optimise_link(${name})
     if(sources)
       add_library(gv_tool_${name} STATIC ${sources})
       target_include_directories(gv_tool_${name} PRIVATE ${path} PUBLIC ${CMAKE_SOURCE_DIR}/${folder})
@@ -125,6 +135,7 @@ function(gv_tests_under folder)
     get_filename_component(stem ${file} NAME_WE)
     add_executable(${stem} ${file})
     target_link_libraries(${stem} PRIVATE gv_support gv_admin)
+    gv_optimise_link(${stem})
   endforeach()
   message(STATUS "tests found: ${count}")
   file(WRITE ${CMAKE_BINARY_DIR}/tests.count "${count}\n")
