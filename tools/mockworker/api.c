@@ -252,6 +252,7 @@ static void note(struct conn *conn)
     worker->stats.requests += 1;
     worker->stats.in_flight += 1;
     conn->serving = true;
+    conn->aborted = false;
     gv_mem_free(GV_MEM_GENERAL, worker->last_head);
     worker->last_head = conn->head_json;
     conn->head_json = NULL;

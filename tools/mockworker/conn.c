@@ -265,9 +265,10 @@ static void end_answer(struct conn *conn)
         return;
     }
     if (conn->serving) {
+        struct mock_stats *stats = &conn->worker->stats;
         conn->serving = false;
-        conn->worker->stats.in_flight -= 1;
-        conn->worker->stats.finished += 1;
+        stats->in_flight -= 1;
+        *(conn->aborted ? &stats->aborted : &stats->finished) += 1;
     }
     bool keep = conn->keep_alive && !conn->http_1_0;
     forget_request(conn);

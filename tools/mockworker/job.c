@@ -364,6 +364,7 @@ size_t job_abort_by_id(struct mock_worker *worker, const char *rid)
             continue;
         }
         count_aborted += 1;
+        job->conn->aborted = true;
         job->failed = !job->begun;
         (void)snprintf(job->trouble, sizeof job->trouble, "aborted");
         if (job->begun) { /* what was streamed is all there is */

@@ -102,7 +102,7 @@ struct mock {
 struct mock_stats {
     uint64_t requests; /* to serving endpoints */
     uint64_t finished;
-    uint64_t aborted; /* the client left before the end */
+    uint64_t aborted; /* the client left before the end, or told us to stop */
     uint64_t in_flight;
     uint64_t prompt_tokens;
     uint64_t cached_tokens;
@@ -161,6 +161,7 @@ struct conn {
     bool chunked;            /* the answer under way */
     bool bootstrap;          /* came in at the bootstrap port */
     bool serving;            /* counted in stats.in_flight */
+    bool aborted;            /* somebody told us to stop the request that is served */
     bool stopped;            /* a fault ended the answer; swallow the rest */
     struct mock_fault fault; /* of the current request; NONE mostly */
     uint64_t sent_body_bytes;
