@@ -373,6 +373,24 @@ void gv_workers_change(const struct gv_admin_parts *parts, const struct gv_reque
     accept(parts, &worker, "Worker update queued for background processing", answer);
 }
 
+/* From the answer on, nothing new goes there from this node; the mesh thread does the rest. Marked
+ * before it is told, so that a worker that comes back meanwhile is not marked too. */
+static enum gv_err remove_worker(const struct gv_admin_parts *parts, const struct gv_worker *worker)
+{
+    struct gv_fleet *fleet = parts->shared->fleet;
+    struct gv_slice url = gv_slice_text(worker->url);
+    uint64_t now_ms = gv_clock_wall_ms();
+    enum gv_err err = gv_fleet_set_state(fleet, url, GV_WORKER_DRAINING, "removed", now_ms);
+    if (err != GV_OK) {
+        return err == GV_ENOTFOUND ? GV_OK : err; /* gone already */
+    }
+    err = gv_cluster_delete_worker(parts->cluster, worker->url);
+    if (err != GV_OK) {
+        (void)gv_fleet_set_state(fleet, url, worker->state, worker->reason, now_ms);
+    }
+    return err;
+}
+
 void gv_workers_remove(const struct gv_admin_parts *parts, const struct gv_request *request,
                        struct gv_answer *answer)
 {
@@ -380,7 +398,7 @@ void gv_workers_remove(const struct gv_admin_parts *parts, const struct gv_reque
     if (!find(parts, request, answer, &worker)) {
         return;
     }
-    enum gv_err err = gv_cluster_delete_worker(parts->cluster, worker.url);
+    enum gv_err err = remove_worker(parts, &worker);
     if (err != GV_OK) {
         gv_answer_error(answer, 500, "INTERNAL_SERVER_ERROR", "worker %s was not removed: %s",
                         worker.url, gv_err_text(err));

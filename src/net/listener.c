@@ -17,12 +17,16 @@
 #include "inner.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define BACKLOG_DEFAULT    1024
 #define ACCEPTS_PER_TURN   64
+#define TCP_FLAGS_AT       13
+#define TCP_SYN            0x02
+#define TCP_ACK            0x10
 #define PAUSE_MS           100
 #define PAUSE_LOG_EVERY_MS 60000
 
@@ -32,6 +36,7 @@ struct gv_listener {
     uv_timer_t pause;
     int fd; /* owned */
     struct gv_addr addr;
+    bool is_inherited;
     struct gv_tls *tls; /* borrowed; NULL: plain */
     gv_accept_fn on_accept;
     void *owner; /* borrowed */
@@ -91,12 +96,10 @@ static void accept_one(struct gv_listener *listener, int fd, const struct sockad
     }
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
+/* At most `most` of those that wait. */
+static void accept_some(struct gv_listener *listener, int most)
 {
-    (void)status; /* accept4() tells better */
-    (void)events;
-    struct gv_listener *listener = poll->data;
-    for (int i = 0; i < ACCEPTS_PER_TURN && !listener->thing.closed; i++) {
+    for (int i = 0; i < most && !listener->thing.closed; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof from;
         int fd =
@@ -110,6 +113,39 @@ static void on_ready(uv_poll_t *poll, int status, int events)
             return;
         } /* else: this one connection failed before we took it (ECONNABORTED and its kind) */
     }
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)status; /* accept4() tells better */
+    (void)events;
+    accept_some(poll->data, ACCEPTS_PER_TURN);
+}
+
+/* What comes to a TCP socket's filter begins with the TCP header. A SYN without ACK is dropped
+ * unanswered; its sender repeats it in a second, and finds the port closed, or open again. */
+void gv_listener_shut(struct gv_listener *listener)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TCP_SYN | TCP_ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TCP_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
+    if (!listener->is_inherited &&
+        setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0) {
+        gv_log(GV_LOG_DEBUG, "listener.unshut", GV_STR("reason", uv_strerror(-errno)));
+    }
+}
+
+void gv_listener_finish(struct gv_listener *listener)
+{
+    if (listener != NULL && !listener->is_inherited) {
+        accept_some(listener, BACKLOG_DEFAULT);
+    }
+    gv_listener_close(listener);
 }
 
 static void gone(struct gv_thing *thing)
@@ -219,6 +255,7 @@ enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listener_options op
         return err;
     }
     gv_thing_init(&made->thing, loop, close_thing, gone);
+    made->is_inherited = options.inherited_fd > 0;
     made->tls = options.tls;
     made->on_accept = on_accept;
     made->owner = owner;

@@ -34,6 +34,7 @@
 #define GV_CLIENT_LINGER_MS     2000u /* for an answer's last bytes to leave */
 #define GV_CLIENT_DISCARD_MS    500u  /* what comes after a refusal is read this long */
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u /* a silent client is closed, while draining */
+#define GV_PROXY_SHUT_MS        100u  /* a round trip: connections that have begun come in */
 #define GV_REQUEST_ID_BYTES     128
 #define GV_CLIENT_LINES_BYTES   (256u * 1024) /* of header lines of our own */
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
@@ -74,7 +75,9 @@ struct gv_proxy {
     uint64_t queued_bytes; /* that clients have not taken, at the last tick */
     struct gv_metric *gauges[GV_ACCESS_GAUGES];
     bool passed_through; /* it was said that workers stand idle */
+    bool was_ready;      /* once: from then on requests are carried */
     bool draining;
+    bool shut;    /* the port lets no new connection begin */
     bool drained; /* on_drained was called */
     bool closing;
     bool targets_gone;

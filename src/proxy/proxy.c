@@ -81,7 +81,13 @@ void gv_proxy_settle_up(struct gv_proxy *proxy)
 static void on_settled(void *owner)
 {
     struct gv_proxy *proxy = owner;
-    gv_listener_close(proxy->listener);
+    if (!proxy->shut && proxy->settle != NULL) {
+        proxy->shut = true;
+        gv_listener_shut(proxy->listener);
+        gv_timer_start(proxy->settle, GV_PROXY_SHUT_MS, 0);
+        return;
+    }
+    gv_listener_finish(proxy->listener);
     proxy->listener = NULL;
     gv_proxy_settle_up(proxy);
 }
@@ -95,8 +101,8 @@ static void begin_drain(struct gv_proxy *proxy, const struct order *order)
     proxy->draining = true;
     proxy->on_drained = order->on_done;
     proxy->drain_owner = order->owner;
-    if (order->settle_ms == 0 ||
-        gv_timer_open(proxy->loop, on_settled, proxy, &proxy->settle) != GV_OK) {
+    if (gv_timer_open(proxy->loop, on_settled, proxy, &proxy->settle) != GV_OK ||
+        order->settle_ms == 0) {
         on_settled(proxy);
         return;
     }

@@ -78,6 +78,8 @@
     X(NO_TARGET, 503, "server_error", "target_worker_unavailable",                                 \
       "no worker that may take this request is the one named by X-SMG-Target-Worker")              \
     X(DRAINING, 503, "server_error", "draining", "this router is shutting down; try another")      \
+    X(STARTING, 503, "server_error", "starting",                                                   \
+      "this router has just started and does not know enough yet; try another")                    \
     X(OVERLOADED, 503, "server_error", "overloaded",                                               \
       "a limit of this router is reached; try again later")                                        \
     X(UPSTREAM_TIMEOUT, 504, "server_error", "upstream_timeout",                                   \

@@ -32,7 +32,17 @@ GV_MUST_USE enum gv_err gv_listener_open(struct gv_loop *loop, struct gv_listene
 /** The address bound, with the real port. */
 struct gv_addr gv_listener_addr(const struct gv_listener *listener);
 
-/** Accept no more; the memory is freed later by the loop. NULL is fine. */
+/**
+ * Let no new connection begin: what asks for one is not heard, and asks again after a second. Those
+ * that have begun still come in, so that after a round trip nothing waits that a close would reset.
+ * A socket that was inherited goes on: others listen there too.
+ */
+void gv_listener_shut(struct gv_listener *listener);
+
+/** Accept what waits, then close: nobody who was let in is turned away. NULL is fine. */
+void gv_listener_finish(struct gv_listener *listener);
+
+/** Accept no more, resetting what waits; the memory is freed later by the loop. NULL is fine. */
 void gv_listener_close(struct gv_listener *listener);
 
 #endif
