@@ -385,10 +385,11 @@ static enum gv_err remove_worker(const struct gv_admin_parts *parts, const struc
         return err == GV_ENOTFOUND ? GV_OK : err; /* gone already */
     }
     err = gv_cluster_delete_worker(parts->cluster, worker->url);
-    if (err != GV_OK) {
-        (void)gv_fleet_set_state(fleet, url, worker->state, worker->reason, now_ms);
+    if (err == GV_OK) {
+        return GV_OK;
     }
-    return err;
+    enum gv_err restored = gv_fleet_set_state(fleet, url, worker->state, worker->reason, now_ms);
+    return restored == GV_OK ? err : GV_OK; /* it drains, and is told as removed then */
 }
 
 void gv_workers_remove(const struct gv_admin_parts *parts, const struct gv_request *request,

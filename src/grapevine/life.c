@@ -74,6 +74,15 @@ static bool is_ready(void *owner, char reason[GV_PROXY_REASON_BYTES])
     return why == NULL;
 }
 
+static bool has_started(void *owner)
+{
+    struct gv_node *node = owner;
+    gv_mutex_lock(&node->lock);
+    bool settled = node->is_settled; /* and in step with the mesh before that */
+    gv_mutex_unlock(&node->lock);
+    return settled;
+}
+
 static void answer_local(void *owner, struct gv_local_call *call)
 {
     struct gv_node *node = owner;
@@ -89,7 +98,7 @@ static void answer_local(void *owner, struct gv_local_call *call)
 }
 
 const struct gv_proxy_events gv_node_proxy_events = {
-    .publish = publish, .is_ready = is_ready, .local = answer_local};
+    .publish = publish, .is_ready = is_ready, .has_started = has_started, .local = answer_local};
 
 static void on_opinion(void *owner, const struct gv_worker *worker)
 {

@@ -111,7 +111,8 @@ static enum gv_err append_head(enum gv_problem problem, struct gv_slice headers,
     TRY(gv_writer_header(out, gv_slice_text("Content-Type"), gv_slice_text("application/json")));
     TRY(gv_writer_header(out, gv_slice_text("X-SMG-Error-Code"),
                          gv_slice_text(gv_problem_code(problem))));
-    if (problem == GV_PROBLEM_TOO_MANY || problem == GV_PROBLEM_QUEUE_TIMEOUT) {
+    if (problem == GV_PROBLEM_TOO_MANY || problem == GV_PROBLEM_QUEUE_TIMEOUT ||
+        problem == GV_PROBLEM_STARTING || problem == GV_PROBLEM_DRAINING) {
         TRY(gv_writer_header(out, gv_slice_text("Retry-After"), gv_slice_text(RETRY_AFTER_S)));
     }
     TRY(gv_buf_append(out, headers));

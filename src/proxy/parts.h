@@ -75,7 +75,7 @@ struct gv_proxy {
     uint64_t queued_bytes; /* that clients have not taken, at the last tick */
     struct gv_metric *gauges[GV_ACCESS_GAUGES];
     bool passed_through; /* it was said that workers stand idle */
-    bool was_ready;      /* once: from then on requests are carried */
+    bool started;        /* the node has, and requests are carried */
     bool draining;
     bool shut;    /* the port lets no new connection begin */
     bool drained; /* on_drained was called */

@@ -90,23 +90,23 @@ static bool is_within_quota(struct gv_client *client)
 }
 
 /* A node that has just started knows no tries: what it carried would go to the wrong workers, and
- * other nodes are there. It is asked until it was ready once; later, workers may come and go. */
-static bool is_open(struct gv_client *client)
+ * other nodes are there. Asked until it was so once. */
+static bool has_started(struct gv_client *client)
 {
     struct gv_proxy *proxy = client->proxy;
-    char reason[GV_PROXY_REASON_BYTES];
-    if (!proxy->was_ready) {
-        proxy->was_ready = proxy->shared->events->is_ready(proxy->shared->owner, reason);
+    const struct gv_proxy_events *events = proxy->shared->events;
+    if (!proxy->started) {
+        proxy->started = events->has_started == NULL || events->has_started(proxy->shared->owner);
     }
-    if (!proxy->was_ready) {
-        answer(client, proxy->draining ? GV_PROBLEM_DRAINING : GV_PROBLEM_STARTING);
+    if (!proxy->started) {
+        answer(client, GV_PROBLEM_STARTING);
     }
-    return proxy->was_ready;
+    return proxy->started;
 }
 
 void gv_wait_start(struct gv_client *client)
 {
-    if (!is_open(client) || !is_within_quota(client)) {
+    if (!has_started(client) || !is_within_quota(client)) {
         return;
     }
     struct gv_admission *admission = client->proxy->shared->admission;

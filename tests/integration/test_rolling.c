@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const at_work[] = {"--speed", "6", NULL}; /* requests overlap */
@@ -156,7 +157,36 @@ static void a_removed_worker_gets_nothing_new_and_finishes_what_it_has(void)
     gv_world_end(&world);
 }
 
+static void a_node_that_has_just_started_sends_clients_elsewhere(void)
+{
+    struct gv_world world = {.node_count = 0};
+    struct gv_reply reply;
+    char code[32] = "";
+    char after[16] = "";
+    char *body = gv_world_chat_body("hello", false);
+    struct gv_world_worker *worker = gv_world_add_worker(&world, "regular");
+    gv_process_signal(&worker->process, SIGSTOP); /* so there is no verdict on it for 2 s */
+    uint64_t began_at_ms = gv_test_now_ms();
+    struct gv_world_node *node = gv_world_add_node(&world, NULL);
+    gv_talk_ask(node->port, "POST", "/v1/chat/completions", NULL, body, &reply);
+    CU_ASSERT_EQUAL(reply.status, 503);
+    CU_ASSERT_TRUE(gv_reply_text(&reply, "code", code, sizeof code));
+    (void)gv_reply_header(&reply, "retry-after", after, sizeof after);
+    if (gv_test_now_ms() - began_at_ms < 2000) { /* later, on a slow machine, it has given up */
+        CU_ASSERT_STRING_EQUAL(code, "starting");
+        CU_ASSERT_STRING_EQUAL(after, "1");
+    }
+    gv_reply_deinit(&reply);
+    free(body);
+    gv_process_signal(&worker->process, SIGCONT);
+    CU_ASSERT_TRUE(gv_world_await_started(node));
+    CU_ASSERT_TRUE(gv_world_await_ready(&world));
+    CU_ASSERT_EQUAL(gv_world_chat(node, "hello", NULL, 0), 200);
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/rolling",
          GV_CASE(a_rolling_restart_under_load_loses_no_request_and_no_knowledge),
+         GV_CASE(a_node_that_has_just_started_sends_clients_elsewhere),
          GV_CASE(a_killed_node_takes_only_what_was_in_flight_on_it),
          GV_CASE(a_removed_worker_gets_nothing_new_and_finishes_what_it_has))

@@ -168,6 +168,7 @@ static void a_worker_known_by_hearsay_is_not_chosen_before_a_probe_of_ones_own(v
         CU_ASSERT_EQUAL(chat(friend, i, NULL), 200);
     }
     CU_ASSERT_TRUE(gv_world_await_agreement(&world));
+    CU_ASSERT_TRUE_FATAL(gv_world_await_started(stranger));
     struct gv_reply reply;
     int fd = gv_world_send_chat(stranger, "anybody there?", false);
     gv_talk_read(fd, &reply);

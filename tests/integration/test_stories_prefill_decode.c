@@ -391,6 +391,7 @@ static void without_a_decode_worker_the_error_names_pool_and_states(void)
     gv_world_fault(decode, "{\"kind\":\"health_down\",\"count\":0}");
     struct gv_world_node *node = gv_world_add_node(&world, NULL);
     CU_ASSERT_TRUE_FATAL(gv_test_await(has_prefill_ready, node, 0));
+    CU_ASSERT_TRUE_FATAL(gv_world_await_started(node));
     struct gv_reply reply;
     int fd = gv_world_send_chat(node, "tell me", false);
     gv_talk_read(fd, &reply);

@@ -30,7 +30,8 @@ static void on_local(void *owner, struct gv_local_call *call)
     }
 }
 
-static const struct gv_proxy_events events = {on_publish, on_is_ready, on_local};
+static const struct gv_proxy_events events = {
+    .publish = on_publish, .is_ready = on_is_ready, .local = on_local};
 
 static void settings(struct gv_config *config)
 {

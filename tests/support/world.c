@@ -207,6 +207,21 @@ bool gv_world_await_ready(struct gv_world *world)
     return gv_test_await(is_ready, world, 0);
 }
 
+static bool has_started(void *owner)
+{
+    struct gv_world_node *node = owner;
+    struct gv_reply reply;
+    gv_talk_ask(node->port, "GET", "/readiness", NULL, NULL, &reply);
+    bool started = reply.status == 200 || strstr(reply.body, "insufficient") != NULL;
+    gv_reply_deinit(&reply);
+    return started;
+}
+
+bool gv_world_await_started(struct gv_world_node *node)
+{
+    return gv_test_await(has_started, node, 0);
+}
+
 struct membership {
     struct gv_world *world;
     int count;

@@ -58,6 +58,9 @@ bool gv_world_restart_node(struct gv_world *world, struct gv_world_node *node,
 /** Wait until every node says ready, and that all workers are: then all nodes may choose any. */
 bool gv_world_await_ready(struct gv_world *world);
 
+/** Wait until the node takes requests, whether or not there is a worker for them. */
+bool gv_world_await_started(struct gv_world_node *node);
+
 /** Wait until every node sees `count` members alive. */
 bool gv_world_await_members(struct gv_world *world, int count);
 

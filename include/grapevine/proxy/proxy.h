@@ -41,6 +41,8 @@ struct gv_proxy_events {
     bool (*is_ready)(void *owner, char reason[GV_PROXY_REASON_BYTES]);
     /** A request that this router answers itself; `call` is moved, see local.h. */
     void (*local)(void *owner, struct gv_local_call *call);
+    /** Has it ever known enough to take requests? Once true, true until the end. NULL: always. */
+    bool (*has_started)(void *owner);
 };
 
 /* Handed down once; everything borrowed, and must outlive every proxy and probe. */
