@@ -2,12 +2,14 @@
  * test_configs.c - every folder of cluster-configs/ starts as its README says: the files as they
  * are, with only addresses and ports of this machine put over them by flags.
  */
+#include "support/certs.h"
 #include "support/suite.h"
 #include "support/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char keys[200];
@@ -84,6 +86,137 @@ static void prefill_and_decode_pools_serve_together(void)
     CU_ASSERT_EQUAL(gv_world_chat(&world.nodes[1], "hello", NULL, 0), 200);
     CU_ASSERT_EQUAL(gv_world_stat(&world.workers[0], "requests"), 2);
     CU_ASSERT_EQUAL(gv_world_stat(&world.workers[1], "requests"), 2);
+    gv_world_end(&world);
+}
+
+/* ---- guarded: HTTPS, tenants, operators, settings ---- */
+
+static const char *write_file(const char *name, const char *text)
+{
+    static char paths[4][200];
+    static size_t next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", gv_test_folder(), name);
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(text, file);
+    fclose(file);
+    CU_ASSERT_EQUAL(chmod(path, 0600), 0);
+    return path;
+}
+
+/* Does curl get `status` for a chat over HTTPS, with this key? */
+static bool is_answered(const struct gv_world_node *node, const char *key, const char *status)
+{
+    struct gv_process curl;
+    char url[80];
+    char header[80];
+    snprintf(url, sizeof url, "https://localhost:%u/v1/chat/completions", (unsigned)node->port);
+    snprintf(header, sizeof header, "Authorization: Bearer %s", key);
+    char *body = gv_world_chat_body("hello", false);
+    const char *const argv[] = {"/usr/bin/curl",
+                                "-sS",
+                                "--max-time",
+                                "60",
+                                "-w",
+                                " status=%{http_code}\n",
+                                "--cacert",
+                                gv_cert("ca.pem"),
+                                "-H",
+                                header,
+                                "-d",
+                                body,
+                                url,
+                                NULL};
+    CU_ASSERT_TRUE_FATAL(gv_process_start(&curl, "curl", argv));
+    (void)gv_process_wait(&curl);
+    free(body);
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, " status=%s", status);
+    return gv_process_await(&curl, wanted, NULL, 0);
+}
+
+/* vinectl settings with an operator's key; does it say `words`? */
+static bool says_of_settings(const struct gv_world_node *node, const char *key_file,
+                             const char *const words[4])
+{
+    struct gv_process vinectl;
+    char url[80];
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", (unsigned)node->metrics_port);
+    const char *const argv[] = {"vinectl",  "--endpoint", url,      "--api-key-file", key_file,
+                                "settings", words[0],     words[1], words[2],         NULL};
+    CU_ASSERT_TRUE_FATAL(gv_process_start(&vinectl, "vinectl", argv));
+    (void)gv_process_wait(&vinectl);
+    return gv_process_has_said(&vinectl, words[3]);
+}
+
+struct setting {
+    const struct gv_world_node *node;
+    const char *key_file;
+};
+
+static bool is_set(void *owner)
+{
+    const struct setting *setting = owner;
+    static const char *const words[4] = {"list", NULL, NULL, "0.75"};
+    return says_of_settings(setting->node, setting->key_file, words);
+}
+
+static bool says_ready(void *owner)
+{
+    struct gv_reply reply;
+    gv_talk_ask(((struct gv_world_node *)owner)->metrics_port, "GET", "/readiness", NULL, NULL,
+                &reply);
+    bool ready = reply.status == 200;
+    gv_reply_deinit(&reply);
+    return ready;
+}
+
+/* The files that node.yaml names, in the folder that the nodes are then started in. */
+static void make_guarded_files(void)
+{
+    char path[200];
+    make_keys();
+    snprintf(path, sizeof path, "%s/router.pem", gv_test_folder());
+    CU_ASSERT_TRUE(gv_cert_replace("server.pem", path));
+    snprintf(path, sizeof path, "%s/router.key", gv_test_folder());
+    CU_ASSERT_TRUE(gv_cert_replace("server.key", path));
+    (void)write_file("tenants.keys", "acme:sk-acme-1\n");
+    (void)write_file("operators.keys", "op1:Olivia:admin:sk-op-1\n");
+}
+
+static void start_guarded(struct gv_world *world)
+{
+    char config[400];
+    char before[400];
+    path_of("guarded/node.yaml", config);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(getcwd(before, sizeof before));
+    CU_ASSERT_EQUAL_FATAL(chdir(gv_test_folder()), 0);
+    const char *const flags[] = {"--config", config, NULL};
+    for (int i = 0; i < 2; i++) {
+        (void)gv_world_add_node(world, flags);
+    }
+    CU_ASSERT_EQUAL_FATAL(chdir(before), 0);
+}
+
+static void a_guarded_cluster_serves_tenants_and_obeys_operators(void)
+{
+    struct gv_world world = {.node_count = 0};
+    make_guarded_files();
+    const char *olivia = write_file("operator.key", "sk-op-1\n");
+    gv_world_add_worker(&world, "regular");
+    start_guarded(&world);
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_TRUE_FATAL(gv_test_await(says_ready, &world.nodes[i], 0));
+        CU_ASSERT_TRUE(is_answered(&world.nodes[i], "sk-acme-1", "200"));
+        CU_ASSERT_TRUE(is_answered(&world.nodes[i], "sk-nobody", "401"));
+    }
+    static const char *const change[4] = {"set", "cache-threshold", "0.75", ""};
+    (void)says_of_settings(&world.nodes[0], olivia, change);
+    struct setting setting = {.node = &world.nodes[1], .key_file = olivia};
+    CU_ASSERT_TRUE(gv_test_await(is_set, &setting, 0));
+    setting.key_file = write_file("tenant.key", "sk-acme-1\n");
+    CU_ASSERT_FALSE(is_set(&setting)); /* a tenant is no operator */
     gv_world_end(&world);
 }
 
@@ -221,4 +354,5 @@ static void routers_behind_one_name_find_each_other_by_it(void)
 
 GV_SUITE("integration/configs", GV_CASE(three_nodes_form_a_cluster_and_serve),
          GV_CASE(prefill_and_decode_pools_serve_together),
+         GV_CASE(a_guarded_cluster_serves_tenants_and_obeys_operators),
          GV_CASE(routers_behind_one_name_find_each_other_by_it))
