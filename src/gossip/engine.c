@@ -232,6 +232,13 @@ uint64_t gv_gossip_wake_at(const struct gv_gossip *gossip)
     return least(at, gv_records_wake_at(gossip));
 }
 
+static void take_members(struct gv_gossip *gossip, const Mesh__Members *members)
+{
+    for (size_t i = 0; i < members->n_members; i++) {
+        gv_roster_merge(gossip, members->members[i]);
+    }
+}
+
 static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session,
                             const Mesh__Message *message)
 {
@@ -297,9 +304,7 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
         gv_news_take_roster(gossip, session, message->roster);
         break;
     case MESH__MESSAGE__BODY_MEMBERS:
-        for (size_t i = 0; i < message->members->n_members; i++) {
-            gv_roster_merge(gossip, message->members->members[i]);
-        }
+        take_members(gossip, message->members);
         break;
     case MESH__MESSAGE__BODY__NOT_SET:
     case _MESH__MESSAGE__BODY__CASE_IS_INT_SIZE:
@@ -375,9 +380,7 @@ enum gv_err gv_gossip_publish(struct gv_gossip *gossip, const struct gv_gossip_o
         return err;
     }
     gv_origin_raise(gossip->own, gossip->log.last);
-    if (operation->stamp > gossip->own->stamp) {
-        gossip->own->stamp = operation->stamp;
-    }
+    gv_origin_stamp(gossip->own, gossip->log.last, operation->stamp);
     gossip->counters.operations_published += 1;
     end(gossip);
     return GV_OK;

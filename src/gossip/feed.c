@@ -144,8 +144,10 @@ void gv_feed_pump(struct gv_gossip *gossip, struct gv_channel *session)
 /* ---- in ----------------------------------------------------------------------------------------
  */
 
-/** Hand one remote operation to the store. `origin` may be NULL (a snapshot's). */
-void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
+/** Hand one remote operation to the store. `origin` may be NULL (a snapshot's), then without a
+ * sequence.
+ */
+void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t sequence,
                    const struct gv_gossip_operation *operation)
 {
     uint64_t wall_s = gossip->now.wall_ms / 1000;
@@ -154,8 +156,8 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
         gv_clocks_refuse(gossip, origin);
         return;
     }
-    if (origin != NULL && operation->stamp > origin->stamp) {
-        origin->stamp = operation->stamp;
+    if (origin != NULL) {
+        gv_origin_stamp(origin, sequence, operation->stamp);
     }
     gossip->store.apply(gossip->store.owner, operation);
 }
@@ -187,7 +189,7 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
     for (uint64_t i = known; i < batch->n_operations; i++) {
         struct gv_gossip_operation operation;
         gv_operation_in(batch->operations[i], batch->keys, batch->workers, &operation);
-        gv_feed_apply(gossip, origin, &operation);
+        gv_feed_apply(gossip, origin, batch->first + i, &operation);
     }
     if (known < batch->n_operations) {
         gv_relay_pass_on(gossip, origin, session, batch);

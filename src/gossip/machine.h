@@ -394,7 +394,7 @@ void gv_feed_asked(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeRequest *request);
 void gv_feed_ask(struct gv_gossip *gossip, struct gv_channel *session, uint64_t first,
                  uint64_t last);
-void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin,
+void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t sequence,
                    const struct gv_gossip_operation *operation);
 uint64_t gv_feed_wake_at(const struct gv_gossip *gossip);
 

@@ -298,16 +298,16 @@ static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
     return true;
 }
 
-/* Where the donor of `share` stood in the log of `mark`. */
-static uint64_t position_in(const struct gv_share *share, const struct gv_origin *mark)
+/* Where the donor of `share` stood in the log of `mark`; NULL: nowhere. */
+static const struct gv_origin *mark_in(const struct gv_share *share, const struct gv_origin *mark)
 {
     for (uint32_t i = 0; i < share->mark_count; i++) {
         if (share->marks[i].boot_id == mark->boot_id &&
             strcmp(share->marks[i].name, mark->name) == 0) {
-            return share->marks[i].applied;
+            return &share->marks[i];
         }
     }
-    return 0;
+    return NULL;
 }
 
 /* Stand where all the givers stood: at the least position of any of them. */
@@ -320,15 +320,14 @@ static void raise_positions(struct gv_gossip *gossip)
         if (origin == NULL || origin == gossip->own || origin->forgotten) {
             continue;
         }
-        uint64_t applied = mark->applied;
-        for (uint32_t j = 1; j < taking->share_count; j++) {
-            uint64_t other = position_in(&taking->shares[j], mark);
-            applied = other < applied ? other : applied;
+        for (uint32_t j = 1; mark != NULL && j < taking->share_count; j++) {
+            const struct gv_origin *other = mark_in(&taking->shares[j], mark);
+            mark = other == NULL || other->applied < mark->applied ? other : mark;
         }
-        /* A snapshot since some stamp covers only logs that were known beyond that stamp. */
-        if (applied > 0 && (taking->since_stamp == 0 || origin->stamp >= taking->since_stamp)) {
-            gv_origin_raise(origin, applied);
-            origin->stamp = mark->stamp > origin->stamp ? mark->stamp : origin->stamp;
+        /* A snapshot since some stamp covers only logs whose missing part is all newer. */
+        if (mark != NULL && mark->applied > 0 && gv_snapshot_since(origin) >= taking->since_stamp) {
+            gv_origin_raise(origin, mark->applied);
+            gv_origin_stamp(origin, mark->applied, mark->stamp);
         }
     }
 }
@@ -362,7 +361,7 @@ static void apply_chunk(struct gv_gossip *gossip, const struct gv_channel *sessi
     for (size_t i = 0; i < chunk->n_operations; i++) {
         struct gv_gossip_operation operation;
         gv_operation_in(chunk->operations[i], chunk->keys, chunk->workers, &operation);
-        gv_feed_apply(gossip, NULL, &operation);
+        gv_feed_apply(gossip, NULL, 0, &operation);
     }
     gossip->deep_known = false; /* no position tells of these */
     if (gossip->counters.refused_stamps > refused) {

@@ -166,8 +166,12 @@ static void join_ahead(struct gv_origin *origin)
         if (origin->ahead_last > origin->applied) {
             origin->applied = origin->ahead_last;
         }
+        if (origin->ahead_stamp > origin->stamp) {
+            origin->stamp = origin->ahead_stamp;
+        }
         origin->ahead_first = 0;
         origin->ahead_last = 0;
+        origin->ahead_stamp = 0;
         origin->asked_at_ms = 0;
     }
 }
@@ -192,12 +196,19 @@ uint64_t gv_origin_advance(struct gv_origin *origin, uint64_t first, uint64_t co
         known = 0;
         origin->ahead_first = first;
         origin->ahead_last = last;
+        origin->ahead_stamp = 0;
     }
     join_ahead(origin);
     if (known < count) {
         gv_origin_touch(origin);
     }
     return known;
+}
+
+void gv_origin_stamp(struct gv_origin *origin, uint64_t sequence, uint32_t stamp)
+{
+    uint32_t *highest = sequence <= origin->applied ? &origin->stamp : &origin->ahead_stamp;
+    *highest = stamp > *highest ? stamp : *highest;
 }
 
 void gv_origin_raise(struct gv_origin *origin, uint64_t applied)

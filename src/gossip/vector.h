@@ -29,12 +29,13 @@ struct gv_origin {
     uint64_t ahead_first, ahead_last; /* applied too, above a gap; 0: none */
     uint64_t asked_at_ms;             /* when the gap was last asked for; 0: not */
     uint64_t gone_at_ms;              /* since when nobody runs under this boot; 0: somebody does */
-    uint64_t refused;    /* operations refused for their stamp and not made up for; see clocks.c */
-    uint32_t stamp;      /* highest stamp applied */
-    bool forgotten;      /* gone for long: no part of digests and messages */
-    bool is_wanting;     /* somebody has more than we; see relay.c */
-    uint64_t round;      /* of its last move; 0: it never moved */
-    uint64_t counted[2]; /* its share in the vector's sums */
+    uint64_t refused;     /* operations refused for their stamp and not made up for; see clocks.c */
+    uint32_t stamp;       /* highest of sequences 1..applied: what is missing is hardly older */
+    uint32_t ahead_stamp; /* highest of ahead_first..ahead_last */
+    bool forgotten;       /* gone for long: no part of digests and messages */
+    bool is_wanting;      /* somebody has more than we; see relay.c */
+    uint64_t round;       /* of its last move; 0: it never moved */
+    uint64_t counted[2];  /* its share in the vector's sums */
     uint64_t from_session;               /* over which it moved last; 0: none */
     uint64_t wanted;                     /* up to here it is known to exist */
     uint64_t wanted_at_ms, pulled_at_ms; /* since when; when last asked for; 0: not */
@@ -74,6 +75,9 @@ void gv_vector_remove(struct gv_vector *vector, struct gv_origin *origin);
  * already; the caller applies the rest, in order.
  */
 uint64_t gv_origin_advance(struct gv_origin *origin, uint64_t first, uint64_t count);
+
+/** The operation of this sequence, which is here, has this stamp. */
+void gv_origin_stamp(struct gv_origin *origin, uint64_t sequence, uint32_t stamp);
 
 /** Everything up to `applied` is here (a snapshot said so). */
 void gv_origin_raise(struct gv_origin *origin, uint64_t applied);
