@@ -5,7 +5,6 @@
 #include "grapevine/base/mem.h"
 #include "grapevine/http/parser.h"
 
-#define GV_LINE_INTERIMS_MAX   16 /* 1xx answers before the answer */
 #define GV_LINE_HIGH_BYTES     (512u * 1024)
 #define GV_LINE_LOW_BYTES      (128u * 1024)
 #define GV_LINE_READ_BYTES     (24u * 1024) /* what comes at once for a client that takes nothing */
@@ -24,13 +23,12 @@ struct gv_line {
     struct gv_list link; /* in target->waiting, target->idle or targets->lines */
     struct gv_target *target;
     struct gv_stream *stream;            /* NULL while LOOKING */
+    struct gv_addr addr;                 /* connected to */
     struct gv_parser *parser;            /* owned */
     const struct gv_line_events *events; /* of the user */
     void *user;                          /* borrowed; NULL: nobody */
     enum line_state state;
     uint64_t idle_since_ms;
-    uint32_t interim_count;
-    bool interim;    /* the message being parsed is a 1xx */
     bool reused;     /* it had been idle before this request */
     bool got_byte;   /* of this answer */
     bool sent;       /* the request is out to its last byte */
@@ -82,6 +80,18 @@ static void lose(struct gv_line *line, enum gv_cause cause)
     }
 }
 
+/* Is the line connected to where its target is? Names move. With more addresses than are kept
+ * nobody knows. */
+static bool is_at_home(const struct gv_line *line)
+{
+    const struct gv_target *target = line->target;
+    bool is_known = target->is_numeric || target->addr_count == GV_TARGET_ADDRS_MAX;
+    for (uint32_t i = 0; i < target->addr_count && !is_known; i++) {
+        is_known = gv_addr_equal(&line->addr, &target->addrs[i]);
+    }
+    return is_known;
+}
+
 /* The answer is complete: back to the idle ones, or closed; then the user hears of it. */
 static void finish(struct gv_line *line, bool clean)
 {
@@ -89,7 +99,8 @@ static void finish(struct gv_line *line, bool clean)
     const struct gv_line_events *events = line->events;
     void *user = line->user;
     bool room = line->target->idle_count < targets->config->pool_idle_per_worker;
-    if (clean && room && line->keep_alive && line->sent && !line->got_end && !targets->closing) {
+    bool is_usable = clean && line->keep_alive && line->sent && !line->got_end;
+    if (is_usable && room && is_at_home(line) && !targets->closing) {
         line->user = NULL;
         line->state = LINE_IDLE;
         line->idle_since_ms = gv_loop_now_ms(targets->loop);
@@ -114,12 +125,6 @@ static enum gv_err parsed_head(void *owner, const struct gv_head *head)
     if (line->user == NULL) {
         return GV_ECANCELED;
     }
-    line->interim = head->status < 200;
-    if (line->interim) {
-        line->interim_count += 1;
-        bool unasked = head->status == 101 || line->interim_count > GV_LINE_INTERIMS_MAX;
-        return unasked ? GV_EPROTO : GV_OK;
-    }
     line->keep_alive = head->keep_alive;
     line->events->on_head(line->user, head);
     return line->user == NULL ? GV_ECANCELED : GV_OK;
@@ -138,8 +143,7 @@ static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
 static enum gv_err parsed_end(void *owner)
 {
     struct gv_line *line = owner;
-    line->finished = !line->interim;
-    line->interim = false;
+    line->finished = true;
     return GV_OK;
 }
 
@@ -274,6 +278,7 @@ static enum gv_err connect_line(struct gv_line *line)
         gv_stream_secure(line->stream, targets->tls, target->uri.host) != GV_OK) {
         gv_stream_close(line->stream); /* as one that was refused: on_lost comes later */
     }
+    line->addr = target->addrs[target->addr_at];
     line->state = LINE_CONNECTING;
     targets->line_count += 1;
     gv_list_remove(&line->link);
@@ -288,6 +293,17 @@ void gv_lines_connect(struct gv_target *target)
         struct gv_line *line = GV_CONTAINER(first, struct gv_line, link);
         if (target->addr_count == 0 || connect_line(line) != GV_OK) {
             lose(line, GV_CAUSE_CONNECT);
+        }
+    }
+}
+
+void gv_lines_drop_moved(struct gv_target *target)
+{
+    GV_LIST_EACH(&target->idle, at, following)
+    {
+        struct gv_line *line = GV_CONTAINER(at, struct gv_line, link);
+        if (!is_at_home(line)) {
+            shut(line);
         }
     }
 }
@@ -360,8 +376,6 @@ static void start_use(struct gv_line *line, const struct gv_line_events *events,
 {
     line->events = events;
     line->user = user;
-    line->interim_count = 0;
-    line->interim = false;
     line->got_byte = false;
     line->sent = false;
     line->keep_alive = false;
@@ -396,6 +410,9 @@ enum gv_err gv_line_take(struct gv_target *target, bool fresh, const struct gv_l
         start_use(idle, events, user);
         *out = idle;
         *is_ready = true;
+        if (!gv_target_knows_address(target, gv_loop_now_ms(targets->loop))) {
+            (void)gv_target_look_up(target); /* a name may have moved while its lines were busy */
+        }
         return GV_OK;
     }
     struct gv_line *line = make_line(target);

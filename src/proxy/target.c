@@ -34,8 +34,12 @@ static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addr
         ttl_ms = ttl_ms < GV_TARGET_TTL_MIN_MS ? GV_TARGET_TTL_MIN_MS : ttl_ms;
         ttl_ms = ttl_ms > GV_TARGET_TTL_MAX_MS ? GV_TARGET_TTL_MAX_MS : ttl_ms;
         target->addrs_until_ms = gv_loop_now_ms(targets->loop) + ttl_ms;
+        gv_lines_drop_moved(target);
+    } else if (target->addr_count > 0) {
+        /* What was known before is still better than nothing; nor is everybody's request a
+         * question. */
+        target->addrs_until_ms = gv_loop_now_ms(targets->loop) + GV_TARGET_TTL_MIN_MS;
     }
-    /* With an error, what was known before is still better than nothing. */
     gv_lines_connect(target);
 }
 

@@ -100,6 +100,9 @@ GV_MUST_USE enum gv_err gv_target_look_up(struct gv_target *target);
 /** Connect the lines that waited for an address, or lose them when there is none. */
 void gv_lines_connect(struct gv_target *target);
 
+/** Close idle lines to addresses that the target no longer has. */
+void gv_lines_drop_moved(struct gv_target *target);
+
 /** Close idle lines that are idle for longer than `idle_ms`. */
 void gv_lines_drop_idle(struct gv_target *target, uint64_t idle_ms);
 

@@ -317,6 +317,41 @@ static void an_engine_that_moves_to_another_address_is_found_by_its_name(void)
     stop_names();
 }
 
+struct move {
+    struct gv_world_node *node;
+    struct gv_world_worker old; /* no process of its own: for its numbers */
+};
+
+/* Does a request now go elsewhere? */
+static bool has_moved(void *owner)
+{
+    struct move *move = owner;
+    long before = gv_world_stat(&move->old, "requests");
+    CU_ASSERT_EQUAL(gv_world_chat(move->node, "where are you", NULL, 0), 200);
+    return gv_world_stat(&move->old, "requests") == before;
+}
+
+/* The same with an old address that still answers, and connections to it that are never idle for
+ * long: the name says where the engine is, not who was there first. */
+static void an_engine_is_left_where_its_name_no_longer_points(void)
+{
+    struct gv_process first;
+    struct gv_process second;
+    char url[128];
+    uint16_t port = start_engine(&first, "127.0.0.1", 0);
+    start_names("127.0.0.1");
+    struct move move = {.node = start_named(port, url, sizeof url), .old = {.port = port}};
+    CU_ASSERT_FALSE(has_moved(&move));
+    (void)start_engine(&second, "127.0.0.2", port);
+    atomic_store(&names.address, inet_addr("127.0.0.2"));
+    CU_ASSERT_TRUE(gv_test_await(has_moved, &move, 0));
+    CU_ASSERT_TRUE(has_moved(&move)); /* and it stays there */
+    gv_world_end(&world);
+    CU_ASSERT_TRUE(gv_process_end(&first));
+    CU_ASSERT_TRUE(gv_process_end(&second));
+    stop_names();
+}
+
 /* sglang#32322 and others: name services fail too. What was known last is used as long as it works.
  */
 static void a_name_service_that_fails_takes_no_engine_away(void)
@@ -383,5 +418,6 @@ GV_SUITE("integration/stories_edges",
          GV_CASE(a_stream_holds_its_place_until_its_very_end),
          GV_CASE(probes_and_requests_show_the_same_certificate),
          GV_CASE(an_engine_that_moves_to_another_address_is_found_by_its_name),
+         GV_CASE(an_engine_is_left_where_its_name_no_longer_points),
          GV_CASE(a_name_service_that_fails_takes_no_engine_away),
          GV_CASE(a_shells_limit_of_descriptors_is_not_the_end))
