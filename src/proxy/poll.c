@@ -261,7 +261,6 @@ void gv_poll_tick(struct gv_ward *ward, const struct gv_worker *worker)
         gv_fetch_init(&poll->fetch);
         poll->is_open = true;
     }
-    gv_fetch_tick(&poll->fetch, now_ms);
     if (interval_ms(ward) == 0 || poll->fetch.is_on || worker->state != GV_WORKER_READY ||
         ward->target == NULL || ward->probe->active_count >= GV_WARD_ACTIVE_MAX ||
         !is_due(ward, now_ms) || is_led(ward, worker)) {

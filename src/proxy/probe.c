@@ -90,20 +90,39 @@ static void tend(struct gv_ward *ward, const struct gv_worker *worker)
     }
 }
 
+/* Look at all of them. Only so many questions are out at once: the first for whom there was no room
+ * is the first the next time, so that engines that hang do not keep the others from being asked. */
+static void tend_all(struct gv_probe *probe, const struct gv_fleet_view *view)
+{
+    uint32_t first = view->count == 0 ? 0 : probe->first % view->count;
+    bool is_full = false;
+    for (uint32_t i = 0; i < view->count; i++) {
+        uint32_t at = (first + i) % view->count;
+        const struct gv_worker *worker = &view->workers[at];
+        if (!is_full && probe->active_count >= GV_WARD_ACTIVE_MAX) {
+            is_full = true;
+            probe->first = at;
+        }
+        struct gv_ward *ward = probe->by_index[worker->index];
+        if (ward == NULL) {
+            ward = add_ward(probe, worker);
+        }
+        if (ward != NULL) {
+            tend(ward, worker);
+        }
+    }
+}
+
 static void sweep(struct gv_probe *probe)
 {
     struct gv_fleet *fleet = probe->shared->fleet;
     probe->sweep += 1;
-    const struct gv_fleet_view *view = gv_fleet_acquire(fleet); /* look_at() may swap its own */
-    for (uint32_t i = 0; i < view->count; i++) {
-        struct gv_ward *ward = probe->by_index[view->workers[i].index];
-        if (ward == NULL) {
-            ward = add_ward(probe, &view->workers[i]);
-        }
-        if (ward != NULL) {
-            tend(ward, &view->workers[i]);
-        }
+    GV_LIST_EACH(&probe->wards, at, following)
+    {
+        gv_ward_expire(GV_CONTAINER(at, struct gv_ward, link)); /* first, to make room */
     }
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet); /* a look may swap its own */
+    tend_all(probe, view);
     GV_LIST_EACH(&probe->wards, at, following)
     {
         struct gv_ward *ward = GV_CONTAINER(at, struct gv_ward, link);

@@ -280,10 +280,18 @@ static void ask(struct gv_ward *ward, enum gv_ward_step step, uint32_t question)
     send(ward, GV_WARD_QUESTION, questions[question].path);
 }
 
-void gv_ward_tick(struct gv_ward *ward)
+void gv_ward_expire(struct gv_ward *ward)
 {
     uint64_t now = gv_ward_now_ms(ward);
     gv_fetch_tick(&ward->fetch, now);
+    if (ward->poll.is_open) {
+        gv_fetch_tick(&ward->poll.fetch, now);
+    }
+}
+
+void gv_ward_tick(struct gv_ward *ward)
+{
+    uint64_t now = gv_ward_now_ms(ward);
     if (ward->step != GV_WARD_IDLE || ward->target == NULL ||
         ward->probe->active_count >= GV_WARD_ACTIVE_MAX) {
         return;

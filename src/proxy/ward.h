@@ -89,6 +89,7 @@ struct gv_probe {
     const struct gv_fleet_view *view;
     uint64_t sweep;
     uint32_t active_count;
+    uint32_t first; /* whose turn it is when not all can be asked; a place in the view */
 };
 
 /* ---- ward.c ---- */
@@ -116,6 +117,9 @@ void gv_ward_forget(struct gv_ward *ward, enum gv_floor_reason reason, uint64_t 
 
 /** Registered anew: what was known of it counts no longer. */
 void gv_ward_restart(struct gv_ward *ward, const struct gv_worker *worker);
+
+/** Time has passed: questions that were out for too long are answered by that. */
+void gv_ward_expire(struct gv_ward *ward);
 
 /** Time has passed: ask what is due. */
 void gv_ward_tick(struct gv_ward *ward);

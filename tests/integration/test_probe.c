@@ -1,13 +1,16 @@
 /*
  * test_probe.c - how workers become ready, are refused, restart and leave, against fake engines.
  */
+#include "../../src/proxy/ward.h"
 #include "support/fake.h"
 #include "support/process.h"
 #include "support/rig.h"
 #include "support/suite.h"
 #include "support/talk.h"
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static bool reply_busy(struct gv_fake *fake, int fd)
@@ -289,7 +292,51 @@ static void a_worker_registered_anew_becomes_ready_again(void)
     gv_fake_stop(&fake);
 }
 
-GV_SUITE("integration/probe", GV_CASE(a_worker_registered_anew_becomes_ready_again),
+/* Listens, so that the kernel takes every connection, and never answers. */
+static int hang(char *url, size_t size)
+{
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    CU_ASSERT_EQUAL_FATAL(bind(listener, (struct sockaddr *)&addr, sizeof addr), 0);
+    CU_ASSERT_EQUAL_FATAL(listen(listener, 4096), 0);
+    CU_ASSERT_EQUAL_FATAL(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    snprintf(url, size, "http://127.0.0.1:%u", (unsigned)ntohs(addr.sin_port));
+    return listener;
+}
+
+/* Only so many questions are out at once, and those that hang would take every place again. */
+static void engines_that_hang_do_not_keep_others_from_being_asked(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    char url[64];
+    char good[80];
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    rig.config.health_timeout_ms = 1000;
+    rig.config.health_interval_ms = 10;
+    gv_fake_start(&fake, reply_as_engine);
+    int listener = hang(url, sizeof url);
+    for (int i = 0; i < 3 * (int)GV_WARD_ACTIVE_MAX; i++) {
+        char of_one[80];
+        snprintf(of_one, sizeof of_one, "%s/%d", url, i);
+        gv_rig_add_worker(&rig, of_one, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    }
+    snprintf(good, sizeof good, "http://localhost:%u", (unsigned)fake.port); /* last in the view */
+    gv_rig_add_worker(&rig, good, GV_POOL_REGULAR, GV_WORKER_PENDING);
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, good, GV_WORKER_READY};
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    gv_rig_stop(&rig);
+    close(listener);
+    gv_fake_stop(&fake);
+}
+
+GV_SUITE("integration/probe", GV_CASE(engines_that_hang_do_not_keep_others_from_being_asked),
+         GV_CASE(a_worker_registered_anew_becomes_ready_again),
          GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
          GV_CASE(a_live_worker_that_is_given_another_model_serves_only_that),
          GV_CASE(a_worker_whose_role_contradicts_is_refused_until_it_agrees),
