@@ -95,6 +95,43 @@ static void a_page_from_elsewhere_may_ask_and_read(void)
     end();
 }
 
+/* A request has one Authorization: with operators' keys the data port leaves administration to the
+ * door of the control plane, and guards all the rest with the clients' keys as before. */
+static void operators_keys_are_judged_by_the_control_plane_alone(void)
+{
+    static char key[] = "sesame";
+    static char *keys[] = {key};
+    static char operator[] = "1:ann:admin:anns";
+    static char *operators[] = {operator};
+    static const struct {
+        const char *method;
+        const char *path;
+        int without; /* operators' keys */
+        int with;
+    } rows[] = {
+        {"GET", "/workers", 401, 404}, /* 404: the rig holds none of these, and was asked */
+        {"POST", "/workers", 401, 404}, {"DELETE", "/workers/x", 401, 404},
+        {"GET", "/metrics", 401, 401},  {"POST", CHAT, 401, 401},
+        {"GET", CHAT, 401, 401},
+    };
+    for (int with = 0; with <= 1; with++) {
+        begin(reply_hello);
+        rig.config.api_keys.items = keys;
+        rig.config.api_keys.count = 1;
+        rig.config.control_keys.items = operators;
+        rig.config.control_keys.count = (size_t)with;
+        gv_rig_start(&rig);
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct gv_reply reply;
+            gv_talk_ask(rig.port, rows[i].method, rows[i].path, "Authorization: Bearer anns\r\n",
+                        NULL, &reply);
+            CU_ASSERT_EQUAL(reply.status, with ? rows[i].with : rows[i].without);
+            gv_reply_deinit(&reply);
+        }
+        end();
+    }
+}
+
 static void only_listed_origins_may_when_there_is_a_list(void)
 {
     static char origin[] = "https://a";
@@ -225,6 +262,7 @@ static void an_error_of_a_worker_passes_byte_for_byte(void)
 }
 
 GV_SUITE("integration/surface", GV_CASE(a_page_from_elsewhere_may_ask_and_read),
+         GV_CASE(operators_keys_are_judged_by_the_control_plane_alone),
          GV_CASE(only_listed_origins_may_when_there_is_a_list),
          GV_CASE(head_is_get_without_its_body),
          GV_CASE(the_first_configured_header_with_an_id_names_the_request),
