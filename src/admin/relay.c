@@ -12,6 +12,7 @@
 #define READ_TIMEOUT_MS     10000u
 #define GENERATE_TIMEOUT_MS 30000u
 #define FLUSH_TIMEOUT_MS    45000u
+#define USED_TOKENS_MAX     1000000000000 /* of one rank; more is nonsense, and might overflow */
 
 /* The first ready worker of `pool`, or NULL. */
 static const struct gv_worker *first_ready(const struct gv_fleet_view *view, enum gv_pool pool)
@@ -235,8 +236,9 @@ static json_int_t used_tokens(const json_t *ranks)
     {
         json_t *used = json_object_get(rank, "num_used_tokens");
         used = used != NULL ? used : json_object_get(rank, "num_tokens");
-        if (json_is_integer(used)) {
-            sum = (sum < 0 ? 0 : sum) + json_integer_value(used);
+        json_int_t tokens = json_is_integer(used) ? json_integer_value(used) : -1;
+        if (tokens >= 0 && tokens <= USED_TOKENS_MAX) {
+            sum = (sum < 0 ? 0 : sum) + tokens;
         }
     }
     return sum;

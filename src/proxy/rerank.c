@@ -82,10 +82,16 @@ static enum gv_err build(const struct wish *wish, struct gv_slice array, const c
     return err;
 }
 
-/* Ids that clients give are visible ASCII; in JSON only these two would need more than copying. */
+/* May it stand between quotes as it is? An id that a client gave may hold tabs, and bytes that are
+ * no UTF-8. */
 static bool is_plain(const char *id)
 {
-    return strpbrk(id, "\"\\") == NULL;
+    for (; *id != '\0'; id++) {
+        if (*id < ' ' || *id > '~' || *id == '"' || *id == '\\') {
+            return false;
+        }
+    }
+    return true;
 }
 
 enum gv_err gv_rerank_build(struct gv_slice request, struct gv_slice answer, const char *id,

@@ -101,9 +101,12 @@ static void learn_kind(struct gv_metadata *metadata, const char *kind)
     }
 }
 
+/* More seconds than that are no time at all, and would not fit as milliseconds. */
+#define START_MAX_S 1e12
+
 static void learn_start(struct gv_metadata *metadata, double seconds)
 {
-    if (seconds > 0) {
+    if (seconds > 0 && seconds <= START_MAX_S) {
         snprintf(metadata->marker, sizeof metadata->marker, "%.3f", seconds);
         metadata->started_wall_ms = (uint64_t)(seconds * 1000);
     }
@@ -128,7 +131,7 @@ bool gv_scrape_metrics(struct gv_metadata *metadata, struct gv_slice text)
         double count = 0;
         if (gv_slice_is(sample.name, "process_start_time_seconds")) {
             learn_start(metadata, sample.value);
-            learned = learned || sample.value > 0;
+            learned = learned || metadata->marker[0] != '\0';
         } else if (gv_slice_is(sample.name, "vllm:cache_config_info") &&
                    label_number(&sample, "block_size", &block) &&
                    label_number(&sample, "num_gpu_blocks", &count) && block * count <= 1e15) {

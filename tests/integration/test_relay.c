@@ -165,6 +165,37 @@ static void pipelined_questions_wait_for_the_workers_answer(void)
     gv_world_end(&world);
 }
 
+static bool reply_too_many_tokens(struct gv_fake *fake, int fd)
+{
+    static const char loads[] = "{\"loads\":[{\"num_used_tokens\":9223372036854775807},"
+                                "{\"num_used_tokens\":9223372036854775807},"
+                                "{\"num_used_tokens\":7}]}";
+    bool asked = gv_fake_was_sent(fake, "GET /v1/loads ");
+    char answer[512];
+    snprintf(answer, sizeof answer,
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+             asked ? sizeof loads - 1 : (size_t)2, asked ? loads : "{}");
+    gv_fake_say(fd, answer);
+    return true;
+}
+
+/* Two such numbers would not fit in one. */
+static void tokens_that_no_engine_can_hold_are_not_counted(void)
+{
+    static struct gv_fake fake;
+    gv_fake_start(&fake, reply_too_many_tokens);
+    const char *flags[] = {"--worker-urls", fake.url, NULL};
+    memset(&world, 0, sizeof world);
+    struct gv_world_node *node = gv_world_add_node(&world, flags);
+    struct gv_reply reply;
+    gv_talk_ask(node->port, "GET", "/get_loads", NULL, NULL, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "\"load\":7"));
+    gv_reply_deinit(&reply);
+    gv_world_end(&world);
+    gv_fake_stop(&fake);
+}
+
 /* An engine that answers probes, and never /flush_cache. */
 static bool reply_but_flush(struct gv_fake *fake, int fd)
 {
@@ -299,6 +330,7 @@ static void the_probe_port_answers_probes_and_nothing_else_also_when_all_clients
 GV_SUITE("integration/relay", GV_CASE(infos_are_the_workers_own_bytes_on_both_ports),
          GV_CASE(without_a_ready_worker_there_is_nobody_to_ask),
          GV_CASE(loads_are_told_for_every_worker_and_minus_one_without),
+         GV_CASE(tokens_that_no_engine_can_hold_are_not_counted),
          GV_CASE(a_flush_reaches_all_workers_and_our_own_memory),
          GV_CASE(pipelined_questions_wait_for_the_workers_answer),
          GV_CASE(a_node_ends_while_a_worker_has_not_answered),

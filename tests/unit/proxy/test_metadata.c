@@ -51,6 +51,20 @@ static void a_vllm_engine_tells_its_start_among_its_metrics(void)
     CU_ASSERT_EQUAL(metadata.started_wall_ms, 1500000);
 }
 
+/* Milliseconds of it must fit: an engine may say any number. */
+static void a_start_beyond_all_time_is_not_believed(void)
+{
+    struct gv_metadata metadata = {0};
+    CU_ASSERT_FALSE(
+        gv_scrape_metrics(&metadata, gv_slice_text("process_start_time_seconds 1e18\n")));
+    CU_ASSERT_STRING_EQUAL(metadata.marker, "");
+    CU_ASSERT_EQUAL(metadata.started_wall_ms, 0);
+    CU_ASSERT_FALSE(
+        gv_scrape_metrics(&metadata, gv_slice_text("process_start_time_seconds 1.001e12\n")));
+    CU_ASSERT(gv_scrape_metrics(&metadata, gv_slice_text("process_start_time_seconds 1e12\n")));
+    CU_ASSERT_EQUAL(metadata.started_wall_ms, UINT64_C(1000000000000000));
+}
+
 static void a_vllm_engine_tells_what_it_can_hold_and_has_read_among_its_metrics(void)
 {
     struct gv_metadata metadata = {0};
@@ -143,6 +157,7 @@ static void an_engine_that_does_not_say_its_name_is_known_by_what_it_answers(voi
 GV_SUITE("proxy/metadata", GV_CASE(an_sglang_engine_tells_models_capacity_and_role),
          GV_CASE(what_is_not_told_stays_unset_and_nonsense_changes_nothing),
          GV_CASE(a_vllm_engine_tells_its_start_among_its_metrics),
+         GV_CASE(a_start_beyond_all_time_is_not_believed),
          GV_CASE(a_vllm_engine_tells_what_it_can_hold_and_has_read_among_its_metrics),
          GV_CASE(a_vllm_engine_tells_its_load_by_rank),
          GV_CASE(an_sglang_engine_tells_its_load_by_rank_in_words_old_and_new),

@@ -52,6 +52,23 @@ static void an_object_passes_and_other_shapes_are_no_answer(void)
     expect("{}", "", NULL);
 }
 
+/* Header values may hold tabs and any byte above 0x7f; between quotes they would be no JSON. */
+static void an_id_that_is_no_plain_text_is_left_out(void)
+{
+    static const char *const ids[] = {"a\tb", "a\"b", "a\\b", "a\xff", "a\x7f"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct gv_buf out;
+        gv_buf_init(&out, GV_MEM_BUFFER, 1 << 20);
+        CU_ASSERT_EQUAL(gv_rerank_build(gv_slice_text("{}"), gv_slice_text("[]"), ids[i], 7, &out),
+                        GV_OK);
+        CU_ASSERT_TRUE(gv_slice_is(gv_buf_slice(&out),
+                                   "{\"results\":[],\"model\":\"unknown\",\"usage\":null,"
+                                   "\"object\":\"rerank\",\"id\":\"\",\"created\":7}"));
+        gv_buf_deinit(&out);
+    }
+}
+
 GV_SUITE("proxy/rerank", GV_CASE(an_array_of_scores_becomes_an_answer),
          GV_CASE(top_k_and_return_documents_are_honoured),
-         GV_CASE(an_object_passes_and_other_shapes_are_no_answer))
+         GV_CASE(an_object_passes_and_other_shapes_are_no_answer),
+         GV_CASE(an_id_that_is_no_plain_text_is_left_out))
