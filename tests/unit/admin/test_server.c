@@ -279,6 +279,79 @@ static void mesh_keys_are_changed_only_with_an_api_key(void)
     tear_down(&fixture);
 }
 
+/* Every path that a router answers itself, and whether everybody may ask for it. */
+static const struct {
+    const char *method;
+    const char *path;
+    bool open;
+} doors[] = {
+    {"GET", "/metrics", true},
+    {"GET", "/health", true},
+    {"GET", "/liveness", true},
+    {"GET", "/readiness", true},
+    {"GET", "/v1/models", true},
+    {"GET", "/get_model_info", true},
+    {"GET", "/get_server_info", true},
+    {"GET", "/health_generate", true},
+    {"POST", "/flush_cache", false},
+    {"GET", "/get_loads", false},
+    {"GET", "/workers", false},
+    {"POST", "/workers", false},
+    {"GET", "/workers/x", false},
+    {"PUT", "/workers/x", false},
+    {"PATCH", "/workers/x", false},
+    {"DELETE", "/workers/x", false},
+    {"GET", "/grapevine/v1/status", false},
+    {"GET", "/grapevine/v1/nodes", false},
+    {"GET", "/grapevine/v1/workers", false},
+    {"GET", "/grapevine/v1/trees", false},
+    {"GET", "/grapevine/v1/digest", false},
+    {"GET", "/grapevine/v1/keys", false},
+    {"POST", "/grapevine/v1/keys/install", false},
+    {"POST", "/grapevine/v1/keys/use", false},
+    {"POST", "/grapevine/v1/keys/retire", false},
+    {"GET", "/grapevine/v1/settings", false},
+    {"PUT", "/grapevine/v1/settings/log-level", false},
+    {"DELETE", "/grapevine/v1/settings/log-level", false},
+    {"POST", "/grapevine/v1/explain", false},
+};
+
+static void every_door_but_the_open_ones_wants_an_admins_key(void)
+{
+    static const struct {
+        const char *header;
+        int refused; /* 0: let in */
+    } visitors[] = {
+        {NULL, 401},
+        {"Authorization: Bearer sesame\r\n", 401}, /* a client's */
+        {"Authorization: Bearer bobs\r\n", 403},   /* a user's */
+        {"Authorization: Bearer \r\n", 401},
+        {"Authorization: Basic anns\r\n", 401},
+        {"Authorization: Bearer anns\r\n", 0},
+    };
+    struct fixture fixture;
+    char *flags[] = {"--api-key",
+                     "sesame",
+                     "--control-plane-api-keys",
+                     "1:ann:admin:anns",
+                     "--control-plane-api-keys",
+                     "2:bob:user:bobs",
+                     NULL};
+    set_up(&fixture, flags);
+    for (size_t i = 0; i < sizeof doors / sizeof doors[0]; i++) {
+        for (size_t k = 0; k < sizeof visitors / sizeof visitors[0]; k++) {
+            int status = ask(&fixture, doors[i].method, doors[i].path, visitors[k].header,
+                             strcmp(doors[i].method, "POST") == 0 ? "{" : NULL, NULL, 0);
+            if (doors[i].open || visitors[k].refused == 0) {
+                CU_ASSERT(status != 401 && status != 403 && status != 405);
+            } else {
+                CU_ASSERT_EQUAL(status, visitors[k].refused);
+            }
+        }
+    }
+    tear_down(&fixture);
+}
+
 static void keys_guard_what_is_not_public(void)
 {
     struct fixture fixture;
@@ -399,6 +472,7 @@ GV_SUITE("admin/server", GV_CASE(unknown_paths_are_404_and_wrong_methods_405),
          GV_CASE(a_worker_is_added_shown_changed_and_removed),
          GV_CASE(a_bad_worker_is_refused_with_the_field_that_is_wrong),
          GV_CASE(keys_guard_what_is_not_public),
+         GV_CASE(every_door_but_the_open_ones_wants_an_admins_key),
          GV_CASE(control_plane_keys_have_roles_and_only_admins_come_in),
          GV_CASE(mesh_keys_are_changed_only_with_an_api_key),
          GV_CASE(explain_names_the_winner_and_the_candidates),
