@@ -47,7 +47,7 @@ static void free_asking(struct asking *asking)
     }
 }
 
-/* The last word; the memory is nobody's before the owner hears it, so that it may ask again. */
+/* The last word. The owner may ask again from inside; the answer is its own until it returns. */
 static void done(struct asking *asking, enum gv_cause cause)
 {
     if (cause == GV_CAUSE_NONE && asking->is_too_big) {

@@ -279,7 +279,6 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
 
-/* Retry-After in seconds; a date is not understood and counts as nothing said. */
 /* How long the worker asks to be left alone. */
 static uint64_t retry_after_ms(const struct gv_head *head)
 {
@@ -414,7 +413,7 @@ static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
     struct gv_exchange_event event = {.kind = GV_EXCHANGE_BROKE, .leg = i, .cause = cause};
-    if (cause == GV_CAUSE_TIMEOUT) {
+    if (cause == GV_CAUSE_TIMEOUT && leg->upstream.body_sent > 0) {
         gv_abort_send(carrier->proxy, leg->target, leg->worker, leg->rid); /* it is still at it */
     }
     gv_leg_report(carrier, leg, GV_BREAKER_FAILED); /* before the release looks at its status */
