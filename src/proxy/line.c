@@ -410,9 +410,7 @@ enum gv_err gv_line_take(struct gv_target *target, bool fresh, const struct gv_l
         start_use(idle, events, user);
         *out = idle;
         *is_ready = true;
-        if (!gv_target_knows_address(target, gv_loop_now_ms(targets->loop))) {
-            (void)gv_target_look_up(target); /* a name may have moved while its lines were busy */
-        }
+        gv_target_refresh(target);
         return GV_OK;
     }
     struct gv_line *line = make_line(target);

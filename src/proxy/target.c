@@ -59,6 +59,17 @@ enum gv_err gv_target_look_up(struct gv_target *target)
     return err;
 }
 
+void gv_target_refresh(struct gv_target *target)
+{
+    if (gv_target_knows_address(target, gv_target_now_ms(target))) {
+        return;
+    }
+    enum gv_err err = gv_target_look_up(target);
+    if (err != GV_OK) { /* no memory for a question: the next request tries again */
+        target->is_looking = false;
+    }
+}
+
 /* ---- targets ---- */
 
 enum gv_err gv_targets_open(struct gv_loop *loop, const struct gv_config *config,
