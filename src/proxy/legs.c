@@ -167,6 +167,7 @@ static enum gv_err append_forwarded(const struct gv_carrier *carrier,
 {
     const struct gv_head *head = &carrier->client->head;
     bool own_key = worker->api_key[0] != '\0';
+    bool hides_key = own_key || carrier->client->tenant != NULL; /* a tenant's is for us alone */
     bool strict = carrier->proxy->shared->config->header_policy_strict != 0;
     enum gv_err err = GV_OK;
     if (strict) {
@@ -177,7 +178,7 @@ static enum gv_err append_forwarded(const struct gv_carrier *carrier,
         struct gv_slice name = head->headers[i].name;
         bool ours = gv_slice_equal_nocase(name, gv_slice_text("x-request-id")) ||
                     (ranked && gv_slice_equal_nocase(name, gv_slice_text(rank_header))) ||
-                    (own_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
+                    (hides_key && gv_slice_equal_nocase(name, gv_slice_text("authorization")));
         bool passes =
             strict ? gv_forward_request_header_strict(head, i) : gv_forward_request_header(head, i);
         if (!ours && passes) {

@@ -2,6 +2,7 @@
  * test_surface.c - what clients see of HTTP beside requests and answers: methods, browsers, ids,
  * headers that pass, errors of workers.
  */
+#include "grapevine/proxy/tenants.h"
 #include "support/fake.h"
 #include "support/rig.h"
 #include "support/suite.h"
@@ -93,6 +94,36 @@ static void a_page_from_elsewhere_may_ask_and_read(void)
     expect_header(&reply, "Access-Control-Allow-Origin", "https://worker");
     gv_reply_deinit(&reply);
     end();
+}
+
+/* What a tenant shows is a secret between it and the router. Other keys pass: the worker may be who
+ * gave them out. */
+static void a_tenants_key_reaches_no_worker(void)
+{
+    static char key[] = "acme:sk-acme";
+    static char *keys[] = {key};
+    static char shared_key[] = "sesame";
+    static char *shared_keys[] = {shared_key};
+    struct gv_tenants *tenants;
+    struct gv_reply reply;
+    begin(reply_hello);
+    rig.config.tenant_api_keys.items = keys;
+    rig.config.tenant_api_keys.count = 1;
+    rig.config.api_keys.items = shared_keys;
+    rig.config.api_keys.count = 1;
+    CU_ASSERT_EQUAL_FATAL(gv_tenants_new(&rig.config, NULL, &tenants), GV_OK);
+    rig.shared.tenants = tenants;
+    gv_rig_start(&rig);
+    gv_talk_ask(rig.port, "POST", CHAT, "Authorization: Bearer sk-acme\r\n", BODY, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    CU_ASSERT_FALSE(gv_fake_was_sent(&fake, "sk-acme"));
+    gv_talk_ask(rig.port, "POST", CHAT, "Authorization: Bearer sesame\r\n", BODY, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    CU_ASSERT_TRUE(gv_fake_was_sent(&fake, "Bearer sesame"));
+    end();
+    gv_tenants_free(tenants);
 }
 
 /* A request has one Authorization: with operators' keys the data port leaves administration to the
@@ -262,6 +293,7 @@ static void an_error_of_a_worker_passes_byte_for_byte(void)
 }
 
 GV_SUITE("integration/surface", GV_CASE(a_page_from_elsewhere_may_ask_and_read),
+         GV_CASE(a_tenants_key_reaches_no_worker),
          GV_CASE(operators_keys_are_judged_by_the_control_plane_alone),
          GV_CASE(only_listed_origins_may_when_there_is_a_list),
          GV_CASE(head_is_get_without_its_body),
