@@ -7,6 +7,9 @@
  * such mark (the marks are part of the digest). Every digest also carries the sender's clock. As
  * soon as the clock of a marked node agrees with ours again the live sets are compared bucket by
  * bucket every few seconds, until they are equal and the mark is gone.
+ *
+ * A record or setting that is dated too far ahead is refused as well, and has no log. When the
+ * clock that dated it is set back, it is dated anew.
  */
 #include "grapevine/base/map.h"
 #include "machine.h"
@@ -119,4 +122,27 @@ bool gv_clocks_want_comparison(struct gv_gossip *gossip)
         }
     }
     return false;
+}
+
+/** The version of a record when our clock was set back by `back_ms`: another one only when everyone
+ * would refuse it as it is. Then it was written before that, and it is dated when that was.
+ */
+uint64_t gv_clocks_redate(const struct gv_gossip *gossip, uint64_t version_ms, uint64_t back_ms)
+{
+    uint64_t wall_ms = gossip->now.wall_ms;
+    if (version_ms <= wall_ms + GV_INCARNATION_AHEAD_MAX_MS) {
+        return version_ms;
+    }
+    uint64_t then_ms = version_ms > back_ms ? version_ms - back_ms : 1;
+    return then_ms < wall_ms ? then_ms : wall_ms;
+}
+
+/** Our wall clock was set, by `jump_ms`. */
+void gv_clocks_jumped(struct gv_gossip *gossip, int64_t jump_ms)
+{
+    if (jump_ms < 0) {
+        uint64_t back_ms = (uint64_t)-jump_ms;
+        gv_workers_redate(gossip, back_ms);
+        gv_settings_redate(gossip, back_ms);
+    }
 }

@@ -305,6 +305,7 @@ void gv_detector_watch_self(struct gv_gossip *gossip)
     int64_t offset = (int64_t)gossip->now.wall_ms - (int64_t)gossip->now.now_ms;
     int64_t jump = offset - gossip->wall_offset;
     gossip->wall_offset = offset;
+    gv_clocks_jumped(gossip, jump);
     bool lagged = gossip->now.now_ms > gossip->probe_at_ms + LAG_MS &&
                   gossip->lagged_at_ms != gossip->probe_at_ms;
     if (lagged) {

@@ -268,7 +268,7 @@ static enum gv_err dispatch(struct gv_gossip *gossip, struct gv_channel *session
         gv_roster_merge(gossip, message->member);
         break;
     case MESH__MESSAGE__BODY_WORKERS:
-        gv_records_take_workers(gossip, session, message->workers);
+        gv_workers_take(gossip, session, message->workers);
         break;
     case MESH__MESSAGE__BODY_SETTINGS:
         gv_settings_take(gossip, session, message->settings);

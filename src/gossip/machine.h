@@ -445,11 +445,10 @@ void gv_clocks_refuse_set(struct gv_gossip *gossip, const struct gv_channel *ses
 void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session, uint64_t marks);
 uint64_t gv_clocks_marks(const struct gv_gossip *gossip);
 bool gv_clocks_want_comparison(struct gv_gossip *gossip);
+void gv_clocks_jumped(struct gv_gossip *gossip, int64_t jump_ms);
+uint64_t gv_clocks_redate(const struct gv_gossip *gossip, uint64_t version_ms, uint64_t back_ms);
 
 /* ---- records.c ---- */
-void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,
-                             const Mesh__Workers *workers);
-void gv_records_send_workers(struct gv_gossip *gossip, struct gv_channel *session);
 void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *session,
                                 const Mesh__NodeState *state);
 void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session);
@@ -461,11 +460,19 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_records_tick(struct gv_gossip *gossip);
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip);
 uint64_t gv_records_digest(const struct gv_gossip *gossip);
+uint64_t gv_records_expiry_ms(const struct gv_gossip *gossip);
+
+/* ---- workers.c ---- */
+void gv_workers_take(struct gv_gossip *gossip, struct gv_channel *session,
+                     const Mesh__Workers *workers);
+void gv_workers_send(struct gv_gossip *gossip, struct gv_channel *session);
+void gv_workers_redate(struct gv_gossip *gossip, uint64_t back_ms);
 
 /* ---- settings.c ---- */
 void gv_settings_send(struct gv_gossip *gossip, struct gv_channel *session);
 void gv_settings_take(struct gv_gossip *gossip, struct gv_channel *session,
                       const Mesh__Settings *settings);
 uint64_t gv_settings_digest(const struct gv_gossip *gossip);
+void gv_settings_redate(struct gv_gossip *gossip, uint64_t back_ms);
 
 #endif

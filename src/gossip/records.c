@@ -1,10 +1,8 @@
 /*
- * records.c - workers, loads and opinions on their way. Private to gossip, see machine.h.
+ * records.c - loads and opinions on their way. Private to gossip, see machine.h.
  *
- * A worker record is passed on by whoever learns something new from it, so it also reaches nodes
- * that the writer cannot. Loads and opinions go one step, from their node to everyone in session;
- * relaying, they go along the tree, and what each node has said is announced once a second, so that
- * what was lost is asked for (relay.c).
+ * They go one step, from their node to everyone in session; relaying, they go along the tree, and
+ * what each node has said is announced once a second, so that what was lost is asked for (relay.c).
  */
 #include "grapevine/base/assert.h"
 #include "machine.h"
@@ -12,7 +10,8 @@
 #define REFRESH_MS                   1000
 #define LOAD_INTERVAL_PER_SESSION_MS 2 /* three nodes: every 6 ms */
 
-static uint64_t expiry_ms(const struct gv_gossip *gossip)
+/** Deleted records of versions below this are forgotten. */
+uint64_t gv_records_expiry_ms(const struct gv_gossip *gossip)
 {
     uint64_t keep_ms = (uint64_t)gossip->options.forget_after_s * 1000;
     return gossip->now.wall_ms > keep_ms ? gossip->now.wall_ms - keep_ms : 0;
@@ -20,111 +19,8 @@ static uint64_t expiry_ms(const struct gv_gossip *gossip)
 
 uint64_t gv_records_digest(const struct gv_gossip *gossip)
 {
-    return gv_worker_table_digest(&gossip->workers, expiry_ms(gossip)) + gv_settings_digest(gossip);
-}
-
-/* ---- workers -----------------------------------------------------------------------------------
- */
-
-static void send_list(struct gv_gossip *gossip, struct gv_channel *to, Mesh__Worker **list,
-                      size_t count, const struct gv_channel *except)
-{
-    if (count == 0) {
-        return;
-    }
-    Mesh__Message message = MESH__MESSAGE__INIT;
-    Mesh__Workers workers = MESH__WORKERS__INIT;
-    workers.workers = list;
-    workers.n_workers = count;
-    message.body_case = MESH__MESSAGE__BODY_WORKERS;
-    message.workers = &workers;
-    if (to != NULL) {
-        gv_wire_send(gossip, to, &message);
-    } else {
-        gv_wire_broadcast_eager(gossip, &message, except);
-    }
-}
-
-/** All records to one session. */
-void gv_records_send_workers(struct gv_gossip *gossip, struct gv_channel *session)
-{
-    enum {
-        ROOM = 256
-    };
-    Mesh__Worker *list[ROOM];
-    size_t count = 0, bytes = 0;
-    gv_arena_reset(&gossip->scratch);
-    for (uint32_t i = 0; i < gossip->workers.count; i++) {
-        Mesh__Worker *message =
-            gv_codec_worker_out(&gossip->scratch, gv_worker_table_at(&gossip->workers, i));
-        if (message == NULL) {
-            return; /* the digest tells, later */
-        }
-        list[count++] = message;
-        bytes += mesh__worker__get_packed_size(message) + 4;
-        if (count == ROOM || bytes >= GV_WORKERS_BYTES) {
-            send_list(gossip, session, list, count, NULL);
-            gv_arena_reset(&gossip->scratch);
-            count = 0;
-            bytes = 0;
-        }
-    }
-    send_list(gossip, session, list, count, NULL);
-}
-
-/* The merged record is known to all who should know: the store, and the other sessions. */
-static void tell(struct gv_gossip *gossip, struct gv_slice url, const struct gv_channel *except)
-{
-    const struct gv_gossip_worker *record = gv_worker_table_find(&gossip->workers, url);
-    GV_ASSERT(record != NULL);
-    if (gossip->store.worker_changed != NULL) {
-        gossip->store.worker_changed(gossip->store.owner, record);
-    }
-    gv_arena_reset(&gossip->scratch);
-    Mesh__Worker *message = gv_codec_worker_out(&gossip->scratch, record);
-    if (message != NULL) {
-        send_list(gossip, NULL, &message, 1, except);
-    }
-}
-
-void gv_records_take_workers(struct gv_gossip *gossip, struct gv_channel *session,
-                             const Mesh__Workers *workers)
-{
-    for (size_t i = 0; i < workers->n_workers; i++) {
-        struct gv_gossip_worker record;
-        gv_codec_worker_in(workers->workers[i], &record);
-        bool ahead = record.version_ms > gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS;
-        bool expired = record.deleted && record.version_ms < expiry_ms(gossip);
-        if (ahead) {
-            gossip->counters.refused_stamps += 1;
-            continue;
-        }
-        enum gv_err err = expired ? GV_ESTALE : gv_worker_table_put(&gossip->workers, &record);
-        if (err == GV_OK) {
-            tell(gossip, record.url, session);
-        } else if (err != GV_ESTALE) {
-            gossip->counters.records_refused += 1;
-        }
-    }
-}
-
-enum gv_err gv_gossip_put_worker(struct gv_gossip *gossip, const struct gv_gossip_worker *worker,
-                                 struct gv_now now)
-{
-    gossip->now = now;
-    gv_outbox_begin(&gossip->outbox);
-    struct gv_gossip_worker record = *worker;
-    const struct gv_gossip_worker *known = gv_worker_table_find(&gossip->workers, worker->url);
-    record.version_ms = now.wall_ms;
-    if (known != NULL && known->version_ms >= record.version_ms) {
-        record.version_ms = known->version_ms + 1;
-    }
-    record.origin = gv_slice_text(gossip->self->member.name);
-    enum gv_err err = gv_worker_table_put(&gossip->workers, &record);
-    if (err == GV_OK) {
-        tell(gossip, worker->url, NULL);
-    }
-    return err;
+    return gv_worker_table_digest(&gossip->workers, gv_records_expiry_ms(gossip)) +
+           gv_settings_digest(gossip);
 }
 
 /* ---- loads and opinions of this node -----------------------------------------------------------
@@ -347,7 +243,7 @@ void gv_records_tick(struct gv_gossip *gossip)
         gossip->loads_sent_at_ms = now_ms;
         say(gossip, NULL, refresh);
     }
-    gv_worker_table_expire(&gossip->workers, expiry_ms(gossip));
+    gv_worker_table_expire(&gossip->workers, gv_records_expiry_ms(gossip));
 }
 
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip)

@@ -176,6 +176,13 @@ enum gv_err gv_worker_table_put(struct gv_worker_table *table,
     return GV_OK;
 }
 
+void gv_worker_table_redate(struct gv_worker_table *table, uint32_t i, uint64_t version_ms)
+{
+    GV_ASSERT(i < table->count);
+    table->entries[i]->record.version_ms = version_ms;
+    table->entries[i]->hash = hash_of(&table->entries[i]->record);
+}
+
 static bool is_expired(const struct gv_worker_entry *entry, uint64_t before_ms)
 {
     return entry->record.deleted && entry->record.version_ms < before_ms;

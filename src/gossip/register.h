@@ -33,6 +33,9 @@ const struct gv_gossip_worker *gv_worker_table_find(const struct gv_worker_table
 GV_MUST_USE enum gv_err gv_worker_table_put(struct gv_worker_table *table,
                                             const struct gv_gossip_worker *worker);
 
+/** The `i`th record has another version from now on. */
+void gv_worker_table_redate(struct gv_worker_table *table, uint32_t i, uint64_t version_ms);
+
 /** Drop deleted records of versions below `before_ms`. */
 void gv_worker_table_expire(struct gv_worker_table *table, uint64_t before_ms);
 

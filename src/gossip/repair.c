@@ -80,7 +80,7 @@ void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
     message.body_case = MESH__MESSAGE__BODY_STATE;
     message.state = &state;
     gv_wire_send(gossip, session, &message);
-    gv_records_send_workers(gossip, session);
+    gv_workers_send(gossip, session);
     gv_settings_send(gossip, session);
     gv_records_send_own(gossip, session);
 }
@@ -385,7 +385,7 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
     session->misses = 0;
     gossip->counters.repairs += 1;
     if (!same_workers) {
-        gv_records_send_workers(gossip, session);
+        gv_workers_send(gossip, session);
         gv_settings_send(gossip, session);
     }
     if (!same) {

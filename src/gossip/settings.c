@@ -11,12 +11,6 @@
 #include "grapevine/base/map.h"
 #include "machine.h"
 
-static uint64_t expiry_ms(const struct gv_gossip *gossip)
-{
-    uint64_t keep_ms = (uint64_t)gossip->options.forget_after_s * 1000;
-    return gossip->now.wall_ms > keep_ms ? gossip->now.wall_ms - keep_ms : 0;
-}
-
 static bool is_expired(const struct gv_gossip_setting *setting, uint64_t before_ms)
 {
     return setting->deleted && setting->version_ms < before_ms;
@@ -36,7 +30,7 @@ static struct gv_gossip_setting *find(struct gv_gossip *gossip, const char *name
 static struct gv_gossip_setting *open_row(struct gv_gossip *gossip)
 {
     for (uint32_t i = 0; i < gossip->setting_count; i++) {
-        if (is_expired(&gossip->settings[i], expiry_ms(gossip))) {
+        if (is_expired(&gossip->settings[i], gv_records_expiry_ms(gossip))) {
             return &gossip->settings[i];
         }
     }
@@ -56,7 +50,7 @@ uint64_t gv_settings_digest(const struct gv_gossip *gossip)
     uint64_t sum = 0;
     for (uint32_t i = 0; i < gossip->setting_count; i++) {
         const struct gv_gossip_setting *setting = &gossip->settings[i];
-        if (!is_expired(setting, expiry_ms(gossip))) {
+        if (!is_expired(setting, gv_records_expiry_ms(gossip))) {
             uint64_t secret[2] = {setting->version_ms, 0x73657474};
             secret[1] ^= gv_siphash(secret, gv_slice_text(setting->name));
             sum += gv_siphash(secret, gv_slice_text(setting->origin));
@@ -136,9 +130,22 @@ void gv_settings_take(struct gv_gossip *gossip, struct gv_channel *session,
                                  sizeof setting.origin);
         if (setting.version_ms > gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS) {
             gossip->counters.refused_stamps += 1;
-        } else if (!is_expired(&setting, expiry_ms(gossip)) &&
+        } else if (!is_expired(&setting, gv_records_expiry_ms(gossip)) &&
                    take(gossip, &setting, session) == GV_EFULL) {
             gossip->counters.records_refused += 1;
+        }
+    }
+}
+
+/** As gv_workers_redate(). */
+void gv_settings_redate(struct gv_gossip *gossip, uint64_t back_ms)
+{
+    for (uint32_t i = 0; i < gossip->setting_count; i++) {
+        struct gv_gossip_setting *setting = &gossip->settings[i];
+        uint64_t version_ms = gv_clocks_redate(gossip, setting->version_ms, back_ms);
+        if (version_ms != setting->version_ms) {
+            setting->version_ms = version_ms;
+            send_rows(gossip, setting, 1, NULL, NULL);
         }
     }
 }

@@ -79,6 +79,66 @@ static void a_late_clock_does_not_lose_a_change(void)
     end(world);
 }
 
+#define DAY_MS ((int64_t)24 * 3600 * 1000)
+
+static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
+{
+    uint8_t digests[2][16];
+    gv_gossip_digest(world->nodes[a].engine, digests[0]);
+    gv_gossip_digest(world->nodes[b].engine, digests[1]);
+    return memcmp(digests[0], digests[1], 16) == 0;
+}
+
+/* Of both kinds: a setting, and a worker's record, which the digests tell of. */
+static void write_ahead(struct world *world, int64_t skew_ms)
+{
+    struct gv_gossip_worker worker = {.url = gv_slice_text("http://w"), .bootstrap_port = -1};
+    world->nodes[0].skew_ms = skew_ms;
+    world_run(world, 2000);
+    CU_ASSERT_EQUAL(gv_gossip_put_worker(world->nodes[0].engine, &worker, world_now(world, 0)),
+                    GV_OK);
+    world_settle(world, 0);
+    CU_ASSERT_EQUAL(put(world, 0, "a", "early"), GV_OK);
+    world_run(world, 2000);
+}
+
+/* Both sides of the limit: what is dated a day ahead is taken, what is dated later is refused. */
+static void what_is_dated_over_a_day_ahead_is_known_when_the_clock_is_right_again(void)
+{
+    struct world *world = started(3);
+    write_ahead(world, DAY_MS - 60000);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 1, "a"), "early");
+    CU_ASSERT(digests_agree(world, 0, 1));
+    end(world);
+    world = started(3);
+    write_ahead(world, 3 * DAY_MS);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 1, "a"), "-");
+    CU_ASSERT_FALSE(digests_agree(world, 0, 1));
+    world->nodes[0].skew_ms = 0;
+    world_run(world, 2000);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(value_at(world, i, "a"), "early");
+        CU_ASSERT(digests_agree(world, 0, i));
+    }
+    end(world);
+}
+
+/* It is dated when it was written, so what others wrote after it wins. */
+static void what_was_written_later_by_a_right_clock_wins_over_it(void)
+{
+    struct world *world = started(3);
+    write_ahead(world, 3 * DAY_MS);
+    CU_ASSERT_EQUAL(put(world, 1, "a", "later"), GV_OK);
+    world_run(world, 2000);
+    CU_ASSERT_STRING_EQUAL(value_at(world, 0, "a"), "early");
+    world->nodes[0].skew_ms = 0;
+    world_run(world, 5000);
+    for (uint32_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(value_at(world, i, "a"), "later");
+    }
+    end(world);
+}
+
 static void it_lives_while_any_node_does_and_newcomers_have_it(void)
 {
     struct world *world = started(3);
@@ -142,6 +202,8 @@ static void names_values_and_their_number_have_limits(void)
 
 GV_SUITE("scenario/settings", GV_CASE(what_one_node_sets_holds_everywhere_and_later_changes_win),
          GV_CASE(a_late_clock_does_not_lose_a_change),
+         GV_CASE(what_is_dated_over_a_day_ahead_is_known_when_the_clock_is_right_again),
+         GV_CASE(what_was_written_later_by_a_right_clock_wins_over_it),
          GV_CASE(it_lives_while_any_node_does_and_newcomers_have_it),
          GV_CASE(two_sides_of_a_split_agree_on_the_newest_when_healed),
          GV_CASE(names_values_and_their_number_have_limits))
