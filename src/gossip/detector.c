@@ -25,13 +25,13 @@
 #define LAG_MS            100  /* a tick this late is a lag */
 #define URGENT_SPACING_MS 100
 
-const struct gv_gossip_detector gv_gossip_detector_default = {.probe_interval_ms = 250,
+const struct gv_gossip_detector gv_gossip_detector_default = {.probe_interval_ms = 160,
                                                               .probe_timeout_ms = 50,
                                                               .suspicion_ms = 750,
-                                                              .silence_ms = 2200,
+                                                              .silence_ms = 2130,
                                                               .grows_from = 16,
                                                               .helpers = 3,
-                                                              .random_every = 4,
+                                                              .random_every = 6,
                                                               .confirmations = 2,
                                                               .patience = 2,
                                                               .health_max = 7,

@@ -178,11 +178,11 @@ static void a_killed_node_is_dead_within_a_second_and_its_loads_vanish(void)
     end(world);
 }
 
-static void a_vanished_host_is_dead_within_2500_ms(void)
+static void a_vanished_host_is_dead_within_2300_ms(void)
 {
     struct world *world = started(3, 0);
     world_vanish(world, 1);
-    world_run(world, 2500);
+    world_run(world, 2300);
     CU_ASSERT_EQUAL(world->nodes[0].sees[1], GV_MEMBER_DEAD);
     CU_ASSERT_EQUAL(world->nodes[2].sees[1], GV_MEMBER_DEAD);
     end(world);
@@ -601,7 +601,7 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(a_node_that_lags_beyond_the_ring_takes_a_snapshot),
          GV_CASE(a_node_that_lags_within_the_ring_takes_the_range),
          GV_CASE(a_killed_node_is_dead_within_a_second_and_its_loads_vanish),
-         GV_CASE(a_vanished_host_is_dead_within_2500_ms),
+         GV_CASE(a_vanished_host_is_dead_within_2300_ms),
          GV_CASE(a_killed_node_is_not_dead_at_700_ms_nor_a_silent_one_at_2000_ms),
          GV_CASE(a_node_that_stands_still_for_two_seconds_is_doubted_but_lives),
          GV_CASE(a_node_that_stood_still_accuses_nobody),
