@@ -145,7 +145,7 @@ const cases = [
   ...['0', '5'].map((other) => refused(`CL twice, second ${other}`, post([CL, `Content-Length: ${other}`], BODY + SMUGGLED))),
   refused('CL twice, the same', post([CL, CL], BODY)),
   ...['48, 48', '48,0', '+48', '-1', '0x30', '4_8', '4 8', '048', '', '48;', '48.0', '\t48', '48\t', '48\x0b', '٤٨',
-    '18446744073709551616', '9999999999999999999999']
+    '-0', '9223372036854775808', '18446744073709551616', '9999999999999999999999']
     .map((value) => refused(`CL '${JSON.stringify(value)}'`, post([`Content-Length: ${value}`], BODY + SMUGGLED))),
   refused('CL with a blank before the colon', post([`Content-Length : ${BODY.length}`], BODY)),
   refused('Content_Length', post([`Content_Length: ${BODY.length}`], BODY)),
@@ -178,6 +178,9 @@ const cases = [
     ['empty size', `\r\n${BODY}\r\n0\r\n\r\n`], ['size without digits', `;a\r\n${BODY}\r\n0\r\n\r\n`],
     ['last chunk with a bare LF', `30\r\n${BODY}\r\n0\n\n${SMUGGLED}`],
     ['trailers that end with LF', `30\r\n${BODY}\r\n0\r\nA: b\n\r\n`], ['a trailer without colon', `30\r\n${BODY}\r\n0\r\nab\r\n\r\n`],
+    ['_ behind the size', `30_\r\n${BODY}\r\n0\r\n\r\n`], ['a line end in a quoted extension', `30;a="\r\n"\r\n${BODY}\r\n0\r\n\r\n`],
+    ['a request in the place of trailers', `30\r\n${BODY}\r\n0\r\n${SMUGGLED}`],
+    ['an extension of 1 MiB', `30;${'a'.repeat(1 << 20)}\r\n${BODY}\r\n0\r\n\r\n`],
     ['a folded trailer', `30\r\n${BODY}\r\n0\r\nA: b\r\n c\r\n\r\n`]]
     .map(([name, body]) => refused(`chunks: ${name}`, post([TE], body))),
   one('chunks: of one byte', post([TE], [...BODY].map((byte) => `1\r\n${byte}\r\n`).join('') + '0\r\n\r\n')),
@@ -224,6 +227,8 @@ const cases = [
     `POST ${CHAT} HTTP/1.1x`, `POST ${CHAT} HTTP/01.1`, `POST ${CHAT} HTTP /1.1`, `post ${CHAT} HTTP/1.1`, `GET ${CHAT} HTTP/1.1`,
     `PRI * HTTP/2.0`, `CONNECT x:80 HTTP/1.1`, `TRACE ${CHAT} HTTP/1.1`, `P\x00ST ${CHAT} HTTP/1.1`, `(){} ${CHAT} HTTP/1.1`]
     .map((line) => refused(`line ${JSON.stringify(line)}`, (id) => `${line}\r\nHost: x\r\nX-Case: ${id}\r\n${CL}\r\n\r\n${BODY}`)),
+  refused('a PROXY line first', (id) => `PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n${post([CL], BODY)(id)}`),
+  refused('a ClientHello first', (id) => `\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03${post([CL], BODY)(id)}`),
   one('an empty line first', (id) => `\r\n${post([CL], BODY)(id)}`),
   refused('two empty lines first', (id) => `\r\n\r\n${post([CL], BODY)(id)}`),
   refused('a bare LF first', (id) => `\n${post([CL], BODY)(id)}`),

@@ -2,6 +2,7 @@
  * test_bad_bodies.c - JSON that no client should send, and JSON that only looks bad: what is
  * refused reaches no worker and leaves the connection open; what passes, passes byte for byte.
  */
+#include "grapevine/proxy/local.h"
 #include "support/fake.h"
 #include "support/process.h"
 #include "support/rig.h"
@@ -212,6 +213,36 @@ static void a_huge_body_is_refused_by_its_length_before_it_comes(void)
     end(&rig, &fake);
 }
 
+/* What is answered here has a smaller limit, of its own. */
+static void a_call_that_no_worker_answers_may_have_eight_megabytes(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    begin(&rig, &fake);
+    rig.config.max_payload_bytes = 512u << 20;
+    gv_rig_start(&rig);
+    char *body = malloc(GV_LOCAL_BODY_MAX + 1);
+    memset(body, ' ', GV_LOCAL_BODY_MAX + 1);
+    for (size_t more = 0; more < 2; more++) {
+        struct gv_reply reply;
+        char head[128];
+        int fd = gv_talk_connect(rig.port);
+        snprintf(head, sizeof head,
+                 "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+                 GV_LOCAL_BODY_MAX + more);
+        CU_ASSERT(gv_talk_send_text(fd, head));
+        if (more == 0) {
+            CU_ASSERT(gv_talk_send(fd, body, GV_LOCAL_BODY_MAX));
+        }
+        gv_talk_read(fd, &reply);
+        CU_ASSERT_EQUAL(reply.status, more == 0 ? 404 : 413);
+        gv_reply_deinit(&reply);
+        close(fd);
+    }
+    free(body);
+    end(&rig, &fake);
+}
+
 /* However a body is cut into chunks, the engine gets the same one, with its length. */
 static void a_body_in_chunks_cut_anywhere_arrives_whole(void)
 {
@@ -280,5 +311,6 @@ GV_SUITE("integration/bad_bodies", GV_CASE(what_is_no_json_is_refused_and_keeps_
          GV_CASE(odd_but_well_formed_bodies_pass_as_they_are),
          GV_CASE(a_hundred_thousand_levels_cost_an_answer_and_no_more),
          GV_CASE(a_huge_body_is_refused_by_its_length_before_it_comes),
+         GV_CASE(a_call_that_no_worker_answers_may_have_eight_megabytes),
          GV_CASE(a_body_in_chunks_cut_anywhere_arrives_whole),
          GV_CASE(a_request_that_comes_byte_by_byte_is_the_same_request))

@@ -436,6 +436,49 @@ static void pipelined_bytes_are_kept_up_to_their_limit(void)
     }
 }
 
+/* ---- too many ---- */
+
+static bool is_served(void *owner)
+{
+    const struct gv_rig *rig = owner;
+    struct gv_reply reply;
+    gv_talk_ask(rig->port, "GET", "/liveness", NULL, NULL, &reply);
+    int status = reply.status;
+    gv_reply_deinit(&reply);
+    return status == 200;
+}
+
+static void a_connection_too_many_is_503_and_the_others_live(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    struct gv_reply reply;
+    int fds[4];
+    begin(&rig, &fake, reply_ok);
+    rig.config.max_connections = 4;
+    gv_rig_start(&rig);
+    for (size_t i = 0; i < 4; i++) { /* at the limit */
+        fds[i] = gv_talk_connect(rig.port);
+        CU_ASSERT(gv_talk_send_text(fds[i], REQUEST));
+        gv_talk_read(fds[i], &reply);
+        CU_ASSERT_EQUAL(reply.status, 200);
+        gv_reply_deinit(&reply);
+    }
+    int fd = gv_talk_connect(rig.port);
+    CU_ASSERT_EQUAL(last_status(fd), 503);
+    close(fd);
+    CU_ASSERT(gv_talk_send_text(fds[0], REQUEST));
+    gv_talk_read(fds[0], &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    close(fds[0]);
+    CU_ASSERT(gv_test_await(is_served, &rig, 0)); /* room again */
+    for (size_t i = 1; i < 4; i++) {
+        close(fds[i]);
+    }
+    end(&rig, &fake);
+}
+
 GV_SUITE("integration/bad_moments",
          GV_CASE(a_head_that_never_ends_is_408_however_often_a_byte_comes),
          GV_CASE(a_length_without_its_body_is_408_and_gets_no_memory),
@@ -447,4 +490,5 @@ GV_SUITE("integration/bad_moments",
          GV_CASE(a_reset_inside_an_answer_ends_the_workers_work),
          GV_CASE(ten_thousand_pipelined_requests_are_answered_in_order),
          GV_CASE(what_is_pipelined_behind_a_stream_waits_for_its_end),
-         GV_CASE(pipelined_bytes_are_kept_up_to_their_limit))
+         GV_CASE(pipelined_bytes_are_kept_up_to_their_limit),
+         GV_CASE(a_connection_too_many_is_503_and_the_others_live))

@@ -4,6 +4,9 @@
  * continue. Clocks that jump and disks that are full are in netns_clocks, files that are no files
  * in unit/config.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* prlimit() */
+#endif
 #include "support/suite.h"
 #include "support/world.h"
 
