@@ -55,10 +55,16 @@ static const char *value_word(const struct gv_option *option)
     return "";
 }
 
+/* Is it how a worker is chosen? --header-policy is not. */
 static bool is_policy(const struct gv_option *option)
 {
-    size_t len = strlen(option->name);
-    return len >= 6 && strcmp(option->name + len - 6, "policy") == 0;
+    static const char *const names[] = {"policy", "prefill-policy", "decode-policy"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(option->name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What may stand there: the range, or the names of the policies. */
