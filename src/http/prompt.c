@@ -63,6 +63,14 @@ struct walk {
     enum mark prompt_mark;
 };
 
+/* Sets of endpoints. */
+#define ON(endpoint) (1u << (endpoint))
+#define ON_ANY       ((1u << GV_ENDPOINT_COUNT) - 1)
+#define ON_CHAT      ON(GV_ENDPOINT_CHAT)
+#define ON_GENERATE  ON(GV_ENDPOINT_GENERATE)
+#define ON_OPENAI    (ON_CHAT | ON(GV_ENDPOINT_COMPLETIONS))
+#define ON_TEXT      (ON_OPENAI | ON_GENERATE)
+
 /* One message. Borrowed slices, empty when absent. */
 struct message {
     struct walk *walk;
@@ -294,12 +302,14 @@ static enum gv_err read_messages(struct walk *walk, struct gv_json_value *value)
     return gv_json_items(value, on_message, walk);
 }
 
-/* One prompt of a batch: a string, or an array of token numbers. The longest is kept. */
+/* One prompt of a batch: a string, or an array of token numbers; of embeddings also an object with
+ * a text or an image. The longest is kept. */
 static enum gv_err on_prompt(void *owner, struct gv_json_value *value)
 {
     struct walk *walk = owner;
     enum gv_json_kind kind = gv_json_kind(value);
-    if (kind != GV_JSON_STRING && kind != GV_JSON_ARRAY) {
+    bool is_part = kind == GV_JSON_OBJECT && (ON(walk->endpoint) & ON_TEXT) == 0;
+    if (kind != GV_JSON_STRING && kind != GV_JSON_ARRAY && !is_part) {
         return refuse(walk, kind);
     }
     struct gv_slice raw;
@@ -369,13 +379,6 @@ enum field {
     FIELD_LEAD /* + enum lead */
 };
 
-#define ON(endpoint) (1u << (endpoint))
-#define ON_ANY       ((1u << GV_ENDPOINT_COUNT) - 1)
-#define ON_CHAT      ON(GV_ENDPOINT_CHAT)
-#define ON_GENERATE  ON(GV_ENDPOINT_GENERATE)
-#define ON_OPENAI    (ON_CHAT | ON(GV_ENDPOINT_COMPLETIONS))
-#define ON_TEXT      (ON_OPENAI | ON_GENERATE)
-
 static const struct {
     const char *name;
     unsigned endpoints;
@@ -386,7 +389,7 @@ static const struct {
     {"messages", ON_CHAT, FIELD_MESSAGES},
     {"prompt", ON(GV_ENDPOINT_COMPLETIONS), FIELD_PROMPT},
     {"text", ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
-    {"input_ids", ON_GENERATE, FIELD_PROMPT},
+    {"input_ids", ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
     {"input", ON(GV_ENDPOINT_EMBEDDINGS) | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
     {"query", ON(GV_ENDPOINT_RERANK), FIELD_PROMPT},
     {"n", ON_OPENAI, FIELD_N},

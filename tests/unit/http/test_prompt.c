@@ -282,6 +282,25 @@ static void what_keeps_no_cache_is_not_recorded(void)
     fixture_free(&f);
 }
 
+/* Each item of a batch is a prompt, whatever it is made of; a text to go on from is no object. */
+static void embeddings_may_be_of_objects_and_classes_of_token_numbers(void)
+{
+    struct fixture f = fixture_new(4096);
+    read_text(&f, GV_ENDPOINT_EMBEDDINGS,
+              "{\"input\":[{\"text\":\"a\"},{\"text\":\"bc\",\"image\":\"i\"}]}");
+    CU_ASSERT_EQUAL(f.prompt.batch_size, 2);
+    read_text(&f, GV_ENDPOINT_CLASSIFY, "{\"input_ids\":[[1,2],[3]]}");
+    CU_ASSERT_EQUAL(f.prompt.batch_size, 2);
+    struct gv_prompt prompt;
+    enum gv_problem problem = GV_PROBLEM_NONE;
+    CU_ASSERT_EQUAL(gv_prompt_read(f.reader, GV_ENDPOINT_COMPLETIONS,
+                                   gv_slice_text("{\"prompt\":[{\"text\":\"a\"}]}"), &f.text,
+                                   &prompt, &problem),
+                    GV_EINVAL);
+    CU_ASSERT_EQUAL(problem, GV_PROBLEM_BAD_FIELD);
+    fixture_free(&f);
+}
+
 static void of_a_key_that_occurs_twice_the_last_one_counts(void)
 {
     struct fixture f = fixture_new(4096);
@@ -511,6 +530,7 @@ GV_SUITE("http/prompt", GV_CASE(a_chat_reads_as_its_template_lays_it_out),
          GV_CASE(a_longer_conversation_begins_with_the_shorter),
          GV_CASE(a_plain_prompt_is_text_or_tokens), GV_CASE(a_batch_routes_by_its_longest_prompt),
          GV_CASE(what_keeps_no_cache_is_not_recorded),
+         GV_CASE(embeddings_may_be_of_objects_and_classes_of_token_numbers),
          GV_CASE(of_a_key_that_occurs_twice_the_last_one_counts),
          GV_CASE(a_missing_model_is_an_empty_slice), GV_CASE(what_is_no_json_is_refused),
          GV_CASE(a_field_of_the_wrong_type_is_refused),
