@@ -79,7 +79,7 @@ static void a_late_clock_does_not_lose_a_change(void)
     end(world);
 }
 
-#define DAY_MS ((int64_t)24 * 3600 * 1000)
+#define DAY_MS (24 * 3600 * 1000)
 
 static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
 {
@@ -90,7 +90,7 @@ static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
 }
 
 /* Of both kinds: a setting, and a worker's record, which the digests tell of. */
-static void write_ahead(struct world *world, int64_t skew_ms)
+static void write_ahead(struct world *world, int32_t skew_ms)
 {
     struct gv_gossip_worker worker = {.url = gv_slice_text("http://w"), .bootstrap_port = -1};
     world->nodes[0].skew_ms = skew_ms;
