@@ -375,6 +375,34 @@ static void a_name_service_that_fails_takes_no_engine_away(void)
     stop_names();
 }
 
+/* ---- modes ---- */
+
+/* vllm-project/router#46: two command lines of one product took the same flag for different modes,
+ * and neither said which. Here flag, environment and file mean the same, and --print-config says
+ * it. */
+static void one_setting_means_one_mode_wherever_it_is_written(void)
+{
+    static const char *const ways[] = {
+        "%s/grapevine --print-config --pd-disaggregation --prefill http://a:1 --decode http://b:1",
+        "GRAPEVINE_PD_DISAGGREGATION=true GRAPEVINE_PREFILL=http://a:1 GRAPEVINE_DECODE=http://b:1 "
+        "%s/grapevine --print-config",
+        "printf 'pd_disaggregation: true\\nprefill: http://a:1\\ndecode: http://b:1\\n' | "
+        "%s/grapevine --print-config --config /dev/stdin",
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        const char *bin = getenv("GV_BIN");
+        char command[1024];
+        struct gv_process process;
+        snprintf(command, sizeof command, ways[i], bin == NULL ? "build/dev/bin" : bin);
+        const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+        CU_ASSERT_TRUE_FATAL(gv_process_start(&process, "config", argv));
+        CU_ASSERT_EQUAL(gv_process_wait(&process), 0);
+        CU_ASSERT_TRUE(gv_process_has_said(&process, "pd_disaggregation: true # "));
+        CU_ASSERT_TRUE(gv_process_has_said(&process, "http://a:1"));
+        CU_ASSERT_TRUE(gv_process_has_said(&process, "http://b:1"));
+    }
+}
+
 /* ---- descriptors ---- */
 
 /* sglang#7551: at some thousand streams a router ran into the descriptors that a shell allows. A
@@ -420,4 +448,5 @@ GV_SUITE("integration/stories_edges",
          GV_CASE(an_engine_that_moves_to_another_address_is_found_by_its_name),
          GV_CASE(an_engine_is_left_where_its_name_no_longer_points),
          GV_CASE(a_name_service_that_fails_takes_no_engine_away),
+         GV_CASE(one_setting_means_one_mode_wherever_it_is_written),
          GV_CASE(a_shells_limit_of_descriptors_is_not_the_end))
