@@ -8,7 +8,6 @@
 #include "grapevine/base/assert.h"
 #include "machine.h"
 
-#define STAMP_EPOCH_S     UINT64_C(1577836800) /* 2020-01-01 */
 #define STAMP_AHEAD_MAX_S 60
 #define ASK_SPACING_MS    1000
 #define PUMP_MESSAGES_MAX 16 /* per session and event */
@@ -151,7 +150,7 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t 
                    const struct gv_gossip_operation *operation)
 {
     uint64_t wall_s = gossip->now.wall_ms / 1000;
-    uint64_t stamp_s = STAMP_EPOCH_S + operation->stamp;
+    uint64_t stamp_s = GV_LOG_EPOCH_S + operation->stamp;
     if (stamp_s > wall_s + STAMP_AHEAD_MAX_S) {
         gv_clocks_refuse(gossip, origin);
         return;
@@ -178,7 +177,7 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
         gv_proof_refuse(gossip, batch->origin, NULL);
         return;
     }
-    struct gv_origin *origin = gv_vector_open(&gossip->vector, batch->origin, batch->boot_id);
+    struct gv_origin *origin = gv_past_open(gossip, batch->origin, batch->boot_id);
     if (origin == NULL || origin == gossip->own) {
         gossip->counters.operations_duplicate += batch->n_operations;
         return;

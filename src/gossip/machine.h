@@ -13,6 +13,7 @@
  *     detector.c  SWIM with Lifeguard: probes, and what they answer
  *     doubt.c     from an unanswered question to a death
  *     feed.c      operations: batches out and in, ranges, gaps
+ *     past.c      logs of lives that are over, and how long they are spoken of
  *     snapshot.c  whole state for joiners and laggards, as donor and as taker
  *     repair.c    digests, vectors, readiness
  *     compare.c   live sets bucket by bucket, when logs agree and sets do not
@@ -302,6 +303,14 @@ void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
 void gv_roster_sweep(struct gv_gossip *gossip);
 bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation);
 uint32_t gv_roster_active(const struct gv_gossip *gossip);
+
+/* ---- past.c ---- */
+bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot_id,
+                 uint32_t stamp);
+struct gv_origin *gv_past_open(struct gv_gossip *gossip, const char *name, uint64_t boot_id);
+void gv_past_hear(struct gv_origin *origin, uint32_t stamp);
+void gv_past_recall(struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_past_sweep(struct gv_gossip *gossip);
 
 /* ---- news.c ---- */
 void gv_roster_spread(struct gv_gossip *gossip, struct gv_peer *peer);

@@ -255,7 +255,7 @@ static struct gv_origin *open_boot(struct gv_gossip *gossip, uint64_t boot_id)
 {
     struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, boot_id);
     const struct gv_peer *peer = origin == NULL ? gv_roster_find_boot(gossip, boot_id) : NULL;
-    return peer == NULL ? origin : gv_vector_open(&gossip->vector, peer->member.name, boot_id);
+    return peer == NULL ? origin : gv_past_open(gossip, peer->member.name, boot_id);
 }
 
 /** What the peer has, of logs and of what nodes have said. */

@@ -12,34 +12,51 @@
 #define MISSES_BEFORE_REPAIR 2
 #define STATE_WHOLE_MAX      64 /* more members are compared before they are sent */
 #define RETELL_DIGESTS       10 /* while logs move, so often one session is told all positions */
+#define POSITION_BYTES       30 /* of one in a message, at most, without its name */
+#define POSITIONS_BYTES_MAX  (200 * 1024) /* of all: members and sums want room, too */
 #define SWEEP_MS             5000
 #define UNSURE_MS            20000 /* so long live sets are compared more often, */
 #define UNSURE_DEEP_MS       4000  /* namely at this interval */
 
-/** All positions above 0 as messages in the scratch arena; NULL: no memory. */
-Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
+/* Add those of the lives that are over, or of the others. false: no memory, or no more room. */
+static bool add_positions(struct gv_gossip *gossip, bool gone, size_t *bytes, Mesh__Position **list,
+                          size_t *count)
 {
     const struct gv_vector *vector = &gossip->vector;
-    Mesh__Position **list =
-        gv_arena_take(&gossip->scratch, (vector->count + 1) * sizeof(Mesh__Position *));
-    size_t used = 0;
-    for (uint32_t i = 0; list != NULL && i < vector->count; i++) {
+    for (uint32_t i = 0; i < vector->count; i++) {
         struct gv_origin *origin = vector->origins[i];
-        if (origin->applied == 0 || origin->forgotten) {
+        if (origin->applied == 0 || origin->forgotten || (origin->gone_at_ms != 0) != gone) {
             continue;
         }
+        *bytes += strlen(origin->name) + POSITION_BYTES;
         Mesh__Position *position = gv_arena_take(&gossip->scratch, sizeof *position);
-        if (position == NULL) {
-            return NULL;
+        if (*bytes > POSITIONS_BYTES_MAX || position == NULL) {
+            return false;
         }
         mesh__position__init(position);
         position->node = origin->name;
         position->boot_id = origin->boot_id;
         position->applied = origin->applied;
         position->stamp = origin->stamp;
-        list[used++] = position;
+        list[*count] = position;
+        *count += 1;
     }
-    *count = used;
+    return true;
+}
+
+/**
+ * All positions above 0 as messages in the scratch arena; NULL: no memory. When they would not fit
+ * into one message: of whoever lives, and of some of the gone.
+ */
+Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count)
+{
+    Mesh__Position **list =
+        gv_arena_take(&gossip->scratch, (gossip->vector.count + 1) * sizeof(Mesh__Position *));
+    size_t bytes = 0;
+    *count = 0;
+    if (list != NULL && add_positions(gossip, false, &bytes, list, count)) {
+        (void)add_positions(gossip, true, &bytes, list, count);
+    }
     return list;
 }
 
@@ -114,8 +131,10 @@ static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
             peer->member.status <= GV_MEMBER_SUSPECT && peer->session == NULL) {
             continue; /* it will be in session soon */
         }
-        struct gv_origin *origin = gv_vector_open(&gossip->vector, at->node, at->boot_id);
+        bool is_past = gv_past_has(gossip, at->node, at->boot_id, at->stamp);
+        struct gv_origin *origin = is_past ? NULL : gv_past_open(gossip, at->node, at->boot_id);
         if (origin != NULL) {
+            gv_past_hear(origin, at->stamp);
             gv_relay_want(gossip, origin, at->applied, session, relays);
         }
     }
@@ -469,6 +488,7 @@ void gv_repair_tick(struct gv_gossip *gossip)
     if (now_ms >= gossip->sweep_at_ms) {
         gossip->sweep_at_ms = now_ms + SWEEP_MS;
         gv_roster_sweep(gossip);
+        gv_past_sweep(gossip);
     }
 }
 

@@ -235,6 +235,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
     if (status == GV_MEMBER_ALIVE) {
         peer->accuser_count = 0;
         peer->accuser[0] = '\0';
+        gv_past_recall(gossip, peer);
     }
 }
 
@@ -413,15 +414,7 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
     }
 }
 
-static void set_forgotten(struct gv_origin *origin, bool forgotten)
-{
-    if (origin->forgotten != forgotten) {
-        origin->forgotten = forgotten;
-        gv_origin_touch(origin);
-    }
-}
-
-/** Forget who has been gone for long; mark and forget the logs of past lives. Every few seconds. */
+/** Forget who has been gone for long. Every few seconds. */
 void gv_roster_sweep(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -431,23 +424,6 @@ void gv_roster_sweep(struct gv_gossip *gossip)
         if (peer->member.status >= GV_MEMBER_DEAD && peer != gossip->self &&
             now_ms - peer->status_at_ms > forget_ms && !gv_channel_any(gossip, peer)) {
             gv_roster_remove(gossip, peer);
-        }
-    }
-    for (uint32_t i = gossip->vector.count; i-- > 0;) {
-        struct gv_origin *origin = gossip->vector.origins[i];
-        const struct gv_peer *peer = gv_roster_find(gossip, origin->name);
-        bool lives = peer != NULL && peer->member.boot_id == origin->boot_id &&
-                     peer->member.status <= GV_MEMBER_SUSPECT;
-        if (origin == gossip->own || lives) {
-            origin->gone_at_ms = 0;
-            set_forgotten(origin, false);
-        } else if (origin->gone_at_ms == 0) {
-            origin->gone_at_ms = now_ms;
-        } else if (now_ms - origin->gone_at_ms > 2 * forget_ms) {
-            gv_shelf_forget(origin);
-            gv_vector_remove(&gossip->vector, origin);
-        } else if (now_ms - origin->gone_at_ms > forget_ms) {
-            set_forgotten(origin, true);
         }
     }
 }

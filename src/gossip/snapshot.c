@@ -316,7 +316,8 @@ static void raise_positions(struct gv_gossip *gossip)
     struct gv_taking *taking = &gossip->taking;
     for (uint32_t i = 0; i < taking->shares[0].mark_count; i++) {
         const struct gv_origin *mark = &taking->shares[0].marks[i];
-        struct gv_origin *origin = gv_vector_open(&gossip->vector, mark->name, mark->boot_id);
+        bool is_past = gv_past_has(gossip, mark->name, mark->boot_id, mark->stamp);
+        struct gv_origin *origin = is_past ? NULL : gv_past_open(gossip, mark->name, mark->boot_id);
         if (origin == NULL || origin == gossip->own || origin->forgotten) {
             continue;
         }

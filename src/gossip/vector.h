@@ -32,6 +32,7 @@ struct gv_origin {
     uint64_t refused;     /* operations refused for their stamp and not made up for; see clocks.c */
     uint32_t stamp;       /* highest of sequences 1..applied: what is missing is hardly older */
     uint32_t ahead_stamp; /* highest of ahead_first..ahead_last */
+    uint32_t heard_stamp; /* highest that anybody told of, see past.c */
     bool forgotten;       /* gone for long: no part of digests and messages */
     bool is_wanting;      /* somebody has more than we; see relay.c */
     uint64_t round;       /* of its last move; 0: it never moved */
