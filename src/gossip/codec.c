@@ -167,7 +167,7 @@ static bool operations_fit(Mesh__TreeOp *const *ops, size_t count, size_t keys, 
 static bool batch_fits(const Mesh__Batch *batch)
 {
     return name_fits(batch->origin) && batch->first >= 1 && batch->n_operations >= 1 &&
-           batch->first <= UINT64_MAX - GV_BATCH_OPERATIONS_MAX &&
+           batch->first <= GV_SEQUENCE_MAX - GV_BATCH_OPERATIONS_MAX &&
            texts_fit(batch->keys, batch->n_keys, GV_DICTIONARY_MAX, GV_GOSSIP_KEY_MAX) &&
            texts_fit(batch->workers, batch->n_workers, GV_DICTIONARY_MAX, GV_GOSSIP_URL_MAX) &&
            operations_fit(batch->operations, batch->n_operations, batch->n_keys, batch->n_workers);
@@ -179,7 +179,7 @@ static bool positions_fit(Mesh__Position *const *positions, size_t count)
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (!name_fits(positions[i]->node)) {
+        if (!name_fits(positions[i]->node) || positions[i]->applied > GV_SEQUENCE_MAX) {
             return false;
         }
     }
@@ -238,7 +238,7 @@ static bool workers_fit(const Mesh__Workers *list)
 static bool node_state_fits(const Mesh__NodeState *state)
 {
     if ((state->node[0] != '\0' && !name_fits(state->node)) || state->n_loads > GV_NODE_STATE_MAX ||
-        state->n_healths > GV_NODE_STATE_MAX) {
+        state->n_healths > GV_NODE_STATE_MAX || state->sequence > GV_SEQUENCE_MAX) {
         return false;
     }
     for (size_t i = 0; i < state->n_loads; i++) {
@@ -272,17 +272,30 @@ static bool sums_fit(size_t count)
     return count == 0 || count == GV_ROSTER_SUMS;
 }
 
+/* One that is followed by many more, so that nothing reckoned from it ever wraps. */
+static bool sequences_fit(const uint64_t *sequences, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (sequences[i] > GV_SEQUENCE_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool announce_fits(const Mesh__Announce *announce)
 {
     return announce->n_logs == announce->n_applied && announce->n_logs <= GV_VECTOR_MAX &&
-           announce->n_sayers == announce->n_said && announce->n_sayers <= GV_VECTOR_MAX;
+           announce->n_sayers == announce->n_said && announce->n_sayers <= GV_VECTOR_MAX &&
+           sequences_fit(announce->applied, announce->n_applied) &&
+           sequences_fit(announce->said, announce->n_said);
 }
 
 static bool message_fits(const Mesh__Message *message)
 {
     switch (message->body_case) {
     case MESH__MESSAGE__BODY_STATE:
-        return sums_fit(message->state->n_roster) &&
+        return sums_fit(message->state->n_roster) && message->state->published <= GV_SEQUENCE_MAX &&
                members_fit(message->state->members, message->state->n_members,
                            GV_STATE_MEMBERS_MAX) &&
                positions_fit(message->state->positions, message->state->n_positions);
@@ -290,7 +303,8 @@ static bool message_fits(const Mesh__Message *message)
         return batch_fits(message->batch);
     case MESH__MESSAGE__BODY_RANGE_REQUEST:
         return message->range_request->first >= 1 &&
-               message->range_request->last >= message->range_request->first;
+               message->range_request->last >= message->range_request->first &&
+               message->range_request->last <= GV_SEQUENCE_MAX;
     case MESH__MESSAGE__BODY_RANGE_GONE:
         return true;
     case MESH__MESSAGE__BODY_SNAPSHOT_REQUEST:
@@ -307,7 +321,8 @@ static bool message_fits(const Mesh__Message *message)
     case MESH__MESSAGE__BODY_NODE_STATE:
         return node_state_fits(message->node_state);
     case MESH__MESSAGE__BODY_DIGEST:
-        return message->digest->deep.len == 0 || message->digest->deep.len == 16;
+        return message->digest->sent <= GV_SEQUENCE_MAX &&
+               (message->digest->deep.len == 0 || message->digest->deep.len == 16);
     case MESH__MESSAGE__BODY_VECTOR:
         return positions_fit(message->vector->positions, message->vector->n_positions);
     case MESH__MESSAGE__BODY_PACKET:

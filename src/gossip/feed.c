@@ -172,8 +172,10 @@ void gv_feed_take_batch(struct gv_gossip *gossip, struct gv_channel *session,
 {
     gossip->counters.batches_received += 1;
     bool is_direct = is_from_origin(session, batch);
+    const struct gv_origin *known_as =
+        gv_vector_find(&gossip->vector, batch->origin, batch->boot_id);
     /* In a small mesh unasked from its own node only: another could end it, or skip in it. */
-    if (!is_direct && !gv_relay_may_take(gossip, session)) {
+    if (!is_direct && !gv_relay_may_take(gossip, session, known_as)) {
         gv_proof_refuse(gossip, batch->origin, NULL);
         return;
     }

@@ -11,6 +11,8 @@
 
 #define GV_LOG_EPOCH_S UINT64_C(1577836800) /* stamps count from 2020-01-01, in Unix seconds */
 
+#define GV_SEQUENCE_MAX (UINT64_MAX / 4) /* no node says or publishes so much */
+
 #define GV_UNPACK_BYTES_MAX   (16 * 1024 * 1024) /* memory of one unpacked message */
 #define GV_GOSSIP_URL_MAX     511                /* bytes of a worker's URL */
 #define GV_GOSSIP_KEY_MAX     279                /* bytes of "pool::model" */

@@ -64,10 +64,11 @@ struct gv_peer {
     uint64_t said_round;        /* grows over all peers; of the last change of said */
     uint64_t said_wanted;       /* somebody has what it said up to here; 0: nobody more than we */
     uint64_t said_wanted_at_ms, said_source;
-    bool is_neighbour;       /* by the rings; meaningful while relaying */
-    bool is_tried;           /* gone, and to be dialed once nevertheless */
-    bool news_waits;         /* its record is to be passed on */
-    int64_t clock_sample_ms; /* last offset heard of; the member has the better of two */
+    uint64_t said_asked_at_ms; /* when said_source was last asked; 0: never */
+    bool is_neighbour;         /* by the rings; meaningful while relaying */
+    bool is_tried;             /* gone, and to be dialed once nevertheless */
+    bool news_waits;           /* its record is to be passed on */
+    int64_t clock_sample_ms;   /* last offset heard of; the member has the better of two */
     bool dialing;
 };
 
@@ -116,9 +117,8 @@ struct gv_channel {
     uint64_t surplus_at_ms; /* since when neither end has a use for it; 0: it has one */
     uint64_t told_round;    /* moves of logs told up to this round of the vector */
     uint64_t told_said_round;
-    uint64_t asked_foreign_at_ms; /* when a log of another node was last asked of it; 0: never */
-    uint64_t tree_root;           /* the peer's; 0: it does not relay */
-    uint64_t told_root;           /* ours, as told */
+    uint64_t tree_root; /* the peer's; 0: it does not relay */
+    uint64_t told_root; /* ours, as told */
     uint32_t tree_distance, told_distance;
     uint32_t roster_misses;    /* digests with another roster in a row */
     bool is_child, told_child; /* the peer has us for its parent; it for ours, as told */
@@ -343,7 +343,11 @@ bool gv_channel_is_silent(const struct gv_gossip *gossip, const struct gv_channe
 /* ---- relay.c ---- */
 void gv_relay_pass_on(struct gv_gossip *gossip, struct gv_origin *origin,
                       const struct gv_channel *from, const Mesh__Batch *batch);
-bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session);
+bool gv_relay_is_near(const struct gv_gossip *gossip);
+bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session,
+                       const struct gv_origin *origin);
+bool gv_relay_may_say(const struct gv_gossip *gossip, const struct gv_channel *session,
+                      const struct gv_peer *peer);
 void gv_relay_want(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t upto,
                    const struct gv_channel *source, bool is_patient);
 void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
@@ -423,6 +427,7 @@ void gv_snapshot_tick(struct gv_gossip *gossip);
 uint32_t gv_snapshot_since(const struct gv_origin *origin);
 
 /* ---- repair.c ---- */
+bool gv_repair_hears(const struct gv_gossip *gossip, const char *name, uint64_t boot_id);
 void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session);
 void gv_repair_state(struct gv_gossip *gossip, struct gv_channel *session,
                      const Mesh__State *state);

@@ -390,6 +390,10 @@ void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *ses
         peer->member.status >= GV_MEMBER_DEAD) {
         return; /* of a former life, or of one that others declared dead: it will say it again */
     }
+    if (!gv_relay_may_say(gossip, session, peer)) {
+        gv_proof_refuse(gossip, peer->member.name, NULL);
+        return;
+    }
     bool follows = state->whole || state->sequence == peer->said + 1;
     if (follows && state->sequence > peer->said) {
         gv_records_said(gossip, peer, state->sequence);

@@ -27,13 +27,39 @@
 /* ---- push --------------------------------------------------------------------------------------
  */
 
-/** May this session bring batches of another node's log? When we, or others, relay; or we asked. */
-bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session)
+/** Do we, or may others already, pass on what nodes say? Then it comes over any session. */
+bool gv_relay_is_near(const struct gv_gossip *gossip)
 {
-    bool asked = session->asked_foreign_at_ms != 0 &&
-                 gossip->now.now_ms < session->asked_foreign_at_ms + ASKED_MS;
-    return gossip->ring.relays || asked ||
-           gv_roster_active(gossip) + NEAR_BORDER > GV_DIRECT_MEMBERS_MAX;
+    return gossip->ring.relays || gv_roster_active(gossip) + NEAR_BORDER > GV_DIRECT_MEMBERS_MAX;
+}
+
+static bool is_source(const struct gv_origin *origin, const struct gv_channel *session)
+{
+    for (uint32_t i = 0; i < GV_SOURCES_MAX; i++) {
+        if (origin->sources[i] == session->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** May this session bring batches of another node's log? When that is relayed, or we asked it for
+ * that very log. `origin` NULL: we do not know it. */
+bool gv_relay_may_take(const struct gv_gossip *gossip, const struct gv_channel *session,
+                       const struct gv_origin *origin)
+{
+    bool asked = origin != NULL && origin->pulled_at_ms != 0 &&
+                 gossip->now.now_ms < origin->pulled_at_ms + ASKED_MS && is_source(origin, session);
+    return asked || gv_relay_is_near(gossip);
+}
+
+/** May this session bring loads and opinions of another node? */
+bool gv_relay_may_say(const struct gv_gossip *gossip, const struct gv_channel *session,
+                      const struct gv_peer *peer)
+{
+    bool asked = peer->said_asked_at_ms != 0 && peer->said_source == session->id &&
+                 gossip->now.now_ms < peer->said_asked_at_ms + ASKED_MS;
+    return peer == session->peer || asked || gv_relay_is_near(gossip);
 }
 
 /** The message in hand is a batch with something new: keep it, and pass it on. */
@@ -211,7 +237,6 @@ static bool pull(struct gv_gossip *gossip, struct gv_origin *origin)
     message.range_request = &request;
     gv_wire_send(gossip, source, &message);
     gossip->counters.ranges_pulled += 1;
-    source->asked_foreign_at_ms = gossip->now.now_ms;
     origin->pull_count += 1;
     origin->pulled_at_ms = gossip->now.now_ms;
     return true;
@@ -258,19 +283,26 @@ static struct gv_origin *open_boot(struct gv_gossip *gossip, uint64_t boot_id)
     return peer == NULL ? origin : gv_past_open(gossip, peer->member.name, boot_id);
 }
 
+/* Do we hear it from the node itself, so that nobody else is to be asked? */
+static bool is_direct(const struct gv_gossip *gossip, const char *name, uint64_t boot_id)
+{
+    return !gv_relay_is_near(gossip) && gv_repair_hears(gossip, name, boot_id);
+}
+
 /** What the peer has, of logs and of what nodes have said. */
 void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Announce *announce)
 {
     for (size_t i = 0; i < announce->n_logs; i++) {
         struct gv_origin *origin = open_boot(gossip, announce->logs[i]);
-        if (origin != NULL) {
+        if (origin != NULL && !is_direct(gossip, origin->name, origin->boot_id)) {
             gv_relay_want(gossip, origin, announce->applied[i], session, true);
         }
     }
     for (size_t i = 0; i < announce->n_sayers; i++) {
         struct gv_peer *peer = gv_roster_find_boot(gossip, announce->sayers[i]);
-        if (peer == NULL || peer == gossip->self || peer->said >= announce->said[i]) {
+        if (peer == NULL || peer == gossip->self || peer->said >= announce->said[i] ||
+            is_direct(gossip, peer->member.name, peer->member.boot_id)) {
             continue;
         }
         if (peer->said_wanted <= peer->said) {
@@ -307,6 +339,7 @@ static void tick_said(struct gv_gossip *gossip)
         struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
         peer->said_wanted = 0; /* whoever announces it again is asked again */
         if (source != NULL) {
+            peer->said_asked_at_ms = now_ms;
             Mesh__Message message = MESH__MESSAGE__INIT;
             Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
             request.boot_id = peer->member.boot_id;

@@ -102,8 +102,8 @@ void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
     gv_records_send_own(gossip, session);
 }
 
-/* Do we hear, in session, who runs under this very boot? Then its own digests tell of gaps. */
-static bool comes_directly(const struct gv_gossip *gossip, const char *name, uint64_t boot_id)
+/** Do we hear, in session, who runs under this very boot? Then its own digests tell of gaps. */
+bool gv_repair_hears(const struct gv_gossip *gossip, const char *name, uint64_t boot_id)
 {
     const struct gv_peer *peer = gv_roster_find(gossip, name);
     if (peer == NULL || peer->member.boot_id != boot_id) {
@@ -123,7 +123,7 @@ static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
     bool relays = gossip->ring.relays;
     for (size_t i = 0; i < count; i++) {
         const Mesh__Position *at = positions[i];
-        if (!relays && comes_directly(gossip, at->node, at->boot_id)) {
+        if (!relays && gv_repair_hears(gossip, at->node, at->boot_id)) {
             continue;
         }
         const struct gv_peer *peer = gv_roster_find(gossip, at->node);

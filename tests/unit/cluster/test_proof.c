@@ -18,6 +18,7 @@ static struct gv_gossip *here;
 static struct gv_gossip *x;
 static struct gv_gossip *rogue;
 static struct gv_now now;
+static uint32_t loads_heard;
 static uint32_t member_max; /* of engines made from now on; 0: the default */
 
 static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
@@ -55,11 +56,21 @@ static void deep_digest(void *owner, uint8_t digest[16])
     memset(digest, 0, 16);
 }
 
+static void load_changed(void *owner, const char *node, const struct gv_gossip_load *load)
+{
+    (void)owner;
+    (void)node;
+    (void)load;
+    loads_heard += 1;
+}
+
 static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_identity *key,
                                 uint64_t boot_id)
 {
-    const struct gv_gossip_store store = {
-        .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    const struct gv_gossip_store store = {.apply = apply,
+                                          .snapshot_next = snapshot_next,
+                                          .deep_digest = deep_digest,
+                                          .load_changed = load_changed};
     struct gv_gossip_options options = {
         .cluster_id = "c",
         .boot_id = boot_id,
@@ -68,6 +79,7 @@ static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_ident
         .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = port},
         .seed = 1,
         .member_max = member_max,
+        .sync_timeout_ms = 100,
         .signer = {.owner = key, .sign = sign, .verify = verify}};
     struct gv_gossip *made = NULL;
     (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
@@ -101,6 +113,7 @@ static bool meets(const struct gv_gossip *peer, uint64_t session, const struct g
 
 static void begin(void)
 {
+    loads_heard = 0;
     now = (struct gv_now){.now_ms = 1000, .wall_ms = WALL_MS};
     for (int i = 0; i < 3; i++) {
         keys[i] = gv_identity_new();
@@ -361,6 +374,108 @@ static void a_log_comes_only_from_its_own_node(void)
     end();
 }
 
+static enum gv_err send(uint64_t session, const Mesh__Message *message)
+{
+    uint8_t bytes[1024];
+    size_t len = mesh__message__pack(message, bytes);
+    return gv_gossip_message(here, session, gv_slice_of(bytes, len), now);
+}
+
+/* So long pass, and both are heard all the while. */
+static void keep_talking(uint64_t ms)
+{
+    Mesh__Announce nothing = MESH__ANNOUNCE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    message.body_case = MESH__MESSAGE__BODY_ANNOUNCE;
+    message.announce = &nothing;
+    for (uint64_t i = 0; i < ms; i += 50) {
+        now.now_ms += 50;
+        now.wall_ms += 50;
+        for (uint64_t session = 1; session <= 2; session++) {
+            CU_ASSERT_EQUAL(send(session, &message), GV_OK);
+            (void)closes(here, 0);
+        }
+        gv_gossip_tick(here, now);
+        (void)closes(here, 0);
+    }
+}
+
+/* Announcing more than there is does not make us ask the liar for a log that we hear first hand. */
+static void a_lie_about_a_log_that_we_hear_makes_nobody_its_source(void)
+{
+    uint64_t boot = 2, far = 1000;
+    Mesh__Announce announce = MESH__ANNOUNCE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    announce.logs = &boot;
+    announce.applied = &far;
+    announce.sayers = &boot;
+    announce.said = &far;
+    announce.n_logs = announce.n_applied = announce.n_sayers = announce.n_said = 1;
+    message.body_case = MESH__MESSAGE__BODY_ANNOUNCE;
+    message.announce = &announce;
+    keep_talking(200);
+    CU_ASSERT_TRUE(gv_gossip_is_ready(here));
+    CU_ASSERT_EQUAL(send(2, &message), GV_OK);
+    keep_talking(1000);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->ranges_pulled, 0);
+    end();
+}
+
+/* The sequence of a lie could also be so high that nothing true is ever newer. */
+static void loads_come_only_from_their_own_node(void)
+{
+    char name[] = "x";
+    char url[] = "http://w";
+    Mesh__Load load = MESH__LOAD__INIT;
+    Mesh__Load *loads[] = {&load};
+    Mesh__NodeState state = MESH__NODE_STATE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    load.worker = url;
+    load.count = 7;
+    state.node = name;
+    state.boot_id = 2;
+    state.sequence = 1000;
+    state.whole = true;
+    state.loads = loads;
+    state.n_loads = 1;
+    message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+    message.node_state = &state;
+    CU_ASSERT_EQUAL(send(2, &message), GV_OK);
+    CU_ASSERT_EQUAL(loads_heard, 0);
+    CU_ASSERT_EQUAL(forged(), 1);
+    state.sequence = 1;
+    CU_ASSERT_EQUAL(send(1, &message), GV_OK);
+    CU_ASSERT_EQUAL(loads_heard, 1);
+    CU_ASSERT_EQUAL(forged(), 1);
+    end();
+}
+
+/* Both sides of the limit: from a higher position nothing could be counted on. */
+static void positions_that_no_log_reaches_are_nonsense(void)
+{
+    const uint64_t most = UINT64_MAX / 4;
+    char name[] = "x";
+    Mesh__Position position = MESH__POSITION__INIT;
+    Mesh__Position *positions[] = {&position};
+    Mesh__Vector vector = MESH__VECTOR__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    position.node = name;
+    position.boot_id = 9;
+    position.applied = most;
+    vector.positions = positions;
+    vector.n_positions = 1;
+    vector.answer = true;
+    message.body_case = MESH__MESSAGE__BODY_VECTOR;
+    message.vector = &vector;
+    CU_ASSERT_EQUAL(send(2, &message), GV_OK);
+    position.applied = most + 1;
+    CU_ASSERT_EQUAL(send(2, &message), GV_EPROTO);
+    end();
+}
+
 static void texts_that_could_break_a_log_or_a_file_are_refused(void)
 {
     static const char *const names[] = {
@@ -446,6 +561,9 @@ GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(a_name_is_free_when_the_holder_has_left),
          GV_CASE(a_name_is_free_when_the_holder_was_dead_for_a_second),
          GV_CASE(a_log_comes_only_from_its_own_node),
+         GV_CASE(a_lie_about_a_log_that_we_hear_makes_nobody_its_source),
+         GV_CASE(loads_come_only_from_their_own_node),
+         GV_CASE(positions_that_no_log_reaches_are_nonsense),
          GV_CASE(texts_that_could_break_a_log_or_a_file_are_refused),
          GV_CASE(when_the_roster_is_full_who_is_gone_makes_room),
          GV_CASE(asked_again_to_probe_the_same_node_we_probe_it_once))
