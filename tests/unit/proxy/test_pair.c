@@ -6,7 +6,7 @@ static struct gv_buf body_of(const char *body, int32_t port, const uint64_t *roo
 {
     struct gv_buf out;
     gv_buf_init(&out, GV_MEM_EXCHANGE, 1u << 20);
-    struct gv_pair_meeting meeting = {"p1", port, rooms, batch};
+    struct gv_pair_meeting meeting = {"p1", port, rooms, batch, NULL, 0};
     CU_ASSERT_EQUAL(gv_pair_body(gv_slice_text(body), &meeting, &out), GV_OK);
     return out;
 }
@@ -39,7 +39,7 @@ static void what_is_no_object_cannot_be_sent_to_a_pair(void)
 {
     static const uint64_t rooms[] = {1};
     struct gv_buf out;
-    struct gv_pair_meeting meeting = {"p1", 1, rooms, 0};
+    struct gv_pair_meeting meeting = {"p1", 1, rooms, 0, NULL, 0};
     gv_buf_init(&out, GV_MEM_EXCHANGE, 1u << 20);
     CU_ASSERT_EQUAL(gv_pair_body(gv_slice_text("[1]"), &meeting, &out), GV_EINVAL);
     gv_buf_deinit(&out);
