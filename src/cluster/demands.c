@@ -64,8 +64,9 @@ bool gv_demands_hear(struct gv_cluster *cluster, const char *node,
         demand->tenant = tenant;
     }
     if (demand != NULL) {
-        cluster->demands.sums[tenant] += load->bytes - demand->milli; /* wraps, and comes right */
-        demand->milli = load->bytes;
+        uint64_t milli = gv_quota_believe(quota, tenant, load->bytes);
+        cluster->demands.sums[tenant] += milli - demand->milli; /* wraps, and comes right */
+        demand->milli = milli;
     }
     if (demand != NULL && load->bytes == 0) {
         gv_mem_free(GV_MEM_GOSSIP, gv_map_take(heard, key));

@@ -201,6 +201,13 @@ uint64_t gv_quota_demand(struct gv_quota *quota, uint32_t number, uint64_t now_u
     return (uint64_t)llround(round(milli / step) * step);
 }
 
+uint64_t gv_quota_believe(const struct gv_quota *quota, uint32_t number, uint64_t demand_milli)
+{
+    GV_ASSERT(number < quota->count);
+    double most = ceil(quota->tenants[number].limit * 1000);
+    return (double)demand_milli < most ? demand_milli : (uint64_t)most;
+}
+
 void gv_quota_set_others(struct gv_quota *quota, uint32_t number, uint64_t demand_milli,
                          uint32_t nodes, uint64_t now_us)
 {

@@ -59,6 +59,10 @@ GV_MUST_USE bool gv_quota_ask(struct gv_quota *quota, uint32_t tenant, uint64_t 
  * limit, and to the nearest two-hundredth of it. */
 uint64_t gv_quota_demand(struct gv_quota *quota, uint32_t tenant, uint64_t now_us);
 
+/** What is believed of what another node says is demanded of it: no more than the limit, which no
+ * node that means well exceeds; so a liar takes the share of one, and sums do not wrap. */
+uint64_t gv_quota_believe(const struct gv_quota *quota, uint32_t tenant, uint64_t demand_milli);
+
 /** What the other nodes say is demanded of them, in sum, and how many nodes there are with this
  * one, at least 1. Until the first call there is only this one. */
 void gv_quota_set_others(struct gv_quota *quota, uint32_t tenant, uint64_t demand_milli,

@@ -238,6 +238,22 @@ static void nodes_that_vanish_leave_their_share_to_the_others(void)
     gv_quota_free(quota);
 }
 
+/* Both sides of the limit; and whatever one node says, an honest one keeps half. */
+static void nobody_is_believed_to_have_more_demand_than_the_limit(void)
+{
+    struct gv_quota *quota = open_with(10);
+    CU_ASSERT_EQUAL(gv_quota_believe(quota, 0, 10000), 10000);
+    CU_ASSERT_EQUAL(gv_quota_believe(quota, 0, 10001), 10000);
+    CU_ASSERT_EQUAL(gv_quota_believe(quota, 0, UINT64_MAX), 10000);
+    uint64_t now_us = 0;
+    for (; now_us < 20 * SECOND; now_us += SECOND / 20) {
+        ask(quota, 0, now_us);
+        gv_quota_set_others(quota, 0, gv_quota_believe(quota, 0, UINT64_MAX), 2, now_us);
+    }
+    CU_ASSERT(gv_quota_share(quota, 0, now_us) > 4.9);
+    gv_quota_free(quota);
+}
+
 GV_SUITE("route/quota", GV_CASE(one_node_lets_the_limit_through_and_one_second_at_once),
          GV_CASE(less_than_one_a_second_is_a_wait_of_several),
          GV_CASE(tenants_do_not_disturb_each_other_and_strangers_have_no_limit),
@@ -246,4 +262,5 @@ GV_SUITE("route/quota", GV_CASE(one_node_lets_the_limit_through_and_one_second_a
          GV_CASE(a_share_falls_at_once_and_rises_after_a_while),
          GV_CASE(many_nodes_together_let_the_limit_through_however_demand_lies),
          GV_CASE(while_demand_jumps_from_node_to_node_no_more_than_a_twentieth_too_much_passes),
+         GV_CASE(nobody_is_believed_to_have_more_demand_than_the_limit),
          GV_CASE(nodes_that_vanish_leave_their_share_to_the_others))
