@@ -383,17 +383,19 @@ static void a_name_service_that_fails_takes_no_engine_away(void)
 static void one_setting_means_one_mode_wherever_it_is_written(void)
 {
     static const char *const ways[] = {
-        "%s/grapevine --print-config --pd-disaggregation --prefill http://a:1 --decode http://b:1",
+        "$bin/grapevine --print-config --pd-disaggregation --prefill http://a:1 --decode "
+        "http://b:1",
         "GRAPEVINE_PD_DISAGGREGATION=true GRAPEVINE_PREFILL=http://a:1 GRAPEVINE_DECODE=http://b:1 "
-        "%s/grapevine --print-config",
+        "$bin/grapevine --print-config",
         "printf 'pd_disaggregation: true\\nprefill: http://a:1\\ndecode: http://b:1\\n' | "
-        "%s/grapevine --print-config --config /dev/stdin",
+        "$bin/grapevine --print-config --config /dev/stdin",
     };
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         const char *bin = getenv("GV_BIN");
         char command[1024];
         struct gv_process process;
-        snprintf(command, sizeof command, ways[i], bin == NULL ? "build/dev/bin" : bin);
+        snprintf(command, sizeof command, "bin=%s; %s", bin == NULL ? "build/dev/bin" : bin,
+                 ways[i]);
         const char *const argv[] = {"/bin/sh", "-c", command, NULL};
         CU_ASSERT_TRUE_FATAL(gv_process_start(&process, "config", argv));
         CU_ASSERT_EQUAL(gv_process_wait(&process), 0);
