@@ -4,117 +4,11 @@
  */
 #include "grapevine/base/mem.h"
 #include "grapevine/proxy/explain.h"
-#include "support/fake.h"
-#include "support/process.h"
-#include "support/rig.h"
+#include "support/replies.h"
 #include "support/suite.h"
-#include "support/talk.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- replies ---- */
-
-static bool reply_hello(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Engine: a\r\nX-Engine: b\r\n"
-            "Content-Length: 15\r\n\r\n{\"say\":\"hello\"}");
-    return true;
-}
-
-static bool reply_hello_and_close(struct gv_fake *fake, int fd)
-{
-    (void)reply_hello(fake, fd);
-    return false; /* without having said so */
-}
-
-#define EVENTS "data: {\"a\":1}\n\ndata: \xc3\xa4\xf0\x9f\x8d\x87\r\n\r\n: ping\n\ndata: [DONE]\n\n"
-
-static bool reply_stream(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-            "\r\n");
-    static const char events[] = EVENTS;
-    for (size_t i = 0; i < sizeof events - 1; i++) {
-        char chunk[16];
-        snprintf(chunk, sizeof chunk, "1\r\n%c\r\n", events[i]);
-        (void)gv_talk_send(fd, chunk, 6);
-    }
-    gv_fake_say(fd, "0\r\n\r\n");
-    return true;
-}
-
-static bool reply_busy(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nbusy now");
-    return true;
-}
-
-static bool reply_bad_request(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 400 Bad\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot that!");
-    return true;
-}
-
-/* The head, and then nothing before any body byte. */
-static bool reply_head_and_die(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-            "\r\n");
-    return false;
-}
-
-/* One event and then nothing, for ever. */
-static bool reply_one_event(struct gv_fake *fake, int fd)
-{
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-            "\r\n9\r\ndata: x\n\n\r\n");
-    char byte;
-    if (read(fd, &byte, 1) <= 0) {
-        atomic_fetch_add(&fake->gone_count, 1);
-    }
-    return false;
-}
-
-/* One event and then the end, in the middle. */
-static bool reply_cut(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-            "\r\n9\r\ndata: x\n\n\r\n");
-    return false;
-}
-
-/* Nothing at all, until the router hangs up. */
-static bool reply_never(struct gv_fake *fake, int fd)
-{
-    char byte;
-    if (read(fd, &byte, 1) <= 0) {
-        atomic_fetch_add(&fake->gone_count, 1);
-    }
-    return false;
-}
-
-#define CHAT "/v1/chat/completions"
-#define BODY                                                                                       \
-    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hello there, worker\"}]}"
-
-static void chat(struct gv_rig *rig, struct gv_reply *reply)
-{
-    gv_talk_ask(rig->port, "POST", CHAT, "Content-Type: application/json\r\n", BODY, reply);
-}
 
 static void on_drained(void *owner)
 {
@@ -131,12 +25,12 @@ static void an_answer_passes_unchanged_and_the_request_keeps_its_id(void)
     struct gv_reply reply;
     char value[128];
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_hello);
+    gv_fake_start(&fake, gv_fake_hello);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
-    gv_talk_ask(rig.port, "POST", CHAT,
-                "Content-Type: application/json\r\nX-Request-Id: my-id\r\nX-Other: kept\r\n", BODY,
-                &reply);
+    gv_talk_ask(rig.port, "POST", GV_RIG_CHAT,
+                "Content-Type: application/json\r\nX-Request-Id: my-id\r\nX-Other: kept\r\n",
+                GV_RIG_BODY, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT(reply.whole);
     CU_ASSERT_STRING_EQUAL(reply.body, "{\"say\":\"hello\"}");
@@ -153,7 +47,7 @@ static void an_answer_passes_unchanged_and_the_request_keeps_its_id(void)
     CU_ASSERT(gv_fake_was_sent(&fake, host));
     CU_ASSERT(gv_fake_was_sent(&fake, "my-id"));
     CU_ASSERT(gv_fake_was_sent(&fake, "X-Other: kept"));
-    CU_ASSERT(gv_fake_was_sent(&fake, BODY));
+    CU_ASSERT(gv_fake_was_sent(&fake, GV_RIG_BODY));
     CU_ASSERT_EQUAL(atomic_load(&rig.published), 1);
     gv_rig_stop(&rig);
     gv_fake_stop(&fake);
@@ -165,13 +59,13 @@ static void a_stream_passes_byte_for_byte_however_it_was_cut(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_stream);
+    gv_fake_start(&fake, gv_fake_stream);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT(reply.whole);
-    CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
+    CU_ASSERT_STRING_EQUAL(reply.body, GV_FAKE_EVENTS);
     gv_reply_deinit(&reply);
     gv_rig_stop(&rig);
     gv_fake_stop(&fake);
@@ -183,19 +77,19 @@ static void an_answer_to_http_1_0_ends_with_the_connection(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_stream);
+    gv_fake_start(&fake, gv_fake_stream);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
     int fd = gv_talk_connect(rig.port);
     char request[512];
     snprintf(request, sizeof request,
-             "POST " CHAT " HTTP/1.0\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
-             BODY);
+             "POST " GV_RIG_CHAT " HTTP/1.0\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(GV_RIG_BODY), GV_RIG_BODY);
     CU_ASSERT(gv_talk_send_text(fd, request));
     gv_talk_read(fd, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_PTR_NULL(strstr(reply.head, "chunked"));
-    CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
+    CU_ASSERT_STRING_EQUAL(reply.body, GV_FAKE_EVENTS);
     gv_reply_deinit(&reply);
     close(fd);
     gv_rig_stop(&rig);
@@ -208,14 +102,14 @@ static void a_body_over_the_limit_is_413_and_one_at_the_limit_is_served(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_hello);
+    gv_fake_start(&fake, gv_fake_hello);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
-    rig.config.max_payload_bytes = strlen(BODY);
+    rig.config.max_payload_bytes = strlen(GV_RIG_BODY);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     gv_reply_deinit(&reply);
-    gv_talk_ask(rig.port, "POST", CHAT, NULL, BODY " ", &reply);
+    gv_talk_ask(rig.port, "POST", GV_RIG_CHAT, NULL, GV_RIG_BODY " ", &reply);
     CU_ASSERT_EQUAL(reply.status, 413);
     gv_reply_deinit(&reply);
     CU_ASSERT_EQUAL(atomic_load(&fake.request_count), 1);
@@ -228,7 +122,7 @@ static void pipelined_requests_are_answered_in_order_on_one_worker_connection(vo
     struct gv_rig rig;
     struct gv_fake fake;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_hello);
+    gv_fake_start(&fake, gv_fake_hello);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
     int fd = gv_talk_connect(rig.port);
@@ -236,9 +130,9 @@ static void pipelined_requests_are_answered_in_order_on_one_worker_connection(vo
     size_t len = 0;
     for (int i = 0; i < 3; i++) {
         len += (size_t)snprintf(three + len, sizeof three - len,
-                                "POST " CHAT " HTTP/1.1\r\nHost: x\r\nX-Request-Id: r%d\r\n"
+                                "POST " GV_RIG_CHAT " HTTP/1.1\r\nHost: x\r\nX-Request-Id: r%d\r\n"
                                 "Content-Length: %zu\r\n\r\n%s",
-                                i, strlen(BODY), BODY);
+                                i, strlen(GV_RIG_BODY), GV_RIG_BODY);
     }
     CU_ASSERT(gv_talk_send(fd, three, len));
     char got[8192] = "";
@@ -268,12 +162,12 @@ static void an_idle_connection_that_the_worker_closed_is_replaced_silently(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_hello_and_close);
+    gv_fake_start(&fake, gv_fake_hello_and_close);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig.config.disable_retries = 1;
     gv_rig_start(&rig);
     for (int i = 0; i < 20; i++) {
-        chat(&rig, &reply);
+        gv_rig_chat(&rig, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         gv_reply_deinit(&reply);
     }
@@ -281,31 +175,25 @@ static void an_idle_connection_that_the_worker_closed_is_replaced_silently(void)
     gv_fake_stop(&fake);
 }
 
-static bool worker_saw_the_end(void *owner)
-{
-    struct gv_fake *fake = owner;
-    return atomic_load(&fake->gone_count) == 1;
-}
-
 static void a_client_that_leaves_ends_the_request_of_a_silent_worker(void)
 {
     struct gv_rig rig;
     struct gv_fake fake;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_one_event);
+    gv_fake_start(&fake, gv_fake_one_event);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
     int fd = gv_talk_connect(rig.port);
     char request[512];
     char got[512];
     snprintf(request, sizeof request,
-             "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
-             BODY);
+             "POST " GV_RIG_CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(GV_RIG_BODY), GV_RIG_BODY);
     CU_ASSERT(gv_talk_send_text(fd, request));
     CU_ASSERT(read(fd, got, sizeof got) > 0);
     CU_ASSERT_EQUAL(gv_load_own_total(rig.load), 1);
     close(fd);
-    CU_ASSERT(gv_test_await(worker_saw_the_end, &fake, 0));
+    CU_ASSERT(gv_test_await(gv_fake_saw_the_end, &fake, 0));
     gv_rig_stop(&rig);
     gv_fake_stop(&fake);
 }
@@ -316,10 +204,10 @@ static void an_answer_that_breaks_off_is_cut_and_not_completed(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_cut);
+    gv_fake_start(&fake, gv_fake_cut);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT_FALSE(reply.whole);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "data: x"));
@@ -335,15 +223,15 @@ static void a_worker_that_says_nothing_is_a_504(void)
     struct gv_fake fake;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_never);
+    gv_fake_start(&fake, gv_fake_never);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig.config.first_byte_timeout_ms = 200;
     rig.config.disable_retries = 1;
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 504);
     gv_reply_deinit(&reply);
-    CU_ASSERT(gv_test_await(worker_saw_the_end, &fake, 0));
+    CU_ASSERT(gv_test_await(gv_fake_saw_the_end, &fake, 0));
     gv_rig_stop(&rig);
     gv_fake_stop(&fake);
 }
@@ -395,8 +283,8 @@ static void a_client_that_does_not_read_holds_the_worker_back(void)
     int fd = gv_talk_connect(rig.port);
     char request[512];
     snprintf(request, sizeof request,
-             "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
-             BODY);
+             "POST " GV_RIG_CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(GV_RIG_BODY), GV_RIG_BODY);
     CU_ASSERT(gv_talk_send_text(fd, request));
     await_stillness();
     CU_ASSERT(atomic_load(&flooded) < FLOOD_BYTES);
@@ -421,8 +309,8 @@ static void a_worker_that_refuses_connections_is_replaced(void)
     struct gv_fake dead;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_hello);
-    gv_fake_start(&dead, reply_hello);
+    gv_fake_start(&fake, gv_fake_hello);
+    gv_fake_start(&dead, gv_fake_hello);
     gv_fake_stop(&dead);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_add_worker(&rig, dead.url, GV_POOL_REGULAR, GV_WORKER_READY);
@@ -432,7 +320,7 @@ static void a_worker_that_refuses_connections_is_replaced(void)
         snprintf(body, sizeof body,
                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
                  i);
-        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        gv_talk_ask(rig.port, "POST", GV_RIG_CHAT, NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         gv_reply_deinit(&reply);
     }
@@ -447,11 +335,11 @@ static void nobody_left_to_try_is_a_502(void)
     struct gv_fake dead;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&dead, reply_hello);
+    gv_fake_start(&dead, gv_fake_hello);
     gv_fake_stop(&dead);
     gv_rig_add_worker(&rig, dead.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 502);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "upstream_connect_failed"));
     gv_reply_deinit(&reply);
@@ -465,17 +353,17 @@ static void a_busy_worker_is_tried_elsewhere_and_its_last_answer_passes(void)
     struct gv_fake good;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&busy, reply_busy);
-    gv_fake_start(&good, reply_hello);
+    gv_fake_start(&busy, gv_fake_busy);
+    gv_fake_start(&good, gv_fake_hello);
     gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 503);
     CU_ASSERT_STRING_EQUAL(reply.body, "busy now");
     CU_ASSERT_EQUAL(atomic_load(&busy.request_count), 3); /* retry_max attempts */
     gv_reply_deinit(&reply);
     gv_rig_add_worker(&rig, good.url, GV_POOL_REGULAR, GV_WORKER_READY);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);
     CU_ASSERT(atomic_load(&busy.request_count) <= 4); /* never twice on the one that failed */
     gv_reply_deinit(&reply);
@@ -491,8 +379,8 @@ static void a_worker_that_dies_before_the_first_token_is_replaced(void)
     struct gv_fake good;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&bad, reply_head_and_die);
-    gv_fake_start(&good, reply_stream);
+    gv_fake_start(&bad, gv_fake_head_and_die);
+    gv_fake_start(&good, gv_fake_stream);
     gv_rig_add_worker(&rig, bad.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_add_worker(&rig, good.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
@@ -501,9 +389,9 @@ static void a_worker_that_dies_before_the_first_token_is_replaced(void)
         snprintf(body, sizeof body,
                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
                  i);
-        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        gv_talk_ask(rig.port, "POST", GV_RIG_CHAT, NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
-        CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
+        CU_ASSERT_STRING_EQUAL(reply.body, GV_FAKE_EVENTS);
         gv_reply_deinit(&reply);
     }
     gv_rig_stop(&rig);
@@ -517,11 +405,11 @@ static void what_nobody_can_serve_is_said_with_the_reason(void)
     struct gv_reply reply;
     gv_rig_init(&rig);
     gv_rig_start(&rig);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 503);
     gv_reply_deinit(&reply);
     gv_rig_add_worker(&rig, "http://127.0.0.1:9", GV_POOL_REGULAR, GV_WORKER_NOT_READY);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 503);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "pool regular, model 'm': 1 of 1 workers"));
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "1 not_ready"));
@@ -529,140 +417,17 @@ static void what_nobody_can_serve_is_said_with_the_reason(void)
     CU_ASSERT_EQUAL_FATAL(
         gv_fleet_set_metadata(rig.fleet, gv_slice_text("http://127.0.0.1:9"), "other", NULL, 0),
         GV_OK);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 404);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "model_not_found"));
     gv_reply_deinit(&reply);
-    gv_talk_ask(rig.port, "POST", CHAT, NULL, "{\"model\":", &reply);
+    gv_talk_ask(rig.port, "POST", GV_RIG_CHAT, NULL, "{\"model\":", &reply);
     CU_ASSERT_EQUAL(reply.status, 400);
     gv_reply_deinit(&reply);
-    gv_talk_ask(rig.port, "GET", CHAT, NULL, NULL, &reply);
+    gv_talk_ask(rig.port, "GET", GV_RIG_CHAT, NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 405);
     gv_reply_deinit(&reply);
     gv_rig_stop(&rig);
-}
-
-/* ---- prefill and decode ---- */
-
-#define ROOM "\"bootstrap_room\":"
-
-static struct gv_fake *meets; /* the prefill worker that decode waits for */
-
-/* As an engine does: nothing is decoded before prefill has the prompt. */
-static bool reply_stream_after_prefill(struct gv_fake *fake, int fd)
-{
-    while (atomic_load(&meets->request_count) < atomic_load(&fake->request_count)) {
-        gv_test_pause();
-    }
-    return reply_stream(fake, fd);
-}
-
-static void both_legs_meet_in_one_fresh_room_and_decode_answers(void)
-{
-    struct gv_rig rig;
-    struct gv_fake prefill;
-    struct gv_fake decode;
-    struct gv_reply reply;
-    char rooms[2][2][32];
-    gv_rig_init(&rig);
-    gv_fake_start(&prefill, reply_hello);
-    gv_fake_start(&decode, reply_stream_after_prefill);
-    meets = &prefill;
-    gv_rig_add_worker(&rig, prefill.url, GV_POOL_PREFILL, GV_WORKER_READY);
-    gv_rig_add_worker(&rig, decode.url, GV_POOL_DECODE, GV_WORKER_READY);
-    rig.config.pd_disaggregation = 1;
-    gv_rig_start(&rig);
-    for (int i = 0; i < 2; i++) {
-        gv_talk_ask(rig.port, "POST", CHAT, NULL,
-                    "{\"bootstrap_room\":7,\"bootstrap_host\":\"evil\",\"model\":\"m\","
-                    "\"messages\":[{\"role\":\"user\",\"content\":\"hello there\"}]}",
-                    &reply);
-        CU_ASSERT_EQUAL(reply.status, 200);
-        CU_ASSERT_STRING_EQUAL(reply.body, EVENTS);
-        gv_reply_deinit(&reply);
-        gv_fake_number(&prefill, ROOM, rooms[i][0], sizeof rooms[i][0]);
-        gv_fake_number(&decode, ROOM, rooms[i][1], sizeof rooms[i][1]);
-        CU_ASSERT_STRING_EQUAL(rooms[i][0], rooms[i][1]);
-        CU_ASSERT(strlen(rooms[i][0]) > 1);
-    }
-    CU_ASSERT_STRING_NOT_EQUAL(rooms[0][0], rooms[1][0]);
-    CU_ASSERT_FALSE(gv_fake_was_sent(&decode, "evil"));
-    CU_ASSERT(gv_fake_was_sent(&decode, "\"bootstrap_host\":\"127.0.0.1\""));
-    CU_ASSERT(gv_fake_was_sent(&prefill, "\"bootstrap_port\":8998"));
-    CU_ASSERT_EQUAL(atomic_load(&rig.published), 2); /* one per pool; the second time it is fresh */
-    gv_rig_stop(&rig);
-    gv_fake_stop(&prefill);
-    gv_fake_stop(&decode);
-}
-
-static void a_failed_prefill_ends_decode_and_is_named(void)
-{
-    struct gv_rig rig;
-    struct gv_fake prefill;
-    struct gv_fake decode;
-    struct gv_reply reply;
-    gv_rig_init(&rig);
-    gv_fake_start(&prefill, reply_busy);
-    gv_fake_start(&decode, reply_never);
-    gv_rig_add_worker(&rig, prefill.url, GV_POOL_PREFILL, GV_WORKER_READY);
-    gv_rig_add_worker(&rig, decode.url, GV_POOL_DECODE, GV_WORKER_READY);
-    rig.config.pd_disaggregation = 1;
-    rig.config.disable_retries = 1;
-    gv_rig_start(&rig);
-    chat(&rig, &reply);
-    CU_ASSERT_EQUAL(reply.status, 502);
-    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "prefill_failed"));
-    gv_reply_deinit(&reply);
-    CU_ASSERT(gv_test_await(worker_saw_the_end, &decode, 0));
-    gv_rig_stop(&rig);
-    gv_fake_stop(&prefill);
-    gv_fake_stop(&decode);
-}
-
-static void what_prefill_finds_wrong_with_a_request_is_passed_on(void)
-{
-    struct gv_rig rig;
-    struct gv_fake prefill;
-    struct gv_fake decode;
-    struct gv_reply reply;
-    gv_rig_init(&rig);
-    gv_fake_start(&prefill, reply_bad_request);
-    gv_fake_start(&decode, reply_never);
-    gv_rig_add_worker(&rig, prefill.url, GV_POOL_PREFILL, GV_WORKER_READY);
-    gv_rig_add_worker(&rig, decode.url, GV_POOL_DECODE, GV_WORKER_READY);
-    rig.config.pd_disaggregation = 1;
-    gv_rig_start(&rig);
-    chat(&rig, &reply);
-    CU_ASSERT_EQUAL(reply.status, 400);
-    CU_ASSERT_STRING_EQUAL(reply.body, "not that!");
-    gv_reply_deinit(&reply);
-    CU_ASSERT(gv_test_await(worker_saw_the_end, &decode, 0));
-    gv_rig_stop(&rig);
-    gv_fake_stop(&prefill);
-    gv_fake_stop(&decode);
-}
-
-static void what_decode_says_passes_and_ends_prefill(void)
-{
-    struct gv_rig rig;
-    struct gv_fake prefill;
-    struct gv_fake decode;
-    struct gv_reply reply;
-    gv_rig_init(&rig);
-    gv_fake_start(&prefill, reply_never);
-    gv_fake_start(&decode, reply_bad_request);
-    gv_rig_add_worker(&rig, prefill.url, GV_POOL_PREFILL, GV_WORKER_READY);
-    gv_rig_add_worker(&rig, decode.url, GV_POOL_DECODE, GV_WORKER_READY);
-    rig.config.pd_disaggregation = 1;
-    gv_rig_start(&rig);
-    chat(&rig, &reply);
-    CU_ASSERT_EQUAL(reply.status, 400);
-    CU_ASSERT_STRING_EQUAL(reply.body, "not that!");
-    gv_reply_deinit(&reply);
-    CU_ASSERT(gv_test_await(worker_saw_the_end, &prefill, 0));
-    gv_rig_stop(&rig);
-    gv_fake_stop(&prefill);
-    gv_fake_stop(&decode);
 }
 
 /* ---- what the router answers itself ---- */
@@ -721,14 +486,14 @@ static void a_drain_waits_for_the_last_exchange(void)
     struct gv_rig rig;
     struct gv_fake fake;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_one_event);
+    gv_fake_start(&fake, gv_fake_one_event);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_start(&rig);
     int fd = gv_talk_connect(rig.port);
     char request[512];
     snprintf(request, sizeof request,
-             "POST " CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(BODY),
-             BODY);
+             "POST " GV_RIG_CHAT " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(GV_RIG_BODY), GV_RIG_BODY);
     CU_ASSERT(gv_talk_send_text(fd, request));
     CU_ASSERT(gv_test_await(is_loaded, &rig, 0));
     gv_proxy_drain(rig.proxy, 0, on_drained, &rig);
@@ -752,7 +517,8 @@ static void explain_decides_like_a_request_and_changes_nothing(void)
     gv_rig_add_worker(&rig, "http://127.0.0.1:10", GV_POOL_REGULAR, GV_WORKER_READY);
     struct gv_explain_headers none = {.routing_key = gv_slice_text("")};
     CU_ASSERT_EQUAL_FATAL(
-        gv_explain_init(&explain, &rig.shared, GV_ENDPOINT_CHAT, gv_slice_text(BODY), none), GV_OK);
+        gv_explain_init(&explain, &rig.shared, GV_ENDPOINT_CHAT, gv_slice_text(GV_RIG_BODY), none),
+        GV_OK);
     CU_ASSERT_EQUAL(explain.problem, GV_PROBLEM_NONE);
     CU_ASSERT_EQUAL(explain.leg_count, 1);
     CU_ASSERT_STRING_EQUAL(explain.legs[0].key, "regular::m");
@@ -783,9 +549,5 @@ GV_SUITE("integration/proxy", GV_CASE(an_answer_passes_unchanged_and_the_request
          GV_CASE(a_busy_worker_is_tried_elsewhere_and_its_last_answer_passes),
          GV_CASE(a_worker_that_dies_before_the_first_token_is_replaced),
          GV_CASE(what_nobody_can_serve_is_said_with_the_reason),
-         GV_CASE(both_legs_meet_in_one_fresh_room_and_decode_answers),
-         GV_CASE(a_failed_prefill_ends_decode_and_is_named),
-         GV_CASE(what_prefill_finds_wrong_with_a_request_is_passed_on),
-         GV_CASE(what_decode_says_passes_and_ends_prefill), GV_CASE(probes_local_paths_and_keys),
-         GV_CASE(a_drain_waits_for_the_last_exchange),
+         GV_CASE(probes_local_paths_and_keys), GV_CASE(a_drain_waits_for_the_last_exchange),
          GV_CASE(explain_decides_like_a_request_and_changes_nothing))
