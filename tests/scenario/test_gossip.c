@@ -469,103 +469,6 @@ static void on_demand_live_sets_are_compared_and_mended_at_once(void)
     end(world);
 }
 
-/* ---- clocks ---- */
-
-#define HOUR_MS 3600000
-
-static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
-{
-    uint8_t digests[2][16];
-    gv_gossip_digest(world->nodes[a].engine, digests[0]);
-    gv_gossip_digest(world->nodes[b].engine, digests[1]);
-    return memcmp(digests[0], digests[1], 16) == 0;
-}
-
-static struct gv_member member_at(const struct world *world, uint32_t node, uint32_t about)
-{
-    struct gv_member members[8];
-    uint32_t count = gv_gossip_members(world->nodes[node].engine, members, 8);
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(members[i].name, world->nodes[about].name) == 0) {
-            return members[i];
-        }
-    }
-    CU_FAIL("no such member");
-    return (struct gv_member){.name = ""};
-}
-
-static void what_an_early_clock_stamps_is_missing_until_it_is_right_again(void)
-{
-    struct world *world = started(3, 0);
-    world->nodes[0].skew_ms = HOUR_MS;
-    world_run(world, 3000);
-    uint64_t early_print = world_publish(world, 0, 0, 1);
-    uint64_t right_print = world_publish(world, 1, 0, 1);
-    world_run(world, 3000);
-    CU_ASSERT_EQUAL(depth_at(world, 0, 0, right_print), 1);
-    CU_ASSERT_EQUAL(depth_at(world, 2, 0, right_print), 1);
-    CU_ASSERT_EQUAL(depth_at(world, 2, 0, early_print), 0);
-    for (uint32_t i = 1; i < 3; i++) {
-        struct gv_member early = member_at(world, i, 0);
-        CU_ASSERT_EQUAL(early.refused, 1);
-        CU_ASSERT(early.clock_offset_ms > HOUR_MS - 5000 && early.clock_offset_ms < HOUR_MS + 5000);
-        CU_ASSERT_FALSE(digests_agree(world, 0, i));
-        CU_ASSERT(gv_gossip_clock_is_right(world->nodes[i].engine));
-    }
-    CU_ASSERT(digests_agree(world, 1, 2));
-    CU_ASSERT_FALSE(gv_gossip_clock_is_right(world->nodes[0].engine));
-    world_look_at_clock(world, 0);
-    CU_ASSERT_FALSE(digests_agree(world, 0, 1));
-
-    world->nodes[0].skew_ms = 0;
-    world_run(world, 3000);
-    CU_ASSERT(gv_gossip_clock_is_right(world->nodes[0].engine));
-    world_look_at_clock(world, 0);
-    expect_agreement(world, 20000);
-    for (uint32_t i = 1; i < 3; i++) {
-        CU_ASSERT_EQUAL(member_at(world, i, 0).refused, 0);
-        CU_ASSERT_EQUAL(depth_at(world, i, 0, early_print), 1);
-    }
-    end(world);
-}
-
-static void a_late_clock_has_what_it_refused_when_it_is_right_again(void)
-{
-    struct world *world = started(3, 0);
-    world->nodes[2].skew_ms = -HOUR_MS;
-    world_run(world, 3000);
-    for (uint32_t i = 0; i < 20; i++) {
-        (void)world_publish(world, i % 3, i, 4);
-        world_run(world, 10);
-    }
-    world_run(world, 3000);
-    CU_ASSERT(member_at(world, 2, 0).refused > 0 && member_at(world, 2, 1).refused > 0);
-    CU_ASSERT_EQUAL(member_at(world, 0, 2).refused, 0);
-    CU_ASSERT_FALSE(digests_agree(world, 0, 2));
-    CU_ASSERT_FALSE(gv_gossip_clock_is_right(world->nodes[2].engine));
-
-    world->nodes[2].skew_ms = 0;
-    expect_agreement(world, 20000);
-    CU_ASSERT_EQUAL(member_at(world, 2, 0).refused + member_at(world, 2, 1).refused, 0);
-    end(world);
-}
-
-/* Nobody can be asked for it any more: the mark goes too, with the next comparison. */
-static void what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart(void)
-{
-    struct world *world = started(3, 0);
-    world->nodes[0].skew_ms = HOUR_MS;
-    (void)world_publish(world, 0, 0, 4);
-    world_run(world, 3000);
-    CU_ASSERT(member_at(world, 1, 0).refused > 0);
-    world_kill(world, 0);
-    world->nodes[0].skew_ms = 0;
-    world_run(world, 5000);
-    world_start(world, 0);
-    expect_agreement(world, 130000);
-    end(world);
-}
-
 static void nonsense_is_an_error_and_a_count_and_nothing_else(void)
 {
     struct world *world = started(2, 0);
@@ -617,7 +520,4 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(who_joins_takes_three_shares_from_several_donors),
          GV_CASE(a_donor_that_dies_midway_is_replaced),
          GV_CASE(on_demand_live_sets_are_compared_and_mended_at_once),
-         GV_CASE(what_an_early_clock_stamps_is_missing_until_it_is_right_again),
-         GV_CASE(a_late_clock_has_what_it_refused_when_it_is_right_again),
-         GV_CASE(what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart),
          GV_CASE(nonsense_is_an_error_and_a_count_and_nothing_else))
