@@ -31,6 +31,7 @@
 #define WAIT_WEIGHT     4.0  /* of what waits at the least, against the prompt */
 #define ROOM_WEIGHT     0.2  /* of the own bytes, where the youngest would give way */
 #define NEAR_SHARE      0.05 /* of what the whole prompt takes */
+#define NEAR_DECODE_MS  (3 * REQUEST_MS) /* loads are a moment old: three more are no reason */
 
 static _Thread_local uint32_t places[GV_WORKERS_MAX]; /* of those that may still be the best */
 static _Thread_local uint32_t asked[GV_WORKERS_MAX];  /* and their indexes */
@@ -139,6 +140,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     uint32_t best;
     double lowest = find_lowest(request, facts, load_limit, &best);
     double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / facts->speeds[best];
+    near = request->pool == GV_POOL_DECODE ? NEAR_DECODE_MS : near;
     double room = ROOM_WEIGHT * own_ms(policy, request, facts, best, weight);
     add_room(policy, request, facts, weight, lowest + room + near);
     lowest = find_lowest(request, facts, load_limit, &best);

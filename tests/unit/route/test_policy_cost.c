@@ -203,11 +203,28 @@ static void for_decode_only_what_is_under_way_counts(void)
                                         .count = 20,
                                         .prompt_bytes = 20 * BLOCK};
     record(&stage, "decode::m", path, 20, 1);
-    take(&stage, 0, 3);
-    take(&stage, 1, 5);
+    take(&stage, 0, 5);
+    take(&stage, 1, 7);
     take(&stage, 2, 1);
-    take(&stage, 3, 3);
+    take(&stage, 3, 5);
     CU_ASSERT_EQUAL(decide_on(&stage, request).worker, 2);
+    stage_end(&stage);
+}
+
+/* Else one prompt would change its decode worker whenever a request that has ended is told late. */
+static void for_decode_three_requests_more_change_nothing_and_four_do(void)
+{
+    struct stage stage = stage_of("prefix_cost", 2);
+    struct gv_policy_request request = {.key = "decode::m",
+                                        .pool = GV_POOL_DECODE,
+                                        .chain = path,
+                                        .count = 20,
+                                        .prompt_bytes = 20 * BLOCK};
+    uint32_t first = decide_on(&stage, request).worker;
+    take(&stage, first, 3);
+    CU_ASSERT_EQUAL(decide_on(&stage, request).worker, first);
+    take(&stage, first, 1);
+    CU_ASSERT_EQUAL(decide_on(&stage, request).worker, 1 - first);
     stage_end(&stage);
 }
 
@@ -244,4 +261,6 @@ GV_SUITE("route/policy cost",
          GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
          GV_CASE(a_new_prompt_goes_where_the_oldest_gives_way),
          GV_CASE(a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds),
-         GV_CASE(for_decode_only_what_is_under_way_counts), GV_CASE(two_nodes_decide_alike))
+         GV_CASE(for_decode_only_what_is_under_way_counts),
+         GV_CASE(for_decode_three_requests_more_change_nothing_and_four_do),
+         GV_CASE(two_nodes_decide_alike))
