@@ -55,12 +55,14 @@ static void explain(struct gv_world_node *node, const char *prompt, char *text, 
     free(body);
 }
 
+/* With the policy whose rules say what the threshold did. */
 static void start_three(struct gv_world *world)
 {
+    static const char *const flags[] = {"--policy", "cache_aware", NULL};
     gv_world_add_worker(world, "regular");
     gv_world_add_worker(world, "regular");
     for (int i = 0; i < 3; i++) {
-        gv_world_add_node(world, NULL);
+        gv_world_add_node(world, flags);
     }
     CU_ASSERT_TRUE_FATAL(gv_world_await_members(world, 3));
     CU_ASSERT_TRUE_FATAL(gv_world_await_ready(world));
