@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define KEPT_BYTES   (8 * 1024 * 1024) /* free at the end of a thread's heap */
+#define MAPPED_BYTES (1024 * 1024)     /* a larger piece is the system's, and goes back to it */
+
 static _Atomic size_t used_bytes[GV_MEM_KIND_COUNT];
 static _Atomic size_t cap_bytes[GV_MEM_KIND_COUNT];
 static _Thread_local uint64_t calls_until_failure;
@@ -70,6 +73,13 @@ void *gv_mem_new(enum gv_mem_kind kind, size_t bytes)
     }
     settle(kind, memory, bytes);
     return memory;
+}
+
+/* Naming the one threshold stops the C library from moving the other, so both are named. */
+void gv_mem_stay_warm(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 }
 
 void *gv_mem_new_pages(enum gv_mem_kind kind, size_t alignment, size_t bytes)

@@ -4,6 +4,7 @@
 #include "node.h"
 
 #include "grapevine/base/log.h"
+#include "grapevine/base/mem.h"
 #include "grapevine/gossip/engine.h"
 #include "grapevine/net/loop.h"
 
@@ -26,6 +27,7 @@ static void hold_standard_files(void)
 int main(int argc, char **argv)
 {
     struct gv_config config;
+    gv_mem_stay_warm();
     hold_standard_files();
     switch (gv_config_load(argc, argv, environ, &config)) {
     case GV_CONFIG_RUN:

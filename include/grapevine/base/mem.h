@@ -38,6 +38,13 @@ void gv_mem_free_pages(enum gv_mem_kind kind, void *memory, size_t bytes);
 /** Like realloc(); new bytes are not zeroed. NULL leaves `old` valid. `old` may be NULL. */
 GV_MUST_USE void *gv_mem_resize(enum gv_mem_kind kind, void *old, size_t bytes);
 
+/**
+ * For a program whose threads take and give back bodies all day: the heap keeps what was given back
+ * (8 MiB a thread) rather than to return it to the system and fault it in again at once. Call it
+ * first of all.
+ */
+void gv_mem_stay_warm(void);
+
 /** Free what gv_mem_new() or gv_mem_resize() of the same kind returned; NULL is fine. */
 void gv_mem_free(enum gv_mem_kind kind, void *memory);
 
