@@ -109,8 +109,7 @@ void gv_workers_get(const struct gv_admin_parts *parts, const struct gv_request 
     }
 }
 
-/* ---- reading a WorkerSpec: each reader returns NULL, or what is wrong
- * ---------------------------- */
+/* ---- reading a WorkerSpec: each reader returns NULL, or what is wrong ---- */
 
 static const char *read_url(const json_t *spec, struct gv_worker *worker)
 {

@@ -2,8 +2,8 @@
  * attempt.h - a request on its way to its workers: the carrier and its legs, as their files share
  * them.
  *
- * carrier.c owns the carrier and says when; legs.c and body.c say how. Who may include: those,
- * kept.c, merging.c, reply.c. One loop.
+ * carrier.c owns the carrier and says when; legs.c and body.c say how. Who may include: those, and
+ * what the carrier calls for one purpose (account, merging, reranking, reply). One loop.
  */
 #ifndef GV_PROXY_ATTEMPT_H
 #define GV_PROXY_ATTEMPT_H
