@@ -36,12 +36,17 @@ void gv_past_hear(struct gv_origin *origin, uint32_t stamp)
     origin->heard_stamp = stamp > origin->heard_stamp ? stamp : origin->heard_stamp;
 }
 
+/** The stamp of its newest operation, as far as anybody has told. */
+uint32_t gv_past_newest(const struct gv_origin *origin)
+{
+    return origin->stamp > origin->heard_stamp ? origin->stamp : origin->heard_stamp;
+}
+
 /* Is its newest operation so old? */
 static bool is_log_old(const struct gv_gossip *gossip, const struct gv_origin *origin,
                        uint64_t age_s)
 {
-    uint32_t newest = origin->stamp > origin->heard_stamp ? origin->stamp : origin->heard_stamp;
-    return is_old(gossip, newest, age_s);
+    return is_old(gossip, gv_past_newest(origin), age_s);
 }
 
 static void remove(struct gv_gossip *gossip, struct gv_origin *origin)

@@ -12,7 +12,7 @@
 #define MISSES_BEFORE_REPAIR 2
 #define STATE_WHOLE_MAX      64 /* more members are compared before they are sent */
 #define RETELL_DIGESTS       10 /* while logs move, so often one session is told all positions */
-#define POSITION_BYTES       30 /* of one in a message, at most, without its name */
+#define POSITION_BYTES       40 /* of one in a message, at most, without its name */
 #define POSITIONS_BYTES_MAX  (200 * 1024) /* of all: members and sums want room, too */
 #define SWEEP_MS             5000
 #define UNSURE_MS            20000 /* so long live sets are compared more often, */
@@ -38,6 +38,7 @@ static bool add_positions(struct gv_gossip *gossip, bool gone, size_t *bytes, Me
         position->boot_id = origin->boot_id;
         position->applied = origin->applied;
         position->stamp = origin->stamp;
+        position->heard = gv_past_newest(origin);
         list[*count] = position;
         *count += 1;
     }
@@ -131,10 +132,10 @@ static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
             peer->member.status <= GV_MEMBER_SUSPECT && peer->session == NULL) {
             continue; /* it will be in session soon */
         }
-        bool is_past = gv_past_has(gossip, at->node, at->boot_id, at->stamp);
+        bool is_past = gv_past_has(gossip, at->node, at->boot_id, at->heard);
         struct gv_origin *origin = is_past ? NULL : gv_past_open(gossip, at->node, at->boot_id);
         if (origin != NULL) {
-            gv_past_hear(origin, at->stamp);
+            gv_past_hear(origin, at->heard);
             gv_relay_want(gossip, origin, at->applied, session, relays);
         }
     }

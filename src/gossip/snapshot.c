@@ -293,6 +293,7 @@ static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
         mark->boot_id = chunk->positions[i]->boot_id;
         mark->applied = chunk->positions[i]->applied;
         mark->stamp = chunk->positions[i]->stamp;
+        mark->heard_stamp = chunk->positions[i]->heard;
     }
     share->mark_count = (uint32_t)chunk->n_positions;
     return true;
@@ -316,11 +317,12 @@ static void raise_positions(struct gv_gossip *gossip)
     struct gv_taking *taking = &gossip->taking;
     for (uint32_t i = 0; i < taking->shares[0].mark_count; i++) {
         const struct gv_origin *mark = &taking->shares[0].marks[i];
-        bool is_past = gv_past_has(gossip, mark->name, mark->boot_id, mark->stamp);
+        bool is_past = gv_past_has(gossip, mark->name, mark->boot_id, mark->heard_stamp);
         struct gv_origin *origin = is_past ? NULL : gv_past_open(gossip, mark->name, mark->boot_id);
         if (origin == NULL || origin == gossip->own || origin->forgotten) {
             continue;
         }
+        gv_past_hear(origin, mark->heard_stamp);
         for (uint32_t j = 1; mark != NULL && j < taking->share_count; j++) {
             const struct gv_origin *other = mark_in(&taking->shares[j], mark);
             mark = other == NULL || other->applied < mark->applied ? other : mark;
