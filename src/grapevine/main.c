@@ -9,6 +9,7 @@
 #include "grapevine/net/loop.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 
 extern char **environ;
@@ -29,6 +30,8 @@ int main(int argc, char **argv)
     struct gv_config config;
     gv_mem_stay_warm();
     hold_standard_files();
+    (void)signal(SIGPIPE,
+                 SIG_IGN); /* who reads our log may go at any time, from the first line on */
     switch (gv_config_load(argc, argv, environ, &config)) {
     case GV_CONFIG_RUN:
         break;
