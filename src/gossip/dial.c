@@ -76,9 +76,13 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
     gv_mem_free(GV_MEM_GOSSIP, session);
     if (gv_channel_of(gossip, peer) == NULL) {
         bool first = strcmp(gossip->self->member.name, peer->member.name) < 0;
+        bool again = peer->redialed_at_ms != 0 &&
+                     gossip->now.now_ms - peer->redialed_at_ms < gossip->options.reconnect_ms;
         uint64_t wait_ms = first ? 0 : DIAL_PATIENCE_MS;
-        if (peer->member.status >= GV_MEMBER_DEAD) {
-            wait_ms = gossip->options.reconnect_ms;
+        if (again || peer->member.status >= GV_MEMBER_DEAD) {
+            wait_ms = gossip->options.reconnect_ms; /* maybe it ends every session at once */
+        } else {
+            peer->redialed_at_ms = gossip->now.now_ms;
         }
         peer->dial_at_ms = gossip->now.now_ms + wait_ms;
         gv_roster_changed(gossip, peer);

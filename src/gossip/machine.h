@@ -55,6 +55,7 @@ struct gv_peer {
     uint64_t reset_at_ms;       /* its last session was reset then; 0: none, or one is open again */
     uint64_t dial_at_ms;        /* next attempt to connect */
     uint64_t dialed_at_ms;      /* of the attempt under way */
+    uint64_t redialed_at_ms;    /* when the end of a session was last answered by a dial at once */
     uint64_t dial_failed_at_ms; /* last failure; 0 never */
     uint64_t urgent_at_ms;      /* last urgent probe */
     uint64_t checked_at_ms;     /* last dialed because another key claimed the name */
