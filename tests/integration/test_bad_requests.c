@@ -352,7 +352,7 @@ static void expectations_and_upgrades_change_nothing(void)
     begin(&rig, &fake);
     gv_rig_start(&rig);
     /* without its body it is told to go on, and waits */
-    char got[256];
+    char got[2048];
     int fd = gv_talk_connect(rig.port);
     CU_ASSERT(gv_talk_send_text(fd, P CL "Expect: 100-continue\r\n\r\n"));
     CU_ASSERT(gv_talk_read_until(fd, "\r\n\r\n", got, sizeof got));
