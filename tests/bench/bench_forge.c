@@ -78,7 +78,7 @@ static void make_boxes(struct forger *forger)
     GV_ASSERT(gv_packet_box_init(&forger->receiver, forger->ours, "grapevine", "node-r",
                                  RECEIVER_BOOT) == GV_OK);
     for (int i = 0; i < SENDERS; i++) {
-        char name[16];
+        char name[32];
         (void)snprintf(name, sizeof name, "node-%d", i);
         bool good =
             gv_packet_box_init(&forger->senders[i], forger->ours, "grapevine", name, BOOT) ==
