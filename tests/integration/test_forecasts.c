@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define PROMPT_BYTES 900
-#define ROUNDS_MAX   400
 
 static struct gv_world world;
 
@@ -57,6 +56,17 @@ static bool is_trusted_less(void *owner)
            of_worker(2, "capacity_blocks") == share;
 }
 
+/* One more prompt, twice; then: is the worker trusted with no more than this? Trust is judged now
+ * and then, so this goes on for as long as it takes. */
+static bool sinks_while_used(void *owner)
+{
+    static int round;
+    round += 1;
+    chat(round % 3, round % 60);
+    chat((round + 1) % 3, round % 60);
+    return of_worker(0, "capacity_blocks") <= *(const long *)owner;
+}
+
 static void an_engine_that_holds_less_than_it_tells_is_believed_less_on_all_nodes(void)
 {
     static const char *const flags[] = {"--capacity-tokens", "2048", "--told-tokens", "200000",
@@ -65,10 +75,7 @@ static void an_engine_that_holds_less_than_it_tells_is_believed_less_on_all_node
     long told = of_worker(0, "capacity_blocks") / 2;
     CU_ASSERT_TRUE(told > 1000);
     /* 60 prompts of some 225 tokens in turn, each twice: the second time it is there. */
-    for (int i = 0; i < ROUNDS_MAX && of_worker(0, "capacity_blocks") > told; i++) {
-        chat(i % 3, i % 60);
-        chat((i + 1) % 3, i % 60);
-    }
+    CU_ASSERT_TRUE(gv_test_await(sinks_while_used, &told, 0));
     CU_ASSERT_TRUE(gv_test_await(is_trusted_less, &told, 0));
     CU_ASSERT_TRUE(gv_world_await_agreement(&world));
     for (int i = 0; i < 3; i++) {
@@ -116,15 +123,20 @@ static bool is_known_uncached(void *owner)
            workers_say(1, "\"prefix_caching\":false") && workers_say(2, "\"prefix_caching\":false");
 }
 
+static bool is_known_after_one_more(void *owner)
+{
+    static int round;
+    round += 1;
+    chat(0, round % 4);
+    return is_known_uncached(owner);
+}
+
 static void an_engine_without_prefix_caching_is_noticed_and_keeps_its_share(void)
 {
     static const char *const flags[] = {"--capacity-tokens", "0", "--told-tokens", "200000", NULL};
     start(flags);
     long told = of_worker(0, "capacity_blocks");
-    for (int i = 0; i < ROUNDS_MAX && !workers_say(0, "\"prefix_caching\":false"); i++) {
-        chat(0, i % 4);
-    }
-    CU_ASSERT_TRUE(gv_test_await(is_known_uncached, NULL, 0));
+    CU_ASSERT_TRUE(gv_test_await(is_known_after_one_more, NULL, 0));
     CU_ASSERT_TRUE(workers_say(1, "\"trust\":1.0"));
     CU_ASSERT_TRUE(of_worker(0, "capacity_blocks") > told / 2);
     gv_world_end(&world);
