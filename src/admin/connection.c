@@ -10,8 +10,6 @@
 #include "grapevine/http/parser.h"
 #include "grapevine/http/writer.h"
 
-#include <string.h>
-
 #define TARGET_MAX 8192u
 #define LINGER_MS  1000u
 #define QUEUE_HIGH (1024u * 1024)      /* of answers that the client does not take */
@@ -58,17 +56,6 @@ static void send_head(struct connection *connection, const struct gv_answer *ans
     }
 }
 
-/* A HEAD request gets the head of the answer alone. */
-static struct gv_slice head_alone(struct gv_slice answer)
-{
-    for (size_t i = 0; i + 4 <= answer.len; i++) {
-        if (memcmp(answer.data + i, "\r\n\r\n", 4) == 0) {
-            return gv_slice_of(answer.data, i + 4);
-        }
-    }
-    return answer;
-}
-
 static void send_answer(struct connection *connection, struct gv_answer *answer)
 {
     struct gv_buf head;
@@ -85,7 +72,7 @@ static void send_answer(struct connection *connection, struct gv_answer *answer)
     struct gv_slice first = gv_buf_slice(&head);
     struct gv_slice body = gv_buf_slice(&answer->body);
     if (connection->method == GV_METHOD_HEAD) {
-        first = head_alone(first);
+        first = gv_writer_head_alone(first);
         body.len = 0;
     }
     connection->active_at_ms = gv_loop_now_ms(connection->set->loop);

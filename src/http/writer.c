@@ -5,6 +5,7 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/http/status.h"
 #include "http/token.h"
+#include <string.h>
 
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -111,4 +112,14 @@ size_t gv_writer_chunk_line(char line[20], size_t bytes)
 struct gv_slice gv_writer_last_chunk(void)
 {
     return gv_slice_of("0\r\n\r\n", 5);
+}
+
+struct gv_slice gv_writer_head_alone(struct gv_slice response)
+{
+    for (size_t i = 0; i + 4 <= response.len; i++) {
+        if (memcmp(response.data + i, "\r\n\r\n", 4) == 0) {
+            return gv_slice_of(response.data, i + 4);
+        }
+    }
+    return response;
 }

@@ -171,15 +171,8 @@ void gv_client_done(struct gv_client *client, bool close)
 /* A HEAD request gets the head of the answer alone. */
 static struct gv_slice without_body(const struct gv_client *client, struct gv_slice answer)
 {
-    if (!client->head_seen || client->head.method != GV_METHOD_HEAD) {
-        return answer;
-    }
-    for (size_t i = 0; i + 4 <= answer.len; i++) {
-        if (memcmp(answer.data + i, "\r\n\r\n", 4) == 0) {
-            return gv_slice_of(answer.data, i + 4);
-        }
-    }
-    return answer;
+    bool is_head = client->head_seen && client->head.method == GV_METHOD_HEAD;
+    return is_head ? gv_writer_head_alone(answer) : answer;
 }
 
 static void note(struct gv_client *client, uint16_t status, const char *outcome, size_t bytes)

@@ -34,4 +34,7 @@ size_t gv_writer_chunk_line(char line[20], size_t bytes);
 /** The last chunk: "0\r\n\r\n". */
 struct gv_slice gv_writer_last_chunk(void);
 
+/** A whole response without its body, as HEAD is answered (RFC 9110, 9.3.2); borrowed from it. */
+struct gv_slice gv_writer_head_alone(struct gv_slice response);
+
 #endif
