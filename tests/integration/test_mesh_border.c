@@ -2,7 +2,7 @@
  * test_mesh_border.c - who may be in a mesh: who differs in cluster id, block size or keys stays
  * out, and both sides say why.
  */
-#include "grapevine/base/log.h"
+#include "support/logbook.h"
 #include "support/mesh.h"
 
 #include <stdio.h>
@@ -13,80 +13,46 @@
 #define WORKER "http://10.1.1.1:8000"
 #define OTHER  "http://10.1.1.2:8000"
 
-static char log_path[] = "/tmp/test_mesh_log_XXXXXX";
-static int log_fd = -1;
-
-static void open_log(void)
-{
-    (void)strcpy(log_path, "/tmp/test_mesh_log_XXXXXX");
-    log_fd = mkstemp(log_path);
-    CU_ASSERT_TRUE_FATAL(log_fd >= 0);
-    CU_ASSERT_EQUAL_FATAL(gv_log_open((struct gv_log_options){.level = GV_LOG_INFO, .fd = log_fd}),
-                          GV_OK);
-}
-
-static void close_log(void)
-{
-    gv_log_close();
-    (void)close(log_fd);
-    (void)unlink(log_path);
-}
-
-/* How many lines of the log hold all three texts. */
-static int lines_with(const char *one, const char *two, const char *three)
-{
-    FILE *file = fopen(log_path, "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    char line[4096];
-    int count = 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        count +=
-            strstr(line, one) != NULL && strstr(line, two) != NULL && strstr(line, three) != NULL;
-    }
-    (void)fclose(file);
-    return count;
-}
-
 static void another_cluster_id_is_refused_by_both_sides_with_both_values(void)
 {
     static struct gv_mesh_node left;
     static struct gv_mesh_node right;
-    open_log();
+    gv_logbook_open();
     gv_mesh_prepare(&left, "left");
     gv_mesh_start(&left);
     gv_mesh_prepare(&right, "right");
     (void)snprintf(right.cluster_id, sizeof right.cluster_id, "elsewhere");
     gv_mesh_add_seed(&right, &left);
     gv_mesh_start(&right);
-    GV_MESH_AWAIT(lines_with("mesh.refused", "ours=test", "theirs=elsewhere") == 1);
-    GV_MESH_AWAIT(lines_with("mesh.refused", "ours=elsewhere", "theirs=test") == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("mesh.refused", "ours=test", "theirs=elsewhere") == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("mesh.refused", "ours=elsewhere", "theirs=test") == 1);
     GV_MESH_AWAIT(gv_mesh_counters(&left).refused_cluster >= 1 &&
                   gv_mesh_counters(&right).refused_cluster >= 1);
     CU_ASSERT_EQUAL(gv_mesh_alive(&left), 1);
     CU_ASSERT_EQUAL(gv_mesh_alive(&right), 1);
     gv_mesh_kill(&left);
     gv_mesh_kill(&right);
-    close_log();
+    gv_logbook_close();
 }
 
 static void another_block_size_is_refused_by_both_sides_with_both_values(void)
 {
     static struct gv_mesh_node left;
     static struct gv_mesh_node right;
-    open_log();
+    gv_logbook_open();
     gv_mesh_prepare(&left, "left");
     gv_mesh_start(&left);
     gv_mesh_prepare(&right, "right");
     right.config.block_bytes = 128;
     gv_mesh_add_seed(&right, &left);
     gv_mesh_start(&right);
-    GV_MESH_AWAIT(lines_with("what=block_bytes", "ours=256", "theirs=128") == 1);
-    GV_MESH_AWAIT(lines_with("what=block_bytes", "ours=128", "theirs=256") == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("what=block_bytes", "ours=256", "theirs=128") == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("what=block_bytes", "ours=128", "theirs=256") == 1);
     GV_MESH_AWAIT(gv_mesh_counters(&left).refused_block >= 1 &&
                   gv_mesh_counters(&right).refused_block >= 1);
     gv_mesh_kill(&left);
     gv_mesh_kill(&right);
-    close_log();
+    gv_logbook_close();
 }
 
 static struct gv_keyring *make_keyring(char id_text[GV_KEY_ID_TEXT_BYTES])
@@ -107,7 +73,7 @@ static void another_key_is_refused_by_both_sides_with_both_ids(void)
     char right_id[GV_KEY_ID_TEXT_BYTES];
     struct gv_keyring *left_ring = make_keyring(left_id);
     struct gv_keyring *right_ring = make_keyring(right_id);
-    open_log();
+    gv_logbook_open();
     gv_mesh_prepare(&left, "left");
     gv_mesh_start_with(&left, left_ring);
     gv_mesh_prepare(&right, "right");
@@ -117,15 +83,15 @@ static void another_key_is_refused_by_both_sides_with_both_ids(void)
     char theirs[64];
     (void)snprintf(ours, sizeof ours, "ours=%s", left_id);
     (void)snprintf(theirs, sizeof theirs, "theirs=%s", right_id);
-    GV_MESH_AWAIT(lines_with("what=key", ours, theirs) == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("what=key", ours, theirs) == 1);
     (void)snprintf(ours, sizeof ours, "ours=%s", right_id);
     (void)snprintf(theirs, sizeof theirs, "theirs=%s", left_id);
-    GV_MESH_AWAIT(lines_with("what=key", ours, theirs) == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("what=key", ours, theirs) == 1);
     GV_MESH_AWAIT(gv_mesh_counters(&left).refused_key >= 1 &&
                   gv_mesh_counters(&right).refused_key >= 1);
     gv_mesh_kill(&left);
     gv_mesh_kill(&right);
-    close_log();
+    gv_logbook_close();
     gv_keyring_free(left_ring);
     gv_keyring_free(right_ring);
 }

@@ -123,13 +123,8 @@ static void sigterm_lets_the_exchange_under_way_end_and_takes_no_new_one(void)
  */
 static void a_socket_that_was_passed_is_served_by_all_loops(void)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof addr;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&addr, len), 0);
-    CU_ASSERT_EQUAL_FATAL(listen(fd, 64), 0);
-    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-    uint16_t port = ntohs(addr.sin_port);
+    uint16_t port;
+    int fd = gv_talk_listen(64, &port);
     int early = gv_talk_connect(port);
     CU_ASSERT(gv_talk_send_text(early, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"));
     char script[256];

@@ -26,11 +26,7 @@ static struct gv_world world;
 
 static struct gv_world_node *start(void)
 {
-    memset(&world, 0, sizeof world);
-    gv_world_add_worker(&world, "regular");
-    struct gv_world_node *node = gv_world_add_node(&world, NULL);
-    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
-    return node;
+    return gv_world_start(&world, 1, NULL);
 }
 
 /* ---- no descriptors left ---- */

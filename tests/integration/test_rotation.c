@@ -3,8 +3,8 @@
  * nobody is refused, nothing is lost; who was away is told why it stays out.
  */
 #include "grapevine/base/lock.h"
-#include "grapevine/base/log.h"
 #include "grapevine/cluster/keys.h"
+#include "support/logbook.h"
 #include "support/mesh.h"
 
 #include <pthread.h>
@@ -287,33 +287,13 @@ static void a_ring_that_cannot_be_written_is_not_changed(void)
 /* ---- away --------------------------------------------------------------------------------------
  */
 
-static char log_path[64];
-
-static int lines_with(const char *one, const char *two, const char *three)
-{
-    FILE *file = fopen(log_path, "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    char line[4096];
-    int count = 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        count +=
-            strstr(line, one) != NULL && strstr(line, two) != NULL && strstr(line, three) != NULL;
-    }
-    (void)fclose(file);
-    return count;
-}
-
 static void a_node_that_was_away_is_told_both_ids(void)
 {
     char old_text[GV_KEY_ID_TEXT_BYTES];
     char new_text[GV_KEY_ID_TEXT_BYTES];
     char ours[64];
     char theirs[64];
-    (void)strcpy(log_path, "/tmp/test_rotation_log_XXXXXX");
-    int fd = mkstemp(log_path);
-    CU_ASSERT_TRUE_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL_FATAL(gv_log_open((struct gv_log_options){.level = GV_LOG_INFO, .fd = fd}),
-                          GV_OK);
+    gv_logbook_open();
     begin();
     install();
     await_applied();
@@ -327,17 +307,15 @@ static void a_node_that_was_away_is_told_both_ids(void)
     gv_mesh_start_with(&late, present);
     (void)snprintf(ours, sizeof ours, "ours=%s", gv_key_id_format(new_id, new_text));
     (void)snprintf(theirs, sizeof theirs, "theirs=%s", gv_key_id_format(old_id, old_text));
-    GV_MESH_AWAIT(lines_with("peer=late", ours, theirs) == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("peer=late", ours, theirs) == 1);
     (void)snprintf(ours, sizeof ours, "ours=%s", old_text);
     (void)snprintf(theirs, sizeof theirs, "theirs=%s", new_text);
-    GV_MESH_AWAIT(lines_with("peer=a", ours, theirs) == 1);
+    GV_MESH_AWAIT(gv_logbook_lines("peer=a", ours, theirs) == 1);
     CU_ASSERT_EQUAL(gv_mesh_alive(&late), 1);
     gv_mesh_kill(&late);
     (void)unlink(late_path);
     end();
-    gv_log_close();
-    (void)close(fd);
-    (void)unlink(log_path);
+    gv_logbook_close();
 }
 
 GV_SUITE("integration/rotation", GV_CASE(under_traffic_nobody_is_refused_and_nothing_is_lost),

@@ -21,12 +21,7 @@ static struct gv_world world;
 
 static struct gv_world_node *start(int workers, const char *const *flags)
 {
-    for (int i = 0; i < workers; i++) {
-        gv_world_add_worker(&world, "regular");
-    }
-    struct gv_world_node *node = gv_world_add_node(&world, flags);
-    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
-    return node;
+    return gv_world_start(&world, workers, flags);
 }
 
 static int chat(struct gv_world_node *node, int seed, char *worker)
@@ -190,7 +185,8 @@ static void questions_about_the_model_are_not_answered_by_a_dead_worker(void)
         world.worker_flags = models[i];
         gv_world_add_worker(&world, "regular");
     }
-    struct gv_world_node *node = start(0, watchful);
+    struct gv_world_node *node = gv_world_add_node(&world, watchful);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
     struct gv_reply reply;
     gv_talk_ask(node->port, "GET", "/get_model_info", NULL, NULL, &reply);
     CU_ASSERT_EQUAL(reply.status, 200);

@@ -15,13 +15,7 @@ static struct gv_world world;
 
 static struct gv_world_node *start(int workers, const char *const *flags)
 {
-    memset(&world, 0, sizeof world);
-    for (int i = 0; i < workers; i++) {
-        gv_world_add_worker(&world, "regular");
-    }
-    struct gv_world_node *node = gv_world_add_node(&world, flags);
-    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
-    return node;
+    return gv_world_start(&world, workers, flags);
 }
 
 /* BerriAI/litellm#26102: the proxy gathered the stream and gave all tokens at once. */

@@ -92,16 +92,10 @@ static void *accept_lines(void *owner)
 
 void gv_fake_start(struct gv_fake *fake, gv_fake_fn reply)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof addr;
     memset(fake, 0, sizeof *fake);
     pthread_mutex_init(&fake->lock, NULL);
     fake->reply = reply;
-    fake->listener = socket(AF_INET, SOCK_STREAM, 0);
-    CU_ASSERT_EQUAL_FATAL(bind(fake->listener, (struct sockaddr *)&addr, len), 0);
-    CU_ASSERT_EQUAL_FATAL(listen(fake->listener, 64), 0);
-    getsockname(fake->listener, (struct sockaddr *)&addr, &len);
-    fake->port = ntohs(addr.sin_port);
+    fake->listener = gv_talk_listen(64, &fake->port);
     snprintf(fake->url, sizeof fake->url, "http://127.0.0.1:%u", fake->port);
     pthread_create(&fake->accepting, NULL, accept_lines, fake);
 }

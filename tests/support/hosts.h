@@ -30,6 +30,15 @@ void gv_hosts_close(struct gv_hosts *hosts);
 bool gv_hosts_start(struct gv_hosts *hosts, size_t host, const char *seeds,
                     const char *const *flags);
 
+/** Can a router have a wall clock of its own here? Says so when not. */
+bool gv_hosts_have_clocks(void);
+
+/** Start a router whose wall clock is libfaketime's: `name` is its variable that says what the
+ * time is (FAKETIME: an offset; FAKETIME_TIMESTAMP_FILE: a file with one, looked at each second).
+ */
+bool gv_hosts_start_with_clock(struct gv_hosts *hosts, size_t host, const char *seeds,
+                               const char *name, const char *value);
+
 /** Wait until the router of `host` sees `count` members alive; says ready, with both engines; sees
  * the router of `about` as `status`; no longer knows the worker at `url`. */
 bool gv_hosts_await_alive(struct gv_hosts *hosts, size_t host, int count);

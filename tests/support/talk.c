@@ -1,5 +1,7 @@
 #include "support/talk.h"
 
+#include "support/suite.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -28,6 +30,18 @@ int gv_talk_connect(uint16_t port)
         close(fd);
         return -1;
     }
+    return fd;
+}
+
+int gv_talk_listen(int waiting, uint16_t *port)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&addr, len), 0);
+    CU_ASSERT_EQUAL_FATAL(listen(fd, waiting), 0);
+    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    *port = ntohs(addr.sin_port);
     return fd;
 }
 

@@ -19,6 +19,9 @@ struct gv_reply {
 /** Connect to 127.0.0.1:port; -1 when refused. Reads and writes give up after 60 s. */
 int gv_talk_connect(uint16_t port);
 
+/** Listen on a free port of 127.0.0.1, with room for `waiting` clients; the socket. */
+int gv_talk_listen(int waiting, uint16_t *port);
+
 /** Send all bytes; false when the peer is gone. */
 bool gv_talk_send(int fd, const void *bytes, size_t len);
 bool gv_talk_send_text(int fd, const char *text);

@@ -1,5 +1,7 @@
 #include "support/world.h"
 
+#include "support/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +217,17 @@ static bool has_started(void *owner)
     bool started = reply.status == 200 || strstr(reply.body, "insufficient") != NULL;
     gv_reply_deinit(&reply);
     return started;
+}
+
+struct gv_world_node *gv_world_start(struct gv_world *world, int workers, const char *const *flags)
+{
+    memset(world, 0, sizeof *world);
+    for (int i = 0; i < workers; i++) {
+        gv_world_add_worker(world, "regular");
+    }
+    struct gv_world_node *node = gv_world_add_node(world, flags);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(world));
+    return node;
 }
 
 bool gv_world_await_started(struct gv_world_node *node)

@@ -51,6 +51,9 @@ struct gv_world_worker *gv_world_worker_at(struct gv_world *world, const char *u
  */
 struct gv_world_node *gv_world_add_node(struct gv_world *world, const char *const *flags);
 
+/** An empty world, then `workers` regular engines and one node with `flags`, ready for requests. */
+struct gv_world_node *gv_world_start(struct gv_world *world, int workers, const char *const *flags);
+
 /** The same name and ports again, after the process has ended. */
 bool gv_world_restart_node(struct gv_world *world, struct gv_world_node *node,
                            const char *const *flags);

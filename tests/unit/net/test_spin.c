@@ -7,6 +7,7 @@
 #include "grapevine/net/stream.h"
 #include "grapevine/net/timer.h"
 #include "support/suite.h"
+#include "support/talk.h"
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -73,14 +74,9 @@ static const struct gv_stream_events events = {
 
 static void listen_to(struct world *world, uint32_t spin_us)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof at;
     *world = (struct world){.peer_fd = -1};
-    world->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
-    CU_ASSERT_FATAL(bind(world->listen_fd, (struct sockaddr *)&at, len) == 0);
-    CU_ASSERT_FATAL(listen(world->listen_fd, 1) == 0);
-    CU_ASSERT_FATAL(getsockname(world->listen_fd, (struct sockaddr *)&at, &len) == 0);
-    struct gv_addr addr = {.family = 4, .ip = {127, 0, 0, 1}, .port = ntohs(at.sin_port)};
+    struct gv_addr addr = {.family = 4, .ip = {127, 0, 0, 1}};
+    world->listen_fd = gv_talk_listen(1, &addr.port);
     struct gv_stream_limits limits = {.high_mark_bytes = 1000, .low_mark_bytes = 100};
     CU_ASSERT_EQUAL_FATAL(gv_loop_new("test", &world->loop), GV_OK);
     gv_loop_set_spin(world->loop, spin_us);

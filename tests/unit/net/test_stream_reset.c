@@ -4,6 +4,7 @@
 #include "grapevine/base/mem.h"
 #include "grapevine/net/stream.h"
 #include "support/suite.h"
+#include "support/talk.h"
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,13 +59,8 @@ static const struct gv_stream_events events = {
 static void hear_last_words(struct world *world, bool resets)
 {
     *world = (struct world){.resets = resets};
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof at;
-    world->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
-    CU_ASSERT_FATAL(bind(world->listen_fd, (struct sockaddr *)&at, len) == 0);
-    CU_ASSERT_FATAL(listen(world->listen_fd, 1) == 0);
-    CU_ASSERT_FATAL(getsockname(world->listen_fd, (struct sockaddr *)&at, &len) == 0);
-    struct gv_addr addr = {.family = 4, .ip = {127, 0, 0, 1}, .port = ntohs(at.sin_port)};
+    struct gv_addr addr = {.family = 4, .ip = {127, 0, 0, 1}};
+    world->listen_fd = gv_talk_listen(1, &addr.port);
     struct gv_stream_limits limits = {.high_mark_bytes = 1000, .low_mark_bytes = 100};
     CU_ASSERT_EQUAL_FATAL(gv_loop_new("test", &world->loop), GV_OK);
     CU_ASSERT_EQUAL_FATAL(
