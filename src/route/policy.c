@@ -23,6 +23,18 @@ static _Thread_local double speeds[GV_WORKERS_MAX];
 static _Thread_local uint32_t usages[GV_WORKERS_MAX]; /* permille; GV_LOAD_USAGE_UNKNOWN */
 static _Thread_local bool full[GV_WORKERS_MAX];
 
+/* Those that are offered to a policy while loads are uneven: their places, and what is known. */
+static _Thread_local struct {
+    const struct gv_worker *eligible[GV_WORKERS_MAX];
+    uint32_t places[GV_WORKERS_MAX];
+    uint32_t depths[GV_WORKERS_MAX];
+    uint32_t loads[GV_WORKERS_MAX];
+    uint64_t queued_bytes[GV_WORKERS_MAX];
+    double speeds[GV_WORKERS_MAX];
+    double scores[GV_WORKERS_MAX];
+    bool full[GV_WORKERS_MAX]; /* never set */
+} narrow;
+
 const char *const *gv_policy_names(void)
 {
 #define POLICY_NAME(name) #name,
@@ -272,6 +284,61 @@ static void show_candidates(const struct gv_policy_request *request, struct gv_d
     }
 }
 
+/*
+ * The gate before every policy: who is far busier than the least loaded (or whose engine is full
+ * while another is not) is not offered at all, whatever the policy goes by. So no hash, no turn and
+ * no draw feeds a worker that has stopped. Returns how many may be chosen; at least one may.
+ */
+static uint32_t narrow_down(const struct gv_policy_request *request,
+                            const struct gv_policy_facts *facts, uint64_t load_limit)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        if (gv_policy_may(facts, i, load_limit)) {
+            narrow.eligible[count] = request->eligible[i];
+            narrow.places[count] = i;
+            narrow.depths[count] = depths[i];
+            narrow.loads[count] = loads[i];
+            narrow.queued_bytes[count] = queued_bytes[i];
+            narrow.speeds[count] = speeds[i];
+            narrow.scores[count] = 0;
+            count += 1;
+        }
+    }
+    GV_ASSERT(count > 0);
+    return count;
+}
+
+/* What the policy chooses, of all that are eligible or of those that the gate lets through. */
+static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request *request,
+                       bool targeted, enum gv_rule *rule)
+{
+    const struct gv_policy_row *row = policy->row;
+    bool any_full = find_full(&policy->options, request->eligible_count);
+    struct gv_policy_facts facts = {depths, loads, queued_bytes, speeds, full, any_full, scores};
+    uint64_t load_limit;
+    if (row->gates_itself || targeted ||
+        !gv_policy_is_uneven(policy, request, &facts, &load_limit)) {
+        return row->choose(policy, request, &facts, rule);
+    }
+    struct gv_policy_request near = *request;
+    near.eligible = narrow.eligible;
+    near.eligible_count = narrow_down(request, &facts, load_limit);
+    uint32_t place = 0;
+    if (near.eligible_count > 1 || row->decides_alone) {
+        struct gv_policy_facts seen = {narrow.depths, narrow.loads, narrow.queued_bytes,
+                                       narrow.speeds, narrow.full,  false,
+                                       narrow.scores};
+        place = row->choose(policy, &near, &seen, rule);
+        for (uint32_t i = 0; i < near.eligible_count; i++) {
+            scores[narrow.places[i]] = narrow.scores[i];
+        }
+    }
+    *rule = GV_RULE_BALANCE;
+    GV_ASSERT(place < near.eligible_count);
+    return narrow.places[place];
+}
+
 void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *request,
                       struct gv_decision *decision)
 {
@@ -293,10 +360,7 @@ void gv_policy_decide(struct gv_policy *policy, const struct gv_policy_request *
     const struct gv_policy_row *row = policy->row;
     bool targeted = row->obeys_target && request->target.len > 0;
     if (request->eligible_count > 1 || row->decides_alone || targeted) {
-        bool any_full = find_full(&policy->options, request->eligible_count);
-        struct gv_policy_facts facts = {depths, loads,    queued_bytes, speeds,
-                                        full,   any_full, scores};
-        place = row->choose(policy, request, &facts, &decision->rule);
+        place = choose(policy, request, targeted, &decision->rule);
     }
     show_candidates(request, decision);
     if (place == GV_POLICY_NOBODY) {

@@ -43,6 +43,8 @@ struct gv_policy_row {
     bool uses_trie;     /* it asks the forest, so decisions must be recorded */
     bool obeys_target;  /* of a request that has one; asked even when one worker is eligible */
     bool decides_alone; /* asked even when one worker is eligible, because it remembers */
+    bool gates_itself;  /* it looks at gv_policy_is_uneven() itself, or never; the others are only
+                           offered those that may be chosen */
     /* Make and free policy->memory; NULL for a policy without. Errors: GV_ENOMEM. */
     enum gv_err (*begin)(struct gv_policy *policy);
     void (*end)(struct gv_policy *policy);

@@ -168,6 +168,39 @@ static void out_of_balance_a_prefix_is_followed_to_a_worker_that_has_room(void)
     gv_world_end(&world);
 }
 
+/* vllm-project/aibrix#842, #2365: only one strategy looked at imbalance; with the others a stuck
+ * worker got its share of new requests for ever, and they timed out. */
+static void a_stuck_worker_gets_no_more_than_the_threshold_whatever_the_policy(void)
+{
+    enum {
+        PROMPTS = 60,
+        APART = 4
+    };
+    static const char *const policies[] = {"round_robin", "random", "prefix_hash", "manual",
+                                           "consistent_hashing"};
+    for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
+        const char *const flags[] = {
+            "--policy", policies[p], "--balance-abs-threshold", "4", "--prefix-hash-load-factor",
+            "1000",     NULL};
+        struct gv_world_node *node = start(3, flags);
+        struct gv_world_worker *stuck = &world.workers[1];
+        gv_world_fault(stuck, NEVER);
+        for (int i = 0; i < PROMPTS; i++) {
+            if (hold(node, i) != stuck) {
+                struct gv_reply reply;
+                gv_talk_read(held[--held_count], &reply);
+                CU_ASSERT_EQUAL(reply.status, 200);
+                gv_reply_deinit(&reply);
+                close(held[held_count]);
+            }
+        }
+        long got = gv_world_stat(stuck, "requests");
+        CU_ASSERT_TRUE(got > 0 && got <= APART + 1); /* out of balance with one more */
+        let_go();
+        gv_world_end(&world);
+    }
+}
+
 /* sglang#33625: a few heavy keys made hot workers beside idle ones. */
 static void a_hot_prompt_spills_over_before_its_worker_drowns(void)
 {
@@ -379,6 +412,7 @@ GV_SUITE("integration/stories_routing",
          GV_CASE(with_one_client_new_prompts_use_the_memory_of_all_workers),
          GV_CASE(a_request_is_counted_when_it_is_sent_not_when_it_answers),
          GV_CASE(out_of_balance_a_prefix_is_followed_to_a_worker_that_has_room),
+         GV_CASE(a_stuck_worker_gets_no_more_than_the_threshold_whatever_the_policy),
          GV_CASE(a_hot_prompt_spills_over_before_its_worker_drowns),
          GV_CASE(round_robin_reaches_every_worker),
          GV_CASE(power_of_two_sees_the_requests_it_has_just_sent),

@@ -13,7 +13,7 @@
     X(NONE, "none", "no worker was eligible")                                                      \
     X(ONLY, "only", "one worker was eligible")                                                     \
     X(PREFIX, "prefix", "it holds the longest prefix, above the threshold")                        \
-    X(BALANCE, "balance", "loads were uneven: the longest prefix among the least loaded")          \
+    X(BALANCE, "balance", "loads were uneven: the policy's choice among the least loaded")         \
     X(MISS, "miss", "nobody holds enough: rendezvous within the load bound")                       \
     X(TURN, "turn", "its turn")                                                                    \
     X(CHANCE, "chance", "drawn at random")                                                         \

@@ -62,5 +62,8 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     return gv_policy_rendezvous(policy, request, facts->loads, view.seed);
 }
 
-const struct gv_policy_row gv_policy_cache_aware = {
-    .name = "cache_aware", .uses_prefix = true, .uses_trie = true, .choose = choose};
+const struct gv_policy_row gv_policy_cache_aware = {.name = "cache_aware",
+                                                    .uses_prefix = true,
+                                                    .uses_trie = true,
+                                                    .gates_itself = true,
+                                                    .choose = choose};

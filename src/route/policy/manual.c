@@ -169,19 +169,25 @@ static uint32_t place_kept(const struct seat *seat, const struct gv_policy_reque
     return place != GV_POLICY_NOBODY ? place : place_of(request, seat->workers[1]);
 }
 
-/* The least by the measure of the mode; among equals by the key, so that nodes draw alike. */
+/* The least by the measure of the mode; among equals by the key, so that nodes draw alike. While
+ * loads are uneven only the near-least loaded get new keys; those given before stay. */
 static uint32_t assign(const struct gv_policy *policy, const struct gv_policy_request *request,
-                       const uint32_t *loads)
+                       const struct gv_policy_facts *facts)
 {
     const struct memory *memory = policy->memory;
     uint64_t seed = request->routing_key != 0 ? request->routing_key : request->random;
     uint32_t best = GV_POLICY_NOBODY;
     uint32_t best_measure = 0;
     uint64_t best_weight = 0;
+    uint64_t load_limit;
+    bool uneven = gv_policy_is_uneven(policy, request, facts, &load_limit);
     for (uint32_t i = 0; i < request->eligible_count; i++) {
         uint32_t measure = 0;
+        if (uneven && !gv_policy_may(facts, i, load_limit)) {
+            continue;
+        }
         if (policy->options.assignment == GV_ASSIGN_MIN_LOAD) {
-            measure = loads[i];
+            measure = facts->loads[i];
         } else if (policy->options.assignment == GV_ASSIGN_MIN_GROUP) {
             measure = memory->groups[request->eligible[i]->index];
         }
@@ -197,7 +203,7 @@ static uint32_t assign(const struct gv_policy *policy, const struct gv_policy_re
 }
 
 static uint32_t choose_keyed(struct gv_policy *policy, const struct gv_policy_request *request,
-                             const uint32_t *loads)
+                             const struct gv_policy_facts *facts)
 {
     struct memory *memory = policy->memory;
     if (!memory->is_begun) {
@@ -215,7 +221,7 @@ static uint32_t choose_keyed(struct gv_policy *policy, const struct gv_policy_re
     uint32_t place = seat != NULL && !stale ? place_kept(seat, request) : GV_POLICY_NOBODY;
     bool is_new = place == GV_POLICY_NOBODY;
     if (is_new) {
-        place = assign(policy, request, loads);
+        place = assign(policy, request, facts);
     }
     if (request->dry) {
         return place;
@@ -241,8 +247,8 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     struct memory *memory = policy->memory;
     *rule = request->routing_key != 0 ? GV_RULE_STICKY : GV_RULE_CHANCE;
     gv_mutex_lock(&memory->lock);
-    uint32_t place = request->routing_key != 0 ? choose_keyed(policy, request, facts->loads)
-                                               : assign(policy, request, facts->loads);
+    uint32_t place = request->routing_key != 0 ? choose_keyed(policy, request, facts)
+                                               : assign(policy, request, facts);
     gv_mutex_unlock(&memory->lock);
     return place;
 }
@@ -288,5 +294,9 @@ static enum gv_err begin(struct gv_policy *policy)
     return GV_OK;
 }
 
-const struct gv_policy_row gv_policy_manual = {
-    .name = "manual", .decides_alone = true, .begin = begin, .end = end, .choose = choose};
+const struct gv_policy_row gv_policy_manual = {.name = "manual",
+                                               .decides_alone = true,
+                                               .gates_itself = true,
+                                               .begin = begin,
+                                               .end = end,
+                                               .choose = choose};

@@ -15,4 +15,5 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     return 0;
 }
 
-const struct gv_policy_row gv_policy_passthrough = {.name = "passthrough", .choose = choose};
+const struct gv_policy_row gv_policy_passthrough = {
+    .name = "passthrough", .gates_itself = true, .choose = choose};

@@ -159,5 +159,8 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     return best;
 }
 
-const struct gv_policy_row gv_policy_prefix_cost = {
-    .name = "prefix_cost", .uses_prefix = true, .uses_trie = true, .choose = choose};
+const struct gv_policy_row gv_policy_prefix_cost = {.name = "prefix_cost",
+                                                    .uses_prefix = true,
+                                                    .uses_trie = true,
+                                                    .gates_itself = true,
+                                                    .choose = choose};

@@ -272,6 +272,89 @@ static void passthrough_takes_the_first_however_busy(void)
     stage_end(&stage);
 }
 
+/* ---- the gate before every policy ---- */
+
+static bool is_gated(const char *name)
+{
+    return strcmp(name, "passthrough") != 0; /* it is told to use the first and no other */
+}
+
+/* How many of 200 requests, each with a prompt and a key of its own, go to worker 2 of 4. */
+static int sent_to_worker_2(struct stage *stage, enum gv_pool pool)
+{
+    int sent = 0;
+    for (int i = 0; i < 200; i++) {
+        uint64_t chain[4];
+        for (int j = 0; j < 4; j++) {
+            chain[j] = gv_prng_next(&stage->prng) | 1;
+        }
+        struct gv_policy_request request = {.key = "prefill::m",
+                                            .pool = pool,
+                                            .chain = chain,
+                                            .count = 4,
+                                            .prompt_bytes = 64ull << (i % 8),
+                                            .routing_key = gv_prng_next(&stage->prng) | 1};
+        struct gv_decision decision = decide_on(stage, request);
+        sent += decision.worker == 2;
+    }
+    return sent;
+}
+
+static void a_worker_that_is_far_busier_gets_nothing_new_by_any_policy(void)
+{
+    struct gv_policy_options options = usual;
+    options.load_bound = 1000; /* the gate alone */
+    for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        struct stage stage = stage_with(*name, 4, options);
+        for (uint32_t i = 0; i < 4; i++) {
+            gv_load_set_remote(stage.load, i, 1, 0);
+        }
+        gv_load_set_remote(stage.load, 2, 65, 0); /* 64 apart: at the threshold */
+        bool busy_may = strcmp(*name, "least_load") != 0 && strcmp(*name, "prefix_cost") != 0 &&
+                        strcmp(*name, "power_of_two") != 0 && is_gated(*name);
+        CU_ASSERT_EQUAL(sent_to_worker_2(&stage, GV_POOL_PREFILL) > 0, busy_may);
+        gv_load_set_remote(stage.load, 2, 66, 0);
+        CU_ASSERT_EQUAL(sent_to_worker_2(&stage, GV_POOL_PREFILL), 0);
+        CU_ASSERT_EQUAL(sent_to_worker_2(&stage, GV_POOL_REGULAR), 0);
+        stage_end(&stage);
+    }
+}
+
+static void behind_the_gate_the_policy_still_rules(void)
+{
+    struct stage stage = stage_of("round_robin", 4);
+    gv_load_set_remote(stage.load, 1, 66, 0);
+    static const uint32_t turns[] = {0, 2, 3, 0, 2, 3};
+    for (size_t i = 0; i < 6; i++) {
+        struct gv_candidate candidates[4];
+        struct gv_decision decision = {.candidates = candidates, .candidate_room = 4};
+        decision = decide(&stage, "regular::m", NULL, 0);
+        CU_ASSERT_EQUAL(decision.worker, turns[i]);
+        CU_ASSERT_EQUAL(decision.rule, GV_RULE_BALANCE);
+        CU_ASSERT_EQUAL(decision.eligible_count, 4);
+    }
+    for (uint32_t i = 0; i < 3; i++) { /* all but one are far too busy: it is the one */
+        gv_load_set_remote(stage.load, i, 66, 0);
+    }
+    CU_ASSERT_EQUAL(decide(&stage, "regular::m", NULL, 0).worker, 3);
+    stage_end(&stage);
+}
+
+static void whom_the_request_names_and_a_key_that_was_given_pass_the_gate(void)
+{
+    struct stage stage = stage_of("consistent_hashing", 4);
+    gv_load_set_remote(stage.load, 2, 1000, 0);
+    struct gv_policy_request named = {.key = "regular::m", .target = gv_slice_text("2")};
+    CU_ASSERT_EQUAL(decide_on(&stage, named).worker, 2);
+    stage_end(&stage);
+    stage = stage_of("manual", 4);
+    struct gv_policy_request keyed = {.key = "regular::m", .routing_key = 77, .now_ms = 1};
+    uint32_t worker = decide_on(&stage, keyed).worker;
+    gv_load_set_remote(stage.load, worker, 1000, 0);
+    CU_ASSERT_EQUAL(decide_on(&stage, keyed).worker, worker);
+    stage_end(&stage);
+}
+
 static void assignment_modes_are_found_by_their_names(void)
 {
     for (unsigned i = 0; i < GV_ASSIGN_COUNT; i++) {
@@ -322,5 +405,8 @@ GV_SUITE("route/policy", GV_CASE(every_name_in_the_table_makes_that_policy_and_n
          GV_CASE(round_robin_takes_turns_and_each_instance_counts_for_itself),
          GV_CASE(whoever_only_asks_takes_no_turn),
          GV_CASE(passthrough_takes_the_first_however_busy),
+         GV_CASE(a_worker_that_is_far_busier_gets_nothing_new_by_any_policy),
+         GV_CASE(behind_the_gate_the_policy_still_rules),
+         GV_CASE(whom_the_request_names_and_a_key_that_was_given_pass_the_gate),
          GV_CASE(assignment_modes_are_found_by_their_names),
          GV_CASE(candidates_are_shown_up_to_the_room_given))

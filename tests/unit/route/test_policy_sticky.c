@@ -55,7 +55,9 @@ static void when_a_worker_leaves_only_its_keys_move_and_they_come_back(void)
 
 static void a_busy_key_helps_itself_to_others_beyond_the_bound_and_no_sooner(void)
 {
-    struct stage stage = stage_of("consistent_hashing", 4);
+    struct gv_policy_options options = usual;
+    options.balance_abs_threshold = UINT32_MAX; /* the bound alone */
+    struct stage stage = stage_with("consistent_hashing", 4, options);
     uint32_t given[FLEET] = {0};
     uint32_t home = ask(&stage, 77).worker;
     for (uint32_t sent = 0; sent < 400; sent++) {

@@ -57,6 +57,20 @@ static void a_full_engine_is_spared_while_another_is_not(void)
     }
 }
 
+static void every_policy_spares_a_full_engine_but_one_that_always_takes_the_first(void)
+{
+    for (const char *const *name = gv_policy_names(); *name != NULL; name++) {
+        struct stage stage = stage_with(*name, 3, with_usage(1.0, 0.9));
+        report(&stage, 0, 901, NOW);
+        report(&stage, 1, 100, NOW);
+        bool first = strcmp(*name, "passthrough") == 0;
+        for (int i = 0; i < 50; i++) {
+            CU_ASSERT_EQUAL(decide_now(&stage).worker == 0, first);
+        }
+        stage_end(&stage);
+    }
+}
+
 static void a_spread_of_usage_is_out_of_balance(void)
 {
     struct stage stage = holding("cache_aware", with_usage(0.3, 1.0));
@@ -99,6 +113,7 @@ static void requests_that_came_from_elsewhere_are_load(void)
 }
 
 GV_SUITE("route/policy_usage", GV_CASE(a_full_engine_is_spared_while_another_is_not),
+         GV_CASE(every_policy_spares_a_full_engine_but_one_that_always_takes_the_first),
          GV_CASE(a_spread_of_usage_is_out_of_balance),
          GV_CASE(what_is_stale_or_switched_off_moves_nothing),
          GV_CASE(requests_that_came_from_elsewhere_are_load))
