@@ -41,6 +41,8 @@
 #define GV_SHELL_REMOTE_MAX    262144 /* (node, worker) pairs of loads, and of opinions */
 #define GV_SHELL_LOAD_MS       25     /* own loads are compared with what was told */
 #define GV_SHELL_LOAD_BUSY_MS  5      /* while this node has requests in flight */
+#define GV_SHELL_ROUND_MS      10     /* in a rush: letters and loads are looked at this often */
+#define GV_SHELL_RUSH          2      /* so many letters since the last look are a rush */
 #define GV_SHELL_CAPACITY_MS   1000   /* what a token is, is looked at */
 #define GV_SHELL_SWEEP_MS      50     /* a slice of the forest's housekeeping */
 #define GV_SHELL_VIEW_LEAST_MS 10
@@ -130,7 +132,9 @@ struct gv_publish {
     struct gv_timer *sweep_timer;
     struct gv_shell_told *told; /* owned; last given to the engine, by worker index */
     uint64_t loads_told_at_ms;  /* when they were compared last */
+    uint32_t letter_count;      /* letters opened since then */
     bool is_busy;               /* then requests of this node were in flight */
+    bool in_round;              /* letters are being opened, and settled together */
     uint32_t url_count;         /* worker indexes given so far */
     uint64_t fleet_version;     /* for which capacities were set */
     uint64_t capacities_at_ms;  /* when they were set */

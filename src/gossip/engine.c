@@ -214,6 +214,20 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+void gv_gossip_hold(struct gv_gossip *gossip)
+{
+    gossip->is_holding = true;
+    gossip->holds_something = false;
+}
+
+void gv_gossip_release(struct gv_gossip *gossip, struct gv_now now)
+{
+    gossip->is_holding = false;
+    if (gossip->holds_something) {
+        gv_gossip_tick(gossip, now);
+    }
+}
+
 uint64_t gv_gossip_wake_at(const struct gv_gossip *gossip)
 {
     if (gossip->stopped) {
@@ -382,7 +396,10 @@ enum gv_err gv_gossip_publish(struct gv_gossip *gossip, const struct gv_gossip_o
     gv_origin_raise(gossip->own, gossip->log.last);
     gv_origin_stamp(gossip->own, gossip->log.last, operation->stamp);
     gossip->counters.operations_published += 1;
-    end(gossip);
+    gossip->holds_something = true;
+    if (!gossip->is_holding) {
+        end(gossip);
+    }
     return GV_OK;
 }
 

@@ -201,6 +201,8 @@ struct gv_gossip {
     struct gv_channel **sessions; /* owned */
     uint64_t *session_ids;        /* owned: of each, side by side, to be found quickly */
     uint32_t session_count, session_room;
+    bool is_holding;       /* between gv_gossip_hold() and gv_gossip_release() */
+    bool holds_something;  /* what was published or told since gv_gossip_hold() */
     bool has_fresh;        /* something was put out in this event */
     bool may_be_behind;    /* some session may have to be fed, or be too full */
     struct gv_seed *seeds; /* owned */

@@ -276,7 +276,9 @@ void gv_gossip_set_load(struct gv_gossip *gossip, const struct gv_gossip_load *l
     row->prompt_tokens = load->prompt_tokens;
     row->learned = load->learned;
     row->load_waits = differs_enough(row);
-    if (row->load_waits && now.now_ms >= gossip->loads_sent_at_ms + load_interval(gossip)) {
+    gossip->holds_something = gossip->holds_something || row->load_waits;
+    if (row->load_waits && !gossip->is_holding &&
+        now.now_ms >= gossip->loads_sent_at_ms + load_interval(gossip)) {
         gv_records_tick(gossip);
     }
 }
@@ -299,7 +301,10 @@ void gv_gossip_set_health(struct gv_gossip *gossip, const struct gv_gossip_healt
     row->health_waits = row->health_waits || !same;
     if (row->health_waits) {
         gossip->loads_sent_at_ms = 0; /* opinions do not wait */
-        gv_records_tick(gossip);
+        gossip->holds_something = true;
+        if (!gossip->is_holding) {
+            gv_records_tick(gossip);
+        }
     }
 }
 

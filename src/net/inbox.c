@@ -25,6 +25,7 @@ struct gv_inbox {
     uint32_t first;
     uint32_t count;
     bool refuses;
+    bool is_attended; /* the owner looks by itself: no wake-ups */
 };
 
 /* The next message; false when there is none. */
@@ -43,9 +44,8 @@ static bool take(struct gv_inbox *inbox, void **message)
 }
 
 /* What waits now and no more, so that a chatty thread cannot hold the loop. */
-static void on_wake(uv_async_t *async)
+void gv_inbox_take_in(struct gv_inbox *inbox)
 {
-    struct gv_inbox *inbox = async->data;
     gv_mutex_lock(&inbox->mutex);
     uint32_t waiting = inbox->count;
     gv_mutex_unlock(&inbox->mutex);
@@ -54,11 +54,26 @@ static void on_wake(uv_async_t *async)
         inbox->on_message(inbox->owner, message);
     }
     gv_mutex_lock(&inbox->mutex);
-    bool more = inbox->count > 0;
+    bool more = inbox->count > 0 && !inbox->is_attended;
     gv_mutex_unlock(&inbox->mutex);
     if (more && !inbox->thing.closed) {
         (void)uv_async_send(&inbox->wake);
     }
+}
+
+static void on_wake(uv_async_t *async)
+{
+    gv_inbox_take_in(async->data);
+}
+
+void gv_inbox_attend(struct gv_inbox *inbox, bool is_attended)
+{
+    gv_mutex_lock(&inbox->mutex);
+    inbox->is_attended = is_attended;
+    if (!is_attended && inbox->count > 0 && !inbox->refuses) {
+        (void)uv_async_send(&inbox->wake); /* who posted these has not */
+    }
+    gv_mutex_unlock(&inbox->mutex);
 }
 
 static void gone(struct gv_thing *thing)
@@ -147,7 +162,9 @@ enum gv_err gv_inbox_post(struct gv_inbox *inbox, void *message)
     if (err == GV_OK) {
         /* Inside the lock, so that it cannot meet a close: the handle is open while not refusing.
          */
-        (void)uv_async_send(&inbox->wake);
+        if (!inbox->is_attended) {
+            (void)uv_async_send(&inbox->wake);
+        }
     }
     gv_mutex_unlock(&inbox->mutex);
     return err;

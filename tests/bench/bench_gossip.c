@@ -1,7 +1,9 @@
 /*
  * bench_gossip - what three nodes say to each other over loopback sockets, and how soon.
  *
- *     bench_gossip
+ *     bench_gossip [--traffic]
+ *
+ * --traffic: only what rows G6 and G7 are of, to be looked at with perf or strace.
  *
  * Three real cluster stacks on three loops in one process, sealed with a key ring. The main thread
  * plays the proxies: it records prompts in the tries of one node, publishes them and looks into the
@@ -37,6 +39,8 @@
 #define KILLS        5
 #define VANISHES     3
 #define IN_FLIGHT    64
+#define PENDING_MAX  256
+#define PENDING_ROOM 32 /* blocks of such a prompt */
 #define SECOND_US    UINT64_C(1000000)
 #define FOREST_BYTES ((size_t)1 << 30)
 
@@ -377,6 +381,58 @@ static void measure_visibility(const char *id, const struct shape *shape)
     print_samples(id, what, OPERATIONS, "goal: p99 25");
 }
 
+/* A prompt that is not known to be everywhere yet. */
+struct pending {
+    uint64_t chain[PENDING_ROOM];
+    uint64_t began_us;
+    uint32_t worker;
+};
+
+static bool is_everywhere(const struct pending *pending, uint32_t blocks)
+{
+    for (uint32_t n = 0; n < NODES; n++) {
+        uint32_t depth = 0;
+        gv_forest_match(nodes[n].forest, KEY, pending->chain, blocks,
+                        &nodes[n].workers[pending->worker], 1, &depth);
+        if (depth != blocks) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Many prompts at once: published at the rate, looked for in between. */
+static void measure_rush(const struct shape *shape)
+{
+    static struct pending pending[PENDING_MAX];
+    uint32_t pending_count = 0, done = 0;
+    char what[80];
+    begin_shape(shape);
+    uint64_t began = gv_clock_us();
+    for (uint32_t i = 0; i < OPERATIONS || pending_count > 0; i++) {
+        wait_until(began + (uint64_t)i * SECOND_US / shape->rate);
+        for (uint32_t p = pending_count; p-- > 0;) {
+            if (is_everywhere(&pending[p], shape->blocks)) {
+                samples[done++] = gv_clock_us() - pending[p].began_us;
+                pending[p] = pending[--pending_count];
+            }
+        }
+        if (i < OPERATIONS) {
+            make_chain(shape);
+            struct pending *added = &pending[pending_count++];
+            memcpy(added->chain, chain, shape->blocks * sizeof chain[0]);
+            added->worker = i % WORKERS;
+            added->began_us = gv_clock_us();
+            publish(&nodes[i % NODES], added->worker, shape->blocks);
+        }
+        if (pending_count == PENDING_MAX || gv_clock_us() - began > PATIENCE_US) {
+            fail("prompts do not arrive as fast as they are published");
+        }
+    }
+    snprintf(what, sizeof what, "visible on all, ms (%s, %" PRIu64 "/s)", shape->name, shape->rate);
+    print_samples("G1", what, done, "goal: p99 25");
+}
+
 /* As routers under load do: every node publishes, and requests are in flight on every worker. */
 static void measure_traffic(const struct shape *shape, uint32_t count, double idle_bytes_s)
 {
@@ -496,13 +552,14 @@ static void measure_join(void)
                 (double)counters.bytes_received / (double)entries, "");
 }
 
-int main(void)
+static const struct shape chat = {"chat: 24 blocks, 12 new", 24, 12, 200};
+static const struct shape agent = {"agentic: 1,900 blocks, 100 new", 1900, 100, 200};
+static const struct shape busy_chat = {"chat: 12 new blocks", 24, 12, 3000};
+static const struct shape busy_agent = {"agentic: 100 new blocks", 1900, 100, 3000};
+static const struct shape touch = {"1 new block", 24, 1, 3000};
+
+static void begin(void)
 {
-    static const struct shape chat = {"chat: 24 blocks, 12 new", 24, 12, 200};
-    static const struct shape agent = {"agentic: 1,900 blocks, 100 new", 1900, 100, 200};
-    static const struct shape busy_chat = {"chat: 12 new blocks", 24, 12, 3000};
-    static const struct shape busy_agent = {"agentic: 100 new blocks", 1900, 100, 3000};
-    static const struct shape touch = {"1 new block", 24, 1, 3000};
     struct gv_key_id id;
     gv_log_set_level(GV_LOG_ERROR);
     gv_prng_init(&prng, 1);
@@ -519,16 +576,27 @@ int main(void)
         await_synced(&nodes[i]);
     }
     put_workers();
-    measure_visibility("G1", &chat);
-    measure_visibility("G1", &agent);
-    sleep_us(SECOND_US);
+}
+
+int main(int argc, char **argv)
+{
+    bool only_traffic = argc > 1 && strcmp(argv[1], "--traffic") == 0;
+    begin();
+    if (!only_traffic) {
+        measure_visibility("G1", &chat);
+        measure_visibility("G1", &agent);
+        measure_rush(&busy_chat);
+        sleep_us(SECOND_US);
+    }
     double idle_bytes_s = measure_idle();
     measure_traffic(&touch, 6000, idle_bytes_s);
     measure_traffic(&busy_chat, 6000, idle_bytes_s);
     measure_traffic(&busy_agent, 3000, idle_bytes_s);
-    measure_deaths();
-    find_workers(&nodes[2]);
-    measure_join();
+    if (!only_traffic) {
+        measure_deaths();
+        find_workers(&nodes[2]);
+        measure_join();
+    }
     for (uint32_t i = 0; i < NODES; i++) {
         kill_node(&nodes[i]);
     }

@@ -6,6 +6,7 @@
 #include "grapevine/cluster/cluster.h"
 #include "grapevine/cluster/view.h"
 #include "grapevine/seal/session.h"
+#include "support/blank.h"
 #include "support/suite.h"
 
 #include <arpa/inet.h>
@@ -275,29 +276,6 @@ static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struc
     return gv_identity_verify(identity, text, signature) == GV_OK;
 }
 
-static void apply(void *owner, const struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)operation;
-}
-
-static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
-                          uint32_t since_stamp, struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)cursor;
-    (void)part;
-    (void)since_stamp;
-    (void)operation;
-    return false;
-}
-
-static void deep_digest(void *owner, uint8_t digest[16])
-{
-    (void)owner;
-    memset(digest, 0, 16);
-}
-
 struct member {
     struct gv_identity *key;
     struct gv_gossip *engine;
@@ -334,8 +312,7 @@ static void greet(struct member *member, const struct gv_gossip_hello *peer)
 /* A record that `speaks` signed, in a session that `key` signed. */
 static void connect_as(struct member *member, struct gv_identity *speaks)
 {
-    const struct gv_gossip_store store = {
-        .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    const struct gv_gossip_store store = gv_blank_store();
     struct gv_gossip_options options = {
         .node = "odd",
         .cluster_id = "test",

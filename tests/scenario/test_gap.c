@@ -4,6 +4,7 @@
  */
 #include "../../src/gossip/machine.h"
 #include "grapevine/gossip/engine.h"
+#include "support/blank.h"
 #include "support/suite.h"
 
 #include <string.h>
@@ -17,23 +18,6 @@ static void apply(void *owner, const struct gv_gossip_operation *operation)
 {
     uint32_t *count = owner;
     *count += operation->count;
-}
-
-static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
-                          uint32_t since_stamp, struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)cursor;
-    (void)part;
-    (void)since_stamp;
-    (void)operation;
-    return false;
-}
-
-static void deep_digest(void *owner, uint8_t digest[16])
-{
-    (void)owner;
-    memset(digest, 0, 16);
 }
 
 static const struct gv_now now = {.now_ms = 1000, .wall_ms = UINT64_C(1767225600000)};
@@ -63,8 +47,9 @@ static struct gv_gossip *meet(uint32_t *count)
 {
     struct gv_gossip_options options = {
         .node = "a", .cluster_id = "c", .boot_id = 1, .incarnation = 1, .seed = 1};
-    struct gv_gossip_store store = {
-        .owner = count, .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    struct gv_gossip_store store = gv_blank_store();
+    store.owner = count;
+    store.apply = apply;
     struct gv_gossip_hello hello = {.node = "b",
                                     .cluster_id = "c",
                                     .boot_id = BOOT,

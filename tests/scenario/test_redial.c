@@ -3,6 +3,7 @@
  * called again, but not as fast as the wire allows.
  */
 #include "grapevine/gossip/engine.h"
+#include "support/blank.h"
 #include "support/suite.h"
 
 #include <string.h>
@@ -13,33 +14,9 @@
 #define TOO_MANY   1000
 #define START_WALL 1700000000000u
 
-static void apply(void *owner, const struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)operation;
-}
-
-static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
-                          uint32_t since_stamp, struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)cursor;
-    (void)part;
-    (void)since_stamp;
-    (void)operation;
-    return false;
-}
-
-static void deep_digest(void *owner, uint8_t digest[16])
-{
-    (void)owner;
-    memset(digest, 0, 16);
-}
-
 static struct gv_gossip *make(const char *name, uint16_t port)
 {
-    const struct gv_gossip_store store = {
-        .apply = apply, .snapshot_next = snapshot_next, .deep_digest = deep_digest};
+    const struct gv_gossip_store store = gv_blank_store();
     struct gv_gossip_options options = {
         .cluster_id = "test",
         .boot_id = port,

@@ -3,6 +3,7 @@
  * is closed, so that another one is opened.
  */
 #include "grapevine/gossip/engine.h"
+#include "support/blank.h"
 #include "support/suite.h"
 
 #include <string.h>
@@ -15,29 +16,6 @@ struct end {
     bool buried;           /* it holds the other for dead */
 };
 
-static void apply(void *owner, const struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)operation;
-}
-
-static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
-                          uint32_t since_stamp, struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)cursor;
-    (void)part;
-    (void)since_stamp;
-    (void)operation;
-    return false;
-}
-
-static void deep_digest(void *owner, uint8_t digest[16])
-{
-    (void)owner;
-    memset(digest, 0, 16);
-}
-
 static void member_changed(void *owner, const struct gv_member *member)
 {
     struct end *end = owner;
@@ -46,11 +24,9 @@ static void member_changed(void *owner, const struct gv_member *member)
 
 static void make(struct end *end, const char *name, uint16_t port)
 {
-    const struct gv_gossip_store store = {.owner = end,
-                                          .apply = apply,
-                                          .member_changed = member_changed,
-                                          .snapshot_next = snapshot_next,
-                                          .deep_digest = deep_digest};
+    struct gv_gossip_store store = gv_blank_store();
+    store.owner = end;
+    store.member_changed = member_changed;
     struct gv_gossip_options options = {
         .cluster_id = "test",
         .boot_id = port,

@@ -374,6 +374,15 @@ void gv_gossip_queued(struct gv_gossip *gossip, uint64_t session, size_t bytes);
 void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, const char *sender,
                       struct gv_slice bytes, struct gv_now now);
 
+/**
+ * What gv_gossip_publish(), gv_gossip_set_load() and gv_gossip_set_health() are given from here on
+ * leaves together at gv_gossip_release(): one batch and one message of loads instead of several.
+ * Any other event in between may let it go earlier.
+ */
+void gv_gossip_hold(struct gv_gossip *gossip);
+/** Let it go, as gv_gossip_tick() does. */
+void gv_gossip_release(struct gv_gossip *gossip, struct gv_now now);
+
 /** Publish an operation that this node has applied. Errors: GV_EINVAL, GV_ENOMEM. */
 GV_MUST_USE enum gv_err gv_gossip_publish(struct gv_gossip *gossip,
                                           const struct gv_gossip_operation *operation,

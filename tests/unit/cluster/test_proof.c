@@ -4,6 +4,7 @@
  */
 #include "grapevine/gossip/engine.h"
 #include "grapevine/seal/identity.h"
+#include "support/blank.h"
 #include "support/suite.h"
 
 #include <mesh.pb-c.h>
@@ -33,29 +34,6 @@ static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struc
     return gv_identity_verify(identity, text, signature) == GV_OK;
 }
 
-static void apply(void *owner, const struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)operation;
-}
-
-static bool snapshot_next(void *owner, uint8_t cursor[32], const struct gv_gossip_part *part,
-                          uint32_t since_stamp, struct gv_gossip_operation *operation)
-{
-    (void)owner;
-    (void)cursor;
-    (void)part;
-    (void)since_stamp;
-    (void)operation;
-    return false;
-}
-
-static void deep_digest(void *owner, uint8_t digest[16])
-{
-    (void)owner;
-    memset(digest, 0, 16);
-}
-
 static void load_changed(void *owner, const char *node, const struct gv_gossip_load *load)
 {
     (void)owner;
@@ -67,10 +45,8 @@ static void load_changed(void *owner, const char *node, const struct gv_gossip_l
 static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_identity *key,
                                 uint64_t boot_id)
 {
-    const struct gv_gossip_store store = {.apply = apply,
-                                          .snapshot_next = snapshot_next,
-                                          .deep_digest = deep_digest,
-                                          .load_changed = load_changed};
+    struct gv_gossip_store store = gv_blank_store();
+    store.load_changed = load_changed;
     struct gv_gossip_options options = {
         .cluster_id = "c",
         .boot_id = boot_id,

@@ -298,9 +298,32 @@ static void without_memory_opening_fails_whole(void)
     CU_ASSERT(nth > 5);
 }
 
+/* Both sides: woken for each while nobody looks, and not while somebody does. */
+static void an_attended_inbox_wakes_nobody_and_loses_nothing(void)
+{
+    struct post posts[3] = {{0, 0}, {0, 1}, {0, 2}};
+    struct reader reader = {.stop_at = 3};
+    reader.loop = new_loop();
+    CU_ASSERT_EQUAL_FATAL(gv_inbox_open(reader.loop, 8, on_post, &reader, &reader.inbox), GV_OK);
+    gv_inbox_attend(reader.inbox, true);
+    CU_ASSERT_EQUAL(gv_inbox_post(reader.inbox, &posts[0]), GV_OK);
+    gv_inbox_take_in(reader.inbox);
+    CU_ASSERT_EQUAL(reader.count, 1);
+    CU_ASSERT_EQUAL(gv_inbox_post(reader.inbox, &posts[1]), GV_OK);
+    CU_ASSERT_EQUAL(reader.count, 1);
+    gv_inbox_attend(reader.inbox, false); /* what came meanwhile wakes the loop now */
+    CU_ASSERT_EQUAL(gv_loop_start(reader.loop), GV_OK);
+    CU_ASSERT_EQUAL(gv_inbox_post(reader.inbox, &posts[2]), GV_OK);
+    gv_loop_join(reader.loop); /* ends with the third */
+    CU_ASSERT_EQUAL(reader.count, 3);
+    CU_ASSERT_EQUAL(reader.out_of_order, 0);
+    gv_loop_free(reader.loop);
+}
+
 GV_SUITE("net/loop", GV_CASE(a_timer_calls_once_after_its_delay),
          GV_CASE(a_repeating_timer_repeats_until_stopped),
          GV_CASE(the_clocks_agree_and_never_go_back), GV_CASE(the_system_answers),
          GV_CASE(a_signal_reaches_the_loop), GV_CASE(messages_of_several_threads_come_in_order),
          GV_CASE(a_full_inbox_refuses_and_a_closed_one_too),
+         GV_CASE(an_attended_inbox_wakes_nobody_and_loses_nothing),
          GV_CASE(freeing_a_loop_frees_what_is_open), GV_CASE(without_memory_opening_fails_whole))
