@@ -183,12 +183,17 @@ void gv_access_note(struct gv_access *access, const struct gv_access_record *rec
     const struct gv_decision *prefill =
         record->prefill_decision != NULL ? record->prefill_decision : &none;
     const struct gv_access_delays *delays = &record->delays;
+    enum gv_log_level level = record->is_routine ? GV_LOG_DEBUG : GV_LOG_INFO;
+    char client[GV_ADDR_TEXT_BYTES] = "";
     count(access, record);
     observe_delays(access, delays);
-    gv_log(record->is_routine ? GV_LOG_DEBUG : GV_LOG_INFO, "access",
-           GV_BYTES("method", record->method), GV_BYTES("path", record->path),
-           GV_UINT("status", record->status), GV_STR("outcome", record->outcome),
-           GV_STR("worker", record->worker), GV_STR("prefill", record->prefill),
+    if (gv_log_is_on(level)) {
+        (void)gv_addr_format(&record->client, client);
+    }
+    gv_log(level, "access", GV_STR("client", client), GV_BYTES("method", record->method),
+           GV_BYTES("path", record->path), GV_UINT("status", record->status),
+           GV_STR("outcome", record->outcome), GV_STR("worker", record->worker),
+           GV_STR("prefill", record->prefill),
            GV_STR("key", record->key != NULL ? record->key : ""),
            GV_STR("policy", decision->policy),
            GV_STR("rule", decision->rule != GV_RULE_NONE ? gv_rule_name(decision->rule) : ""),

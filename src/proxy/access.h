@@ -6,6 +6,7 @@
 #ifndef GV_PROXY_ACCESS_H
 #define GV_PROXY_ACCESS_H
 
+#include "grapevine/base/addr.h"
 #include "grapevine/base/metric.h"
 #include "grapevine/http/head.h"
 #include "grapevine/http/prompt.h"
@@ -66,7 +67,8 @@ struct gv_access_record {
     uint32_t retry_count;
     const char *request_id;
     const char *tenant; /* whose key it showed; "" no tenant's */
-    bool is_routine;    /* a probe that went well: logged at debug level only */
+    struct gv_addr client;
+    bool is_routine; /* a probe that went well: logged at debug level only */
 };
 
 /** Make the families known. Once per process or more often. Errors: as gv_metric_register(). */

@@ -167,6 +167,7 @@ void gv_account_close(struct gv_carrier *carrier)
         .retry_count = attempts > 0 ? attempts - 1 : 0,
         .request_id = client->request_id,
         .tenant = gv_request_tenant(client),
+        .client = gv_stream_peer(client->stream),
     };
     gv_access_note(&carrier->proxy->access, &record);
     if (leg->target == NULL || computing->target == NULL) {

@@ -193,6 +193,7 @@ static void note(struct gv_client *client, uint16_t status, const char *outcome,
         .body_bytes = bytes,
         .request_id = client->request_id,
         .tenant = gv_request_tenant(client),
+        .client = gv_stream_peer(client->stream),
         .is_routine = client->head_seen && client->route == GV_ROUTE_PROBE && status == 200,
     };
     gv_access_note(&client->proxy->access, &record);
@@ -204,11 +205,14 @@ void gv_client_answer(struct gv_client *client, enum gv_problem problem, const c
         return;
     }
     bool close = gv_client_must_close(client) || !client->complete;
+    if (!client->head_seen) {
+        gv_request_name(client, NULL); /* what it has is that of the request before */
+    }
     struct gv_buf *out = &client->proxy->scratch;
     gv_buf_clear(out);
     struct gv_buf lines;
     gv_buf_init(&lines, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
-    enum gv_err err = client->head_seen ? gv_request_lines(client, problem, &lines) : GV_OK;
+    enum gv_err err = gv_request_lines(client, problem, &lines);
     if (err == GV_OK) {
         err = gv_problem_response_with(problem, detail, gv_buf_slice(&lines), close, out);
     }

@@ -164,13 +164,14 @@ void gv_client_tick(struct gv_client *client, uint64_t now_ms);
 /** Where does it go, and may it? Sets route and endpoint. */
 enum gv_problem gv_request_judge(struct gv_client *client, const struct gv_head *head);
 
-/** Take the client's id for the request, or make one. */
+/** Take the client's id for the request, or make one; `head` NULL: it could not be read. */
 void gv_request_name(struct gv_client *client, const struct gv_head *head);
 
 /** Whose key the current request shows, by name; "" no tenant's. */
 const char *gv_request_tenant(const struct gv_client *client);
 
-/** Append the lines that every answer to the current request carries, also a problem's (or NONE).
+/** Append the lines that every answer to the current request carries, also a problem's (or NONE);
+ * of a request that could not be read, its name alone.
  * Errors: as gv_buf_append(). */
 GV_MUST_USE enum gv_err gv_request_lines(const struct gv_client *client, enum gv_problem problem,
                                          struct gv_buf *out);

@@ -119,6 +119,8 @@ static const char *id_prefix(const struct gv_client *client)
     return "req-";
 }
 
+static const struct gv_head unread = {.method = GV_METHOD_OTHER};
+
 /* The id that the client gave, in the first header of `names` that has one. */
 static bool take_id(struct gv_client *client, const struct gv_head *head, const char *const *names,
                     size_t count)
@@ -135,6 +137,10 @@ static bool take_id(struct gv_client *client, const struct gv_head *head, const 
 
 void gv_request_name(struct gv_client *client, const struct gv_head *head)
 {
+    if (head == NULL) {
+        client->route = GV_ROUTE_LOCAL;
+        head = &unread;
+    }
     static const char *const usual[] = {"x-request-id", "x-correlation-id", "x-trace-id",
                                         "request-id"};
     const struct gv_config_list *own = &client->proxy->shared->config->request_id_headers;
@@ -178,14 +184,19 @@ static const char *allowed(const struct gv_client *client)
 enum gv_err gv_request_lines(const struct gv_client *client, enum gv_problem problem,
                              struct gv_buf *out)
 {
-    GV_ASSERT(client->head_seen);
     struct gv_cors cors = cors_of(client);
     enum gv_err err =
         gv_writer_header(out, gv_slice_text("x-request-id"), gv_slice_text(client->request_id));
-    if (err == GV_OK && problem == GV_PROBLEM_BAD_METHOD) {
+    if (err != GV_OK || !client->head_seen) {
+        return err;
+    }
+    if (problem == GV_PROBLEM_BAD_METHOD) {
         err = gv_writer_header(out, gv_slice_text("Allow"), gv_slice_text(allowed(client)));
     }
-    if (err == GV_OK && problem == GV_PROBLEM_TENANT_LIMIT) {
+    if (problem == GV_PROBLEM_UNAUTHORIZED) {
+        err = gv_writer_header(out, gv_slice_text("WWW-Authenticate"), gv_slice_text("Bearer"));
+    }
+    if (problem == GV_PROBLEM_TENANT_LIMIT) {
         err = gv_buf_append_format(out, "Retry-After: %u\r\n", client->retry_after_s);
     }
     if (err != GV_OK) {

@@ -69,6 +69,28 @@ static void answer(struct gv_client *client, enum gv_problem problem)
     gv_client_done(client, gv_client_must_close(client));
 }
 
+/* The queue is full: say which limit made it so, and how to read that. */
+static void refuse(struct gv_client *client)
+{
+    const struct gv_proxy_shared *shared = client->proxy->shared;
+    uint32_t most = shared->config->max_concurrent_requests;
+    struct gv_admission_stats stats;
+    gv_admission_stats(shared->admission, &stats);
+    char detail[160];
+    if (most > 0 && stats.running >= most) {
+        snprintf(detail, sizeof detail,
+                 "%u are under way (--max-concurrent-requests), %u wait (--queue-size)",
+                 stats.running, stats.waiting);
+    } else {
+        snprintf(
+            detail, sizeof detail,
+            "more than %.10g a second (--rate-limit-tokens-per-second), %u wait (--queue-size)",
+            shared->config->rate_per_second, stats.waiting);
+    }
+    gv_client_answer(client, GV_PROBLEM_TOO_MANY, detail);
+    gv_client_done(client, gv_client_must_close(client));
+}
+
 /* May its tenant send one more? Otherwise it is answered. */
 static bool is_within_quota(struct gv_client *client)
 {
@@ -128,7 +150,7 @@ void gv_wait_start(struct gv_client *client)
         return;
     case GV_ADMISSION_FULL:
         free_wait(wait);
-        answer(client, GV_PROBLEM_TOO_MANY);
+        refuse(client);
         return;
     }
 }

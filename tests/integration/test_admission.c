@@ -61,6 +61,8 @@ static void begin(struct gv_admission_limits limits)
     CU_ASSERT_EQUAL_FATAL(gv_admission_new(limits, gv_clock_us(), &story.admission), GV_OK);
     story.rig.shared.admission = story.admission;
     story.rig.config.queue_size = limits.waiting_max;
+    story.rig.config.max_concurrent_requests = limits.running_max;
+    story.rig.config.rate_per_second = limits.per_second;
     story.rig.config.queue_timeout_ms = 60000;
 }
 
@@ -221,6 +223,44 @@ static void a_place_is_free_again_when_its_client_leaves_a_silent_worker(void)
     int second = ask();
     expect(second, 200, NULL);
     close(second);
+    end();
+}
+
+/* The answer to one request too many. */
+static void expect_words(const char *words)
+{
+    struct gv_reply reply;
+    int fd = ask();
+    gv_talk_read(fd, &reply);
+    CU_ASSERT_EQUAL(reply.status, 429);
+    CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, words));
+    gv_reply_deinit(&reply);
+    close(fd);
+}
+
+static void a_refusal_names_the_limit_that_was_reached(void)
+{
+    begin((struct gv_admission_limits){.running_max = 1, .waiting_max = 1});
+    gv_rig_start(&story.rig);
+    int first = ask();
+    CU_ASSERT(gv_test_await(one_runs, NULL, 0));
+    int second = ask();
+    CU_ASSERT(gv_test_await(one_waits, NULL, 0));
+    expect_words("1 are under way (--max-concurrent-requests), 1 wait (--queue-size)");
+    atomic_store(&may_answer, true);
+    expect(first, 200, NULL);
+    expect(second, 200, NULL);
+    close(first);
+    close(second);
+    end();
+    begin((struct gv_admission_limits){.per_second = 0.001, .waiting_max = 0});
+    gv_rig_start(&story.rig);
+    atomic_store(&may_answer, true);
+    first = ask();
+    expect(first, 200, NULL);
+    close(first);
+    expect_words(
+        "more than 0.001 a second (--rate-limit-tokens-per-second), 0 wait (--queue-size)");
     end();
 }
 
@@ -430,6 +470,7 @@ GV_SUITE("integration/admission",
          GV_CASE(a_wait_that_is_too_long_is_408_and_the_connection_stays),
          GV_CASE(a_client_that_leaves_the_queue_makes_room_in_it),
          GV_CASE(a_place_is_free_again_when_its_client_leaves_a_silent_worker),
+         GV_CASE(a_refusal_names_the_limit_that_was_reached),
          GV_CASE(requests_over_the_rate_come_later_and_none_is_lost),
          GV_CASE(in_a_storm_no_more_than_the_limit_are_with_the_worker),
          GV_CASE(after_a_storm_with_clients_that_leave_nobody_is_counted),
