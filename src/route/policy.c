@@ -31,6 +31,7 @@ static _Thread_local struct {
     uint32_t loads[GV_WORKERS_MAX];
     uint64_t queued_bytes[GV_WORKERS_MAX];
     double speeds[GV_WORKERS_MAX];
+    uint32_t usages[GV_WORKERS_MAX];
     double scores[GV_WORKERS_MAX];
     bool full[GV_WORKERS_MAX]; /* never set */
 } narrow;
@@ -301,6 +302,7 @@ static uint32_t narrow_down(const struct gv_policy_request *request,
             narrow.loads[count] = loads[i];
             narrow.queued_bytes[count] = queued_bytes[i];
             narrow.speeds[count] = speeds[i];
+            narrow.usages[count] = usages[i];
             narrow.scores[count] = 0;
             count += 1;
         }
@@ -315,7 +317,8 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
 {
     const struct gv_policy_row *row = policy->row;
     bool any_full = find_full(&policy->options, request->eligible_count);
-    struct gv_policy_facts facts = {depths, loads, queued_bytes, speeds, full, any_full, scores};
+    struct gv_policy_facts facts = {depths, loads, queued_bytes, speeds,
+                                    usages, full,  any_full,     scores};
     uint64_t load_limit;
     if (row->gates_itself || targeted ||
         !gv_policy_is_uneven(policy, request, &facts, &load_limit)) {
@@ -326,9 +329,9 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     near.eligible_count = narrow_down(request, &facts, load_limit);
     uint32_t place = 0;
     if (near.eligible_count > 1 || row->decides_alone) {
-        struct gv_policy_facts seen = {narrow.depths, narrow.loads, narrow.queued_bytes,
-                                       narrow.speeds, narrow.full,  false,
-                                       narrow.scores};
+        struct gv_policy_facts seen = {narrow.depths, narrow.loads,  narrow.queued_bytes,
+                                       narrow.speeds, narrow.usages, narrow.full,
+                                       false,         narrow.scores};
         place = row->choose(policy, &near, &seen, rule);
         for (uint32_t i = 0; i < near.eligible_count; i++) {
             scores[narrow.places[i]] = narrow.scores[i];

@@ -32,6 +32,7 @@ struct gv_policy_facts {
     const uint32_t *loads;        /* requests in flight, cluster-wide */
     const uint64_t *queued_bytes; /* of prompt, neither cached nor worked off, cluster-wide */
     const double *speeds;         /* bytes of prompt that an engine computes in a ms; above 0 */
+    const uint32_t *usages;       /* of its engine's KV tokens, permille; GV_LOAD_USAGE_UNKNOWN */
     const bool *full; /* its engine has few KV tokens left: not while another has more */
     bool any_full;    /* and not all are */
     double *scores;   /* all 0; a policy with a measure of its own shows it here */

@@ -112,8 +112,38 @@ static void requests_that_came_from_elsewhere_are_load(void)
     stage_end(&stage);
 }
 
+/* One long prompt waits at the first, three short ones run at the second. */
+static void the_least_loaded_is_done_soonest_and_not_only_short_of_requests(void)
+{
+    struct stage stage = stage_with("least_load", 2, with_usage(1.0, 1.0));
+    gv_load_take(stage.load, 0, 400000);
+    take(&stage, 1, 3);
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 1);
+    gv_load_believe(stage.load, 0, (struct gv_load_belief){.prefill_bytes_per_ms = 4000});
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 0);
+    report(&stage, 0, 900, NOW); /* 100 ms of waiting and 1,350 of fullness */
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 1);
+    report(&stage, 1, 950, NOW);
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 0);
+    report(&stage, 1, 900, NOW + 1);
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 1);
+    stage_end(&stage);
+}
+
+/* A full engine has a score, too. */
+static void fullness_beyond_everything_is_a_number(void)
+{
+    struct stage stage = stage_with("least_load", 2, with_usage(1.0, 1.0));
+    report(&stage, 0, 1000, NOW);
+    report(&stage, 1, 998, NOW);
+    CU_ASSERT_EQUAL(decide_now(&stage).worker, 1);
+    stage_end(&stage);
+}
+
 GV_SUITE("route/policy_usage", GV_CASE(a_full_engine_is_spared_while_another_is_not),
          GV_CASE(every_policy_spares_a_full_engine_but_one_that_always_takes_the_first),
          GV_CASE(a_spread_of_usage_is_out_of_balance),
          GV_CASE(what_is_stale_or_switched_off_moves_nothing),
-         GV_CASE(requests_that_came_from_elsewhere_are_load))
+         GV_CASE(requests_that_came_from_elsewhere_are_load),
+         GV_CASE(the_least_loaded_is_done_soonest_and_not_only_short_of_requests),
+         GV_CASE(fullness_beyond_everything_is_a_number))
