@@ -54,7 +54,7 @@
     X(BAD_EXPECT, 417, "invalid_request_error", "expectation_failed",                              \
       "only 100-continue can be expected")                                                         \
     X(TOO_MANY, 429, "rate_limit_error", "too_many_requests",                                      \
-      "too many requests; try again later")                                                \
+      "too many requests; try again later")                                                        \
     X(TENANT_LIMIT, 429, "rate_limit_error", "tenant_rate_limited",                                \
       "this key's tenant sends more requests than it may; Retry-After says when to try again")     \
     X(HEAD_TOO_BIG, 431, "invalid_request_error", "header_too_large",                              \
