@@ -26,6 +26,7 @@ static void set_defaults(struct gv_gossip_options *options)
     if (options->shelf_bytes == 0) {
         options->shelf_bytes = 8 * 1024 * 1024;
     }
+    default_u32(&options->sayings_max, GV_SAYINGS_MAX);
     default_u32(&options->forget_after_s, 86400);
     if (options->log_bytes == 0) {
         options->log_bytes = 8 * 1024 * 1024;

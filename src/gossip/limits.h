@@ -32,6 +32,11 @@
 #define GV_NEWS_MAX             16    /* members in one packet */
 #define GV_RECORDS_MAX          16384 /* worker records; loads and opinions per node */
 
+/* Of all other nodes together: 1,000 of them with 240 workers each. Beyond it whoever says more
+ * than GV_SAYINGS_FAIR is refused, so that nobody's many words leave others without any. */
+#define GV_SAYINGS_MAX  262144
+#define GV_SAYINGS_FAIR 64
+
 #define GV_RANGE_BYTES          (32 * 1024)  /* of operations in one message of a range */
 #define GV_SNAPSHOT_CHUNK_BYTES (64 * 1024)  /* of operations in one chunk */
 #define GV_PACE_BYTES           (512 * 1024) /* ranges and chunks wait while more is queued */

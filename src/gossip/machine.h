@@ -201,6 +201,7 @@ struct gv_gossip {
     struct gv_channel **sessions; /* owned */
     uint64_t *session_ids;        /* owned: of each, side by side, to be found quickly */
     uint32_t session_count, session_room;
+    bool shares_boots;     /* two peers have claimed one boot: see gv_roster_set_boot() */
     bool is_holding;       /* between gv_gossip_hold() and gv_gossip_release() */
     bool holds_something;  /* what was published or told since gv_gossip_hold() */
     bool has_fresh;        /* something was put out in this event */
@@ -221,6 +222,7 @@ struct gv_gossip {
     struct gv_gossip_setting settings[GV_SETTINGS_MAX];
     uint32_t setting_count;
     struct gv_sayings own_sayings;
+    uint32_t said_rows; /* sayings of all other nodes */
     uint64_t say_sequence;
     uint64_t loads_sent_at_ms, loads_refresh_at_ms;
 
@@ -311,6 +313,7 @@ uint32_t gv_roster_active(const struct gv_gossip *gossip);
 bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot_id,
                  uint32_t stamp);
 struct gv_origin *gv_past_open(struct gv_gossip *gossip, const char *name, uint64_t boot_id);
+struct gv_origin *gv_past_find_boot(const struct gv_gossip *gossip, uint64_t boot_id);
 uint32_t gv_past_newest(const struct gv_origin *origin);
 void gv_past_hear(struct gv_origin *origin, uint32_t stamp);
 void gv_past_recall(struct gv_gossip *gossip, const struct gv_peer *peer);
@@ -475,6 +478,7 @@ void gv_records_send_said(struct gv_gossip *gossip, struct gv_channel *session,
                           const Mesh__StateRequest *request);
 void gv_records_say_again(struct gv_gossip *gossip);
 void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer);
+void gv_records_drop(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_records_tick(struct gv_gossip *gossip);
 uint64_t gv_records_wake_at(const struct gv_gossip *gossip);
 uint64_t gv_records_digest(const struct gv_gossip *gossip);

@@ -81,6 +81,14 @@ struct gv_origin *gv_past_open(struct gv_gossip *gossip, const char *name, uint6
     return gv_vector_open(&gossip->vector, name, boot_id);
 }
 
+/** The log of that boot: of the member that runs under it, or of whoever did; or NULL. */
+struct gv_origin *gv_past_find_boot(const struct gv_gossip *gossip, uint64_t boot_id)
+{
+    const struct gv_peer *peer = gv_roster_find_boot(gossip, boot_id);
+    return peer != NULL ? gv_vector_find(&gossip->vector, peer->member.name, boot_id)
+                        : gv_vector_find_boot(&gossip->vector, boot_id);
+}
+
 static void set_forgotten(struct gv_origin *origin, bool forgotten)
 {
     if (origin->forgotten != forgotten) {

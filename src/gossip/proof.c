@@ -127,7 +127,7 @@ void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer)
     gv_records_vanish(gossip, peer);
     gv_detector_forget(gossip, peer);
     peer->member.incarnation = 0;
-    peer->member.boot_id = 0;
+    gv_roster_set_boot(gossip, peer, 0);
     peer->member.status = GV_MEMBER_LEFT;
     gv_roster_touch(gossip);
     peer->accuser_count = 0;

@@ -338,15 +338,24 @@ static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
     }
 }
 
+/* The row of `url`, made when missing. NULL: no room among all that others say, or no memory. */
+static struct gv_saying *open_row(struct gv_gossip *gossip, struct gv_peer *peer,
+                                  struct gv_slice url)
+{
+    struct gv_saying *known = gv_sayings_find(&peer->sayings, url);
+    bool is_full =
+        gossip->said_rows >= gossip->options.sayings_max && peer->sayings.count >= GV_SAYINGS_FAIR;
+    struct gv_saying *row = known != NULL || is_full ? known : gv_sayings_open(&peer->sayings, url);
+    gossip->said_rows += known == NULL && row != NULL;
+    gossip->counters.records_refused += row == NULL;
+    return row;
+}
+
 static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Load *load,
                       uint64_t sequence)
 {
-    struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(load->worker));
-    if (row == NULL) {
-        gossip->counters.records_refused += 1;
-        return;
-    }
-    if (sequence <= row->load_sequence) {
+    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(load->worker));
+    if (row == NULL || sequence <= row->load_sequence) {
         return;
     }
     bool same = row->has_load && row->count == load->count && row->bytes == load->bytes &&
@@ -369,12 +378,8 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
 static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Health *health,
                         uint64_t sequence)
 {
-    struct gv_saying *row = gv_sayings_open(&peer->sayings, gv_slice_text(health->worker));
-    if (row == NULL) {
-        gossip->counters.records_refused += 1;
-        return;
-    }
-    if (sequence <= row->health_sequence) {
+    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(health->worker));
+    if (row == NULL || sequence <= row->health_sequence) {
         return;
     }
     row->health_sequence = sequence;
@@ -523,6 +528,14 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
     peer->said = 0;
     peer->heard_said = 0;
     peer->said_wanted = 0;
+    gv_records_drop(gossip, peer);
+}
+
+/** What it said is not kept any more. */
+void gv_records_drop(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    GV_ASSERT(gossip->said_rows >= peer->sayings.count);
+    gossip->said_rows -= peer->sayings.count;
     gv_sayings_deinit(&peer->sayings);
     gv_sayings_init(&peer->sayings);
 }

@@ -245,23 +245,43 @@ static struct gv_saying *make_row(struct gv_slice url)
     return row;
 }
 
-struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice url)
+/* Index of `url`, or where it belongs. */
+static uint32_t place_row(const struct gv_sayings *sayings, struct gv_slice url, bool *found)
 {
-    if (url.len == 0 || url.len > GV_GOSSIP_URL_MAX) {
-        return NULL;
-    }
     uint32_t low = 0, high = sayings->count;
+    *found = false;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         int order = compare(gv_slice_text(sayings->rows[middle]->url), url);
         if (order == 0) {
-            return sayings->rows[middle];
+            *found = true;
+            return middle;
         }
         if (order < 0) {
             low = middle + 1;
         } else {
             high = middle;
         }
+    }
+    return low;
+}
+
+struct gv_saying *gv_sayings_find(const struct gv_sayings *sayings, struct gv_slice url)
+{
+    bool found;
+    uint32_t at = place_row(sayings, url, &found);
+    return found ? sayings->rows[at] : NULL;
+}
+
+struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice url)
+{
+    if (url.len == 0 || url.len > GV_GOSSIP_URL_MAX) {
+        return NULL;
+    }
+    bool found;
+    uint32_t at = place_row(sayings, url, &found);
+    if (found) {
+        return sayings->rows[at];
     }
     if (sayings->count == GV_RECORDS_MAX) {
         return NULL;
@@ -280,9 +300,9 @@ struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice ur
     if (row == NULL) {
         return NULL;
     }
-    memmove(sayings->rows + low + 1, sayings->rows + low,
-            (sayings->count - low) * sizeof(struct gv_saying *));
-    sayings->rows[low] = row;
+    memmove(sayings->rows + at + 1, sayings->rows + at,
+            (sayings->count - at) * sizeof(struct gv_saying *));
+    sayings->rows[at] = row;
     sayings->count += 1;
     return row;
 }

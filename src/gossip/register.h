@@ -71,6 +71,8 @@ struct gv_sayings {
 
 void gv_sayings_init(struct gv_sayings *sayings);
 void gv_sayings_deinit(struct gv_sayings *sayings);
+/** The row of `url`, or NULL. */
+struct gv_saying *gv_sayings_find(const struct gv_sayings *sayings, struct gv_slice url);
 /** The row of `url`, made when missing. NULL: GV_RECORDS_MAX, URL too long, or no memory. */
 struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice url);
 

@@ -278,7 +278,7 @@ static void tick_pulls(struct gv_gossip *gossip)
 /* The log of a boot that is announced; made when a member runs under it. NULL: unknown. */
 static struct gv_origin *open_boot(struct gv_gossip *gossip, uint64_t boot_id)
 {
-    struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, boot_id);
+    struct gv_origin *origin = gv_past_find_boot(gossip, boot_id);
     const struct gv_peer *peer = origin == NULL ? gv_roster_find_boot(gossip, boot_id) : NULL;
     return peer == NULL ? origin : gv_past_open(gossip, peer->member.name, boot_id);
 }
@@ -363,19 +363,20 @@ static void say_gone(struct gv_gossip *gossip, struct gv_channel *session, uint6
     gv_wire_send(gossip, session, &message);
 }
 
-/** A peer asks for a range of another node's log: what we have of it, as it came. */
+/** A peer asks for a range of another node's log: what we have of it, as it came. Who lacks more
+ * than we look through is told that it is gone, and takes a snapshot. */
 void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
                     const Mesh__RangeRequest *request)
 {
-    const struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, request->boot_id);
+    const struct gv_origin *origin = gv_past_find_boot(gossip, request->boot_id);
     uint64_t covered = request->first - 1;
+    const struct gv_kept *found[GV_SHELF_LOOK_MAX];
     if (origin == NULL) {
         return;
     }
-    for (const struct gv_kept *at = origin->kept_oldest; at != NULL; at = at->next_of_log) {
-        if (at->last < request->first || at->first > request->last) {
-            continue;
-        }
+    uint32_t count = gv_shelf_find(origin, request->first, request->last, found);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct gv_kept *at = found[i];
         if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
             return; /* it asks again */
         }
@@ -393,7 +394,7 @@ void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
 void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeGone *gone)
 {
-    const struct gv_origin *origin = gv_vector_find_boot(&gossip->vector, gone->boot_id);
+    const struct gv_origin *origin = gv_past_find_boot(gossip, gone->boot_id);
     uint32_t since = gv_snapshot_since(origin);
     for (const struct gv_origin *at = gossip->vector.wanting; at != NULL; at = at->next_wanting) {
         uint32_t stamp = gv_snapshot_since(at);

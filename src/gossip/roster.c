@@ -116,7 +116,7 @@ void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer)
     (void)gv_map_take(&gossip->peers_by_name, gv_slice_text(peer->member.name));
     gv_news_forget(gossip, peer);
     gv_roster_touch(gossip);
-    gv_sayings_deinit(&peer->sayings);
+    gv_records_drop(gossip, peer);
     gv_mem_free(GV_MEM_GOSSIP, peer);
 }
 
@@ -134,17 +134,45 @@ void gv_roster_touch(struct gv_gossip *gossip)
     gossip->dial_known = false;
 }
 
-/** It runs under this boot now; 0: it is about to be removed. */
+static void index_boot(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    uint64_t boot_id = peer->member.boot_id;
+    struct gv_slice key = gv_slice_of(&boot_id, sizeof boot_id);
+    if (gv_map_find(&gossip->peers_by_boot, key) != NULL) {
+        gossip->shares_boots = true;
+        gossip->counters.forged += 1;
+        gv_wire_log(gossip, GV_LOG_WARN, "mesh.forged", peer->member.name);
+    } else if (gv_map_put(&gossip->peers_by_boot, key, peer) != GV_OK) {
+        gossip->counters.queue_overflows += 1; /* its announcements are not understood */
+    }
+}
+
+/**
+ * It runs under this boot now; 0: it is about to be removed. Boots are random, so one that is
+ * another's is claimed: what is said of a boot alone means whoever was first, until that one is
+ * gone.
+ */
 void gv_roster_set_boot(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t boot_id)
 {
     uint64_t *known = &peer->member.boot_id;
-    struct gv_slice key = gv_slice_of(known, sizeof *known);
-    if (gv_map_find(&gossip->peers_by_boot, key) == peer) {
+    uint64_t before = *known;
+    struct gv_slice key = gv_slice_of(&before, sizeof before);
+    if (before == boot_id) {
+        return;
+    }
+    bool was_its_own = gv_map_find(&gossip->peers_by_boot, key) == peer;
+    if (was_its_own) {
         (void)gv_map_take(&gossip->peers_by_boot, key);
     }
     *known = boot_id;
-    if (boot_id != 0 && gv_map_put(&gossip->peers_by_boot, key, peer) != GV_OK) {
-        gossip->counters.queue_overflows += 1; /* its announcements are not understood */
+    if (boot_id != 0) {
+        index_boot(gossip, peer);
+    }
+    for (uint32_t i = 0; was_its_own && gossip->shares_boots && i < gossip->peer_count; i++) {
+        if (gossip->peers[i]->member.boot_id == before) {
+            index_boot(gossip, gossip->peers[i]);
+            return;
+        }
     }
 }
 

@@ -26,6 +26,8 @@ static void drop_oldest(struct gv_shelf *shelf)
         origin->kept_oldest = kept->next_of_log;
         if (origin->kept_oldest == NULL) {
             origin->kept_newest = NULL;
+        } else {
+            origin->kept_oldest->prev_of_log = NULL;
         }
     }
     shelf->oldest = kept->next;
@@ -69,6 +71,7 @@ void gv_shelf_keep(struct gv_shelf *shelf, struct gv_origin *origin, uint64_t fi
     }
     shelf->newest = kept;
     if (origin->kept_newest != NULL) {
+        kept->prev_of_log = origin->kept_newest;
         origin->kept_newest->next_of_log = kept;
     } else {
         origin->kept_oldest = kept;
@@ -77,12 +80,29 @@ void gv_shelf_keep(struct gv_shelf *shelf, struct gv_origin *origin, uint64_t fi
     shelf->bytes += bytes;
 }
 
+uint32_t gv_shelf_find(const struct gv_origin *origin, uint64_t first, uint64_t last,
+                       const struct gv_kept *found[GV_SHELF_LOOK_MAX])
+{
+    const struct gv_kept *at = origin->kept_newest;
+    for (uint32_t i = 1; at != NULL && at->prev_of_log != NULL && i < GV_SHELF_LOOK_MAX; i++) {
+        at = at->prev_of_log;
+    }
+    uint32_t count = 0;
+    for (; at != NULL; at = at->next_of_log) {
+        if (at->last >= first && at->first <= last) {
+            found[count++] = at;
+        }
+    }
+    return count;
+}
+
 void gv_shelf_forget(struct gv_origin *origin)
 {
     for (struct gv_kept *at = origin->kept_oldest; at != NULL;) {
         struct gv_kept *next = at->next_of_log;
         at->origin = NULL;
         at->next_of_log = NULL;
+        at->prev_of_log = NULL;
         at = next;
     }
     origin->kept_oldest = NULL;

@@ -91,8 +91,9 @@ struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uin
     if (origin == NULL) {
         return NULL;
     }
+    bool is_first = gv_vector_find_boot(vector, boot_id) == NULL;
     if (!gv_slice_copy_text(gv_slice_text(name), origin->name, sizeof origin->name) ||
-        gv_map_put(&vector->by_boot, boot_key(&boot_id), origin) != GV_OK) {
+        (is_first && gv_map_put(&vector->by_boot, boot_key(&boot_id), origin) != GV_OK)) {
         gv_mem_free(GV_MEM_GOSSIP, origin);
         return NULL;
     }

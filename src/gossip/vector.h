@@ -62,7 +62,7 @@ void gv_vector_deinit(struct gv_vector *vector);
 struct gv_origin *gv_vector_find(const struct gv_vector *vector, const char *name,
                                  uint64_t boot_id);
 
-/** The position of the log of that boot, whoever's it is; or NULL. */
+/** The position of the log of that boot, whoever's it is, the first that was opened; or NULL. */
 struct gv_origin *gv_vector_find_boot(const struct gv_vector *vector, uint64_t boot_id);
 
 /** The same as gv_vector_find(), made when missing. NULL: GV_VECTOR_MAX reached, or no memory. */

@@ -250,9 +250,7 @@ static uint64_t await_dead(uint64_t began)
 {
     for (uint32_t i = 0; i < 2; i++) {
         while (count_members(&nodes[i], GV_MEMBER_DEAD) == 0) {
-            if (gv_clock_us() - began > PATIENCE_US) {
-                fail("a dead node is not noticed");
-            }
+            demand(gv_clock_us() - began > PATIENCE_US ? GV_ETIMEOUT : GV_OK, "a dead node");
             sleep_us(500);
         }
     }
@@ -263,9 +261,7 @@ static void await_synced(const struct node *node)
 {
     uint64_t began = gv_clock_us();
     while (!gv_cluster_is_synced(node->cluster)) {
-        if (gv_clock_us() - began > PATIENCE_US) {
-            fail("a node does not get into step");
-        }
+        demand(gv_clock_us() - began > PATIENCE_US ? GV_ETIMEOUT : GV_OK, "a node out of step");
         sleep_us(200);
     }
 }
@@ -564,9 +560,7 @@ static void begin(void)
     gv_log_set_level(GV_LOG_ERROR);
     gv_prng_init(&prng, 1);
     ring = gv_keyring_new();
-    if (ring == NULL) {
-        fail("no key ring");
-    }
+    demand(ring == NULL ? GV_ENOMEM : GV_OK, "key ring");
     demand(gv_keyring_generate(ring, &id), "key");
     for (uint32_t i = 0; i < NODES; i++) {
         open_node(&nodes[i], i, i > 0 ? &nodes[0] : NULL);

@@ -291,6 +291,7 @@ struct gv_gossip_options {
     size_t shelf_bytes;          /* of others' operations kept for who cannot hear them [8 MiB] */
     size_t session_queue_bytes;  /* per session; beyond it: ranges or snapshot [4 MiB] */
     uint32_t member_max;         /* [2048] */
+    uint32_t sayings_max;        /* loads and opinions of all other nodes together [262144] */
     uint32_t forget_after_s;     /* dead and left members [86400] */
 };
 

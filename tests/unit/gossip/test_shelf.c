@@ -90,7 +90,41 @@ static void a_log_may_be_forgotten_before_its_batches(void)
     end();
 }
 
+static void a_range_is_found_oldest_first_and_nothing_beside_it(void)
+{
+    const struct gv_kept *found[GV_SHELF_LOOK_MAX];
+    begin(10 * KEPT_BYTES);
+    keep(one, 1, 3);
+    keep(one, 7, 9); /* 4 to 6 came late */
+    keep(two, 5, 5);
+    keep(one, 4, 6);
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 3, 4, found), 2);
+    CU_ASSERT_EQUAL(found[0]->first, 1);
+    CU_ASSERT_EQUAL(found[1]->first, 4);
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 10, 20, found), 0);
+    CU_ASSERT_EQUAL(gv_shelf_find(two, 1, 20, found), 1);
+    end();
+}
+
+/* Both sides: the oldest of as many as are looked through is found, the one before it is not. */
+static void a_question_looks_through_so_many_batches_and_no_more(void)
+{
+    static const struct gv_kept *found[GV_SHELF_LOOK_MAX];
+    begin((GV_SHELF_LOOK_MAX + 2) * KEPT_BYTES);
+    for (uint64_t i = 1; i <= GV_SHELF_LOOK_MAX; i++) {
+        keep(one, i, i);
+    }
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 1, 1, found), 1);
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 1, UINT64_MAX, found), GV_SHELF_LOOK_MAX);
+    keep(one, GV_SHELF_LOOK_MAX + 1, GV_SHELF_LOOK_MAX + 1);
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 1, 1, found), 0);
+    CU_ASSERT_EQUAL(gv_shelf_find(one, 2, 2, found), 1);
+    end();
+}
+
 GV_SUITE("gossip/shelf", GV_CASE(batches_of_a_log_are_kept_as_they_came),
          GV_CASE(the_oldest_of_all_logs_goes_first),
          GV_CASE(what_is_larger_than_the_shelf_is_not_kept),
-         GV_CASE(a_log_may_be_forgotten_before_its_batches))
+         GV_CASE(a_log_may_be_forgotten_before_its_batches),
+         GV_CASE(a_range_is_found_oldest_first_and_nothing_beside_it),
+         GV_CASE(a_question_looks_through_so_many_batches_and_no_more))

@@ -1,0 +1,193 @@
+/*
+ * What a member may claim and how much it may say: another's boot gets it nothing, and its words
+ * leave room for those of others.
+ */
+#include "../../../src/gossip/machine.h"
+#include "support/blank.h"
+#include "support/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WALL_MS   UINT64_C(1790000000000)
+#define ROWS_MAX  100
+#define SAID_ONCE 50 /* loads in one message */
+
+static struct gv_gossip *here;
+static struct gv_now now;
+
+/* A key is one byte, and signing is writing it down: enough to tell keys apart. */
+static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    const uint8_t *key = owner;
+    (void)text;
+    memset(signature, *key, GV_GOSSIP_SIGNATURE_BYTES);
+}
+
+static bool verify(void *owner, const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
+                   struct gv_slice text, const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+{
+    (void)owner;
+    (void)text;
+    return identity[0] == signature[0];
+}
+
+static struct gv_gossip *engine(const char *name, uint8_t *key, uint64_t boot_id)
+{
+    const struct gv_gossip_store store = gv_blank_store();
+    struct gv_gossip_options options = {
+        .cluster_id = "c",
+        .boot_id = boot_id,
+        .incarnation = WALL_MS + *key,
+        .block_bytes = 64,
+        .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = (uint16_t)(2000 + *key)},
+        .seed = 1,
+        .sayings_max = ROWS_MAX,
+        .signer = {.owner = key, .sign = sign, .verify = verify}};
+    struct gv_gossip *made = NULL;
+    (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
+    memset(options.signer.identity, *key, sizeof options.signer.identity);
+    CU_ASSERT_EQUAL_FATAL(gv_gossip_new(&options, &store, now.now_ms, &made), GV_OK);
+    return made;
+}
+
+static void drain(void)
+{
+    struct gv_effect effect;
+    while (gv_gossip_next_effect(here, &effect)) {
+    }
+}
+
+/* A node of that name, key and boot connects. */
+static void meet(const char *name, uint8_t key, uint64_t boot_id, uint64_t session)
+{
+    struct gv_gossip_hello hello;
+    struct gv_gossip *peer = engine(name, &key, boot_id);
+    gv_gossip_hello(peer, &hello);
+    gv_gossip_opened(here, session, false, &hello, now);
+    drain();
+    gv_gossip_free(peer);
+}
+
+static void begin(void)
+{
+    static uint8_t key = 1;
+    now = (struct gv_now){.now_ms = 1000, .wall_ms = WALL_MS};
+    here = engine("here", &key, 1);
+}
+
+static void leave(const char *name, uint64_t session)
+{
+    struct gv_peer *peer = gv_roster_find(here, name);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(peer);
+    gv_gossip_closed(here, session, NULL, false, now);
+    drain();
+    peer->member.status = GV_MEMBER_LEFT;
+}
+
+static void a_claimed_boot_stays_its_first_holders(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    meet("liar", 3, 20, 2);
+    CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 20), gv_roster_find(here, "x"));
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->forged, 1);
+    struct gv_origin *of_x = gv_past_open(here, "x", 20);
+    struct gv_origin *of_liar = gv_past_open(here, "liar", 20);
+    CU_ASSERT_PTR_NOT_EQUAL(of_x, of_liar);
+    CU_ASSERT_PTR_EQUAL(gv_past_find_boot(here, 20), of_x);
+    gv_gossip_free(here);
+}
+
+/* Who came first is not always who told the truth: when that one is gone, the other counts. */
+static void a_boot_passes_on_when_its_first_holder_is_gone(void)
+{
+    begin();
+    meet("liar", 3, 20, 1);
+    meet("x", 2, 20, 2);
+    (void)gv_past_open(here, "x", 20);
+    CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 20), gv_roster_find(here, "liar"));
+    leave("liar", 1);
+    gv_roster_remove(here, gv_roster_find(here, "liar"));
+    CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 20), gv_roster_find(here, "x"));
+    CU_ASSERT_STRING_EQUAL(gv_past_find_boot(here, 20)->name, "x");
+    gv_gossip_free(here);
+}
+
+/* The boot of the former holder led to a record that was freed with the name. */
+static void a_name_that_goes_to_another_key_leaves_no_boot_behind(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    leave("x", 1);
+    meet("x", 4, 21, 2);
+    CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 21), gv_roster_find(here, "x"));
+    CU_ASSERT_PTR_NULL(gv_roster_find_boot(here, 20));
+    leave("x", 2);
+    gv_roster_remove(here, gv_roster_find(here, "x"));
+    CU_ASSERT_PTR_NULL(gv_roster_find_boot(here, 21));
+    gv_gossip_free(here);
+}
+
+/* The member of this session says loads of workers first, first + 1, ... */
+static void say(uint64_t session, uint64_t sequence, uint32_t first, uint32_t count)
+{
+    static char urls[SAID_ONCE][32];
+    static uint8_t bytes[SAID_ONCE * 64];
+    Mesh__Load rows[SAID_ONCE];
+    Mesh__Load *loads[SAID_ONCE];
+    Mesh__NodeState state = MESH__NODE_STATE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    for (uint32_t i = 0; i < count; i++) {
+        mesh__load__init(&rows[i]);
+        (void)snprintf(urls[i], sizeof urls[i], "http://w%u", (unsigned)(first + i));
+        rows[i].worker = urls[i];
+        rows[i].count = 1;
+        loads[i] = &rows[i];
+    }
+    state.sequence = sequence;
+    state.loads = loads;
+    state.n_loads = count;
+    message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+    message.node_state = &state;
+    size_t len = mesh__message__pack(&message, bytes);
+    CU_ASSERT_EQUAL(gv_gossip_message(here, session, gv_slice_of(bytes, len), now), GV_OK);
+    drain();
+}
+
+static uint32_t rows_of(const char *name)
+{
+    return gv_roster_find(here, name)->sayings.count;
+}
+
+/* Both sides of the limit over all, and of the share that everybody has nevertheless. */
+static void what_all_say_together_has_a_limit_and_everybody_a_share(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    meet("y", 3, 30, 2);
+    say(1, 1, 0, SAID_ONCE);
+    say(1, 2, SAID_ONCE, SAID_ONCE);
+    CU_ASSERT_EQUAL(rows_of("x"), ROWS_MAX);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 0);
+    say(1, 3, ROWS_MAX, 1);
+    CU_ASSERT_EQUAL(rows_of("x"), ROWS_MAX);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 1);
+    say(1, 4, 0, 1); /* what has its row is heard as before */
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 1);
+    say(2, 1, 0, SAID_ONCE);
+    say(2, 2, SAID_ONCE, SAID_ONCE);
+    CU_ASSERT_EQUAL(rows_of("y"), GV_SAYINGS_FAIR);
+    CU_ASSERT_EQUAL(here->said_rows, ROWS_MAX + GV_SAYINGS_FAIR);
+    leave("x", 1);
+    gv_roster_remove(here, gv_roster_find(here, "x")); /* makes room */
+    CU_ASSERT_EQUAL(here->said_rows, GV_SAYINGS_FAIR);
+    say(2, 3, SAID_ONCE, SAID_ONCE);
+    CU_ASSERT_EQUAL(rows_of("y"), 2 * SAID_ONCE);
+    gv_gossip_free(here);
+}
+
+GV_SUITE("gossip/claims", GV_CASE(a_claimed_boot_stays_its_first_holders),
+         GV_CASE(a_boot_passes_on_when_its_first_holder_is_gone),
+         GV_CASE(a_name_that_goes_to_another_key_leaves_no_boot_behind),
+         GV_CASE(what_all_say_together_has_a_limit_and_everybody_a_share))
