@@ -64,6 +64,14 @@ static void chat(struct gv_world_node *node, int seed, char *worker)
     CU_ASSERT_EQUAL(gv_world_chat(node, prompt, worker, URL_BYTES), 200);
 }
 
+/* Blocks of the prompt that the chosen worker was said to hold, and blocks in all. */
+static void read_match(const struct gv_reply *reply, int *held_blocks, int *blocks)
+{
+    char match[URL_BYTES] = "";
+    CU_ASSERT_TRUE(gv_reply_header(reply, "x-grapevine-match", match, sizeof match));
+    CU_ASSERT_EQUAL_FATAL(sscanf(match, "%d/%d", held_blocks, blocks), 2);
+}
+
 static void stall_all(void)
 {
     for (size_t i = 0; i < world.worker_count; i++) {
@@ -283,6 +291,7 @@ static void a_conversation_stays_with_its_worker_turn_after_turn(void)
     struct gv_world_node *node = start(4, NULL);
     static char turns[16000];
     char first[URL_BYTES] = "";
+    int asked_before = 0;
     turns[0] = '\0';
     for (int turn = 0; turn < 8; turn++) {
         struct gv_reply reply;
@@ -301,6 +310,11 @@ static void a_conversation_stays_with_its_worker_turn_after_turn(void)
         } else {
             CU_ASSERT_TRUE(gv_reply_number(&reply, "cached_tokens") > 150L * turn);
         }
+        int known;
+        int asked;
+        read_match(&reply, &known, &asked);
+        CU_ASSERT_TRUE(known >= asked_before - 1 && known < asked); /* all but a half-full block */
+        asked_before = asked;
         CU_ASSERT_STRING_EQUAL(worker, first);
         gv_reply_deinit(&reply);
     }
@@ -396,10 +410,21 @@ static void a_worker_added_later_is_chosen_by_the_same_rules(void)
         chat(node, ++seed, worker);
     }
     CU_ASSERT_STRING_EQUAL_FATAL(worker, late->url);
-    for (int i = 0; i < 5; i++) { /* prefixes lead to it */
-        chat(node, seed, worker);
+    char prompt[TEXT_BYTES];
+    gv_world_prompt(prompt, sizeof prompt, seed);
+    char *again = gv_world_chat_body(prompt, false);
+    for (int i = 0; i < 5; i++) { /* prefixes lead to it: what it was given is known */
+        int known;
+        int asked;
+        gv_talk_ask(node->port, "POST", "/v1/chat/completions", NULL, again, &reply);
+        CU_ASSERT_TRUE(gv_reply_header(&reply, "x-grapevine-worker", worker, sizeof worker));
         CU_ASSERT_STRING_EQUAL(worker, late->url);
+        read_match(&reply, &known, &asked);
+        CU_ASSERT_TRUE(asked > 0);
+        CU_ASSERT_EQUAL(known, asked);
+        gv_reply_deinit(&reply);
     }
+    free(again);
     gv_world_fault(late, NEVER);
     hold(node, seed); /* its load is seen */
     CU_ASSERT_EQUAL(gv_world_load(node, late->url), 1);
