@@ -13,6 +13,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+static _Atomic uint64_t forests_made;
+
 static enum gv_err make_tables(struct gv_forest *forest)
 {
     struct gv_mem_budget *budget = &forest->budget;
@@ -36,6 +38,7 @@ enum gv_err gv_forest_new(struct gv_forest_limits limits, struct gv_forest **for
     if (made == NULL) {
         return GV_ENOMEM;
     }
+    made->number = atomic_fetch_add_explicit(&forests_made, 1, memory_order_relaxed) + 1;
     made->limits = limits;
     made->budget.max = limits.max_bytes;
     gv_mutex_init(&made->lock);
@@ -77,7 +80,7 @@ static uint32_t slot_of(const struct gv_forest *forest, const char *key)
     return (uint32_t)XXH3_64bits(key, strlen(key)) & (forest->slot_count - 1);
 }
 
-static struct gv_tree *find_tree(struct gv_forest *forest, const char *key)
+static struct gv_tree *look_up(const struct gv_forest *forest, const char *key)
 {
     uint32_t at = slot_of(forest, key);
     struct gv_tree *tree;
@@ -88,6 +91,26 @@ static struct gv_tree *find_tree(struct gv_forest *forest, const char *key)
         at = (at + 1) & (forest->slot_count - 1);
     }
     return NULL;
+}
+
+/* What this thread asked for last; most ask for the same key again. A tree stays as long as its
+ * forest, and no two forests have the same number. */
+static _Thread_local struct {
+    uint64_t forest;
+    struct gv_tree *tree;
+} recent;
+
+static struct gv_tree *find_tree(const struct gv_forest *forest, const char *key)
+{
+    if (recent.forest == forest->number && strcmp(recent.tree->key, key) == 0) {
+        return recent.tree;
+    }
+    struct gv_tree *tree = look_up(forest, key);
+    if (tree != NULL) {
+        recent.forest = forest->number;
+        recent.tree = tree;
+    }
+    return tree;
 }
 
 /* A trie that already knows the floors of "*". `lock` is held. */

@@ -24,6 +24,7 @@ struct gv_tree {
 
 struct gv_forest {
     /* Set once. */
+    uint64_t number; /* 1 and up: no other forest of the process has, or had, the same */
     struct gv_forest_limits limits;
     struct gv_tree *_Atomic *slots; /* owned; open addressing over the key; never shrinks */
     uint32_t slot_count;            /* a power of two, at least twice max_keys */

@@ -13,32 +13,57 @@
 static _Atomic uint32_t threads_seen;
 static _Thread_local uint32_t own_stripe; /* plus one; 0: none yet */
 
-static struct gv_grace_stripe *stripe_of(struct gv_grace *grace)
+#define SHARED_STRIPE GV_GRACE_STRIPES /* as in own_stripe: of all threads that came later */
+
+static uint32_t own(void)
 {
     if (own_stripe == 0) {
         uint32_t number = atomic_fetch_add_explicit(&threads_seen, 1, memory_order_relaxed);
-        own_stripe = number % GV_GRACE_STRIPES + 1;
+        own_stripe = number < SHARED_STRIPE - 1 ? number + 1 : SHARED_STRIPE;
     }
-    return &grace->stripes[own_stripe - 1];
+    return own_stripe;
+}
+
+/* One more, before whatever is read after it. */
+static void count_in(_Atomic uint32_t *inside, uint32_t stripe)
+{
+    if (stripe == SHARED_STRIPE) {
+        atomic_fetch_add(inside, 1);
+    } else {
+        atomic_store(inside, atomic_load_explicit(inside, memory_order_relaxed) + 1);
+    }
+}
+
+/* One less, after whatever was read before it. */
+static void count_out(_Atomic uint32_t *inside, uint32_t stripe)
+{
+    if (stripe == SHARED_STRIPE) {
+        atomic_fetch_sub_explicit(inside, 1, memory_order_release);
+    } else {
+        uint32_t readers = atomic_load_explicit(inside, memory_order_relaxed);
+        atomic_store_explicit(inside, readers - 1, memory_order_release);
+    }
 }
 
 uint32_t gv_grace_enter(struct gv_grace *grace)
 {
-    struct gv_grace_stripe *stripe = stripe_of(grace);
+    uint32_t stripe = own();
+    _Atomic uint32_t *inside = grace->stripes[stripe - 1].inside;
     for (;;) {
         uint64_t epoch = atomic_load(&grace->epoch);
         uint32_t token = (uint32_t)(epoch & 1);
-        atomic_fetch_add(&stripe->inside[token], 1);
+        count_in(&inside[token], stripe);
         if (atomic_load(&grace->epoch) == epoch) {
             return token;
         }
-        atomic_fetch_sub(&stripe->inside[token], 1); /* it advanced in between */
+        count_out(&inside[token], stripe); /* it advanced in between */
     }
 }
 
 void gv_grace_leave(struct gv_grace *grace, uint32_t token)
 {
-    atomic_fetch_sub_explicit(&stripe_of(grace)->inside[token], 1, memory_order_release);
+    uint32_t stripe = own();
+    count_out(&grace->stripes[stripe - 1].inside[token], stripe);
 }
 
 /* To the next epoch, unless somebody still reads in the one before this. */

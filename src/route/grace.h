@@ -3,10 +3,11 @@
  *
  * Matches take no lock: a writer publishes what is new by one pointer or one word, and what it has
  * replaced waits in a limbo until no reader can hold it any more (epochs; Fraser 2004). A reader
- * enters and leaves with one addition each, to a counter of its own thread's stripe. The epoch may
- * advance when the one before has no reader left; what was unlinked in epoch e is free in e + 2.
- * Whatever waits stays counted in the budget. Private to route; a limbo is guarded by its trie's
- * lock, the epochs are shared by all tries of a forest.
+ * enters and leaves with one addition each, to a counter of its own thread's stripe; the last
+ * stripe is for all threads beyond the first few, which share it. The epoch may advance when the
+ * one before has no reader left; what was unlinked in epoch e is free in e + 2. Whatever waits
+ * stays counted in the budget. Private to route; a limbo is guarded by its trie's lock, the epochs
+ * are shared by all tries of a forest.
  */
 #ifndef GV_ROUTE_GRACE_H
 #define GV_ROUTE_GRACE_H
@@ -16,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GV_GRACE_STRIPES 16u
+#define GV_GRACE_STRIPES 16u /* all but the last are of one thread each, which alone writes it */
 
 struct gv_cells;
 struct gv_mem_budget;

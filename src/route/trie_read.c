@@ -7,13 +7,21 @@
 #include "route/trie_in.h"
 #include <string.h>
 
-#define FETCH_FIRST 8u /* of the chain: short prompts branch early */
+#define FETCH_FIRST 12u /* of the chain: short prompts branch early */
 
-/* The run in which `fingerprint` stands at `depth`, and where; NULL: nowhere. */
-static const struct gv_run *find(const struct gv_trie *trie, const struct gv_index_view *view,
-                                 uint64_t fingerprint, uint32_t depth, struct gv_place *place)
+/* Ask the memory for a run about to be looked into, of which `count` blocks are to be compared:
+ * its header and its last block then come at the same time. */
+static void fetch(const struct gv_run *run, uint32_t count)
 {
-    struct gv_index_probe probe = gv_index_find(view, fingerprint);
+    uint32_t last = count < GV_SHORT_MAX ? count - 1 : 0;
+    __builtin_prefetch(run);
+    __builtin_prefetch(&run->words[last]);
+}
+
+struct gv_place gv_trie_find(const struct gv_trie *trie, uint64_t fingerprint, uint32_t depth)
+{
+    struct gv_index_view view = gv_index_look(&trie->index);
+    struct gv_index_probe probe = gv_index_find(&view, fingerprint);
     uint32_t number;
     while ((number = gv_index_next(&probe)) != GV_INDEX_NONE) {
         const struct gv_run *run = gv_trie_run(trie, number);
@@ -22,29 +30,10 @@ static const struct gv_run *find(const struct gv_trie *trie, const struct gv_ind
         }
         uint32_t offset = depth - run->depth; /* wraps when above the run: then not below count */
         if (offset < gv_run_count(run) && gv_run_block(run, offset) == fingerprint) {
-            *place = (struct gv_place){.run = number, .offset = offset};
-            return run;
+            return (struct gv_place){.run = number, .offset = offset};
         }
     }
-    *place = (struct gv_place){.run = GV_RUN_NONE};
-    return NULL;
-}
-
-struct gv_place gv_trie_find(const struct gv_trie *trie, uint64_t fingerprint, uint32_t depth)
-{
-    struct gv_index_view view = gv_index_look(&trie->index);
-    struct gv_place place;
-    (void)find(trie, &view, fingerprint, depth, &place);
-    return place;
-}
-
-/* The run that begins with `fingerprint` at `depth`; NULL: none. */
-static const struct gv_run *head(const struct gv_trie *trie, const struct gv_index_view *view,
-                                 uint64_t fingerprint, uint32_t depth)
-{
-    struct gv_place place;
-    const struct gv_run *run = find(trie, view, fingerprint, depth, &place);
-    return run != NULL && place.offset == 0 ? run : NULL;
+    return (struct gv_place){.run = GV_RUN_NONE};
 }
 
 /*
@@ -99,80 +88,134 @@ static void want(const uint32_t *workers, uint32_t worker_count)
     }
 }
 
-/* Extend the depths of those that hold everything before this run and (some of) its first `agreed`.
- */
-static void see(const struct gv_run *run, uint32_t agreed, const struct gv_floor_line *floors,
-                uint32_t *depths)
+/* A run on the path of a prompt. */
+struct stretch {
+    const struct gv_run *run; /* NULL: none */
+    uint32_t agreed;          /* blocks of it that are the prompt's */
+};
+
+/* Extend the depths of those that hold everything before this run and (some of) what agrees. */
+static void see(struct stretch at, const struct gv_floor_line *floors, uint32_t *depths)
 {
-    struct gv_span_list list = gv_run_spans(run);
+    if (at.run == NULL) {
+        return;
+    }
+    uint32_t begin = at.run->depth;
+    struct gv_span_list list = gv_run_spans(at.run);
     for (uint32_t i = 0; i < list.count; i++) {
         struct gv_span span = gv_span_at(&list, i);
         if (wanted[span.worker].mark != wanted_mark) {
             continue;
         }
         uint32_t *depth = &depths[wanted[span.worker].position];
-        uint32_t held = span.upto < agreed ? span.upto : agreed;
-        if (*depth >= run->depth && run->depth + held > *depth &&
+        uint32_t held = begin + (span.upto < at.agreed ? span.upto : at.agreed);
+        if (*depth >= begin && held > *depth &&
             span.stamp > gv_floor_line_of(floors, span.worker)) {
-            *depth = run->depth + held;
+            *depth = held;
         }
     }
+}
+
+/* A walk down the runs of a prompt. */
+struct descent {
+    const struct gv_trie *trie;
+    struct gv_index_view view;
+    const uint64_t *chain;
+    uint32_t count;
+    uint32_t at; /* the first block that is not known yet */
+};
+
+/* The first candidate for the run that goes on at `at`, fetched but not yet looked into. */
+static const struct gv_run *expect(const struct descent *walk, struct gv_index_probe *probe)
+{
+    *probe = gv_index_find(&walk->view, walk->chain[walk->at]);
+    uint32_t number = gv_index_next(probe);
+    const struct gv_run *run = NULL;
+    if (number != GV_INDEX_NONE && (run = gv_trie_run(walk->trie, number)) != NULL) {
+        fetch(run, walk->count - walk->at);
+    }
+    return run;
+}
+
+/* The run among the candidates from `run` on that goes on at `at`, which moves behind it. */
+static inline struct stretch descend(struct descent *walk, struct gv_index_probe *probe,
+                                     const struct gv_run *run)
+{
+    uint64_t first = walk->chain[walk->at];
+    while (run == NULL || run->depth != walk->at || run->words[0] != first) {
+        uint32_t number = gv_index_next(probe);
+        if (number == GV_INDEX_NONE) {
+            return (struct stretch){.run = NULL};
+        }
+        run = gv_trie_run(walk->trie, number);
+    }
+    uint32_t held = gv_run_count(run);
+    uint32_t left = walk->count - walk->at;
+    if (held < left) {
+        gv_index_prefetch(&walk->view, walk->chain[walk->at + held]); /* likely the next question */
+    }
+    uint32_t agreed = gv_run_agree(run, 0, walk->chain + walk->at, held < left ? held : left);
+    walk->at += agreed;
+    return (struct stretch){.run = run, .agreed = agreed};
+}
+
+static struct descent begin(const struct gv_trie *trie, const uint64_t *chain, uint32_t count)
+{
+    struct descent walk = {
+        .trie = trie, .view = gv_index_look(&trie->index), .chain = chain, .count = count};
+    for (uint32_t i = 0; i < count && i < FETCH_FIRST; i++) {
+        gv_index_prefetch(&walk.view, chain[i]);
+    }
+    return walk;
 }
 
 void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t count,
                    const uint32_t *workers, uint32_t worker_count, uint32_t *depths)
 {
-    struct gv_index_view view = gv_index_look(&trie->index);
-    for (uint32_t i = 0; i < count && i < FETCH_FIRST; i++) {
-        gv_index_prefetch(&view, chain[i]);
-    }
+    struct descent walk = begin(trie, chain, count);
+    const struct gv_floor_line *floors = gv_floors_line(&trie->floors);
+    struct stretch above = {.run = NULL};
     memset(depths, 0, worker_count * sizeof *depths);
     want(workers, worker_count);
-    const struct gv_floor_line *floors = gv_floors_line(&trie->floors);
-    uint32_t at = 0;
-    while (at < count) {
-        const struct gv_run *run = head(trie, &view, chain[at], at);
-        if (run == NULL) {
+    while (walk.at < count) {
+        struct gv_index_probe probe;
+        const struct gv_run *run = expect(&walk, &probe);
+        see(above, floors, depths); /* while the next run is on its way from memory */
+        above = descend(&walk, &probe, run);
+        if (above.run == NULL) {
             return;
         }
-        uint32_t held = gv_run_count(run);
-        if (held < count - at) {
-            gv_index_prefetch(&view, chain[at + held]); /* likely the next question */
-        }
-        uint32_t agreed = gv_run_agree(run, 0, chain + at, held < count - at ? held : count - at);
-        see(run, agreed, floors, depths);
-        at += agreed;
     }
+    see(above, floors, depths);
 }
 
 uint32_t gv_trie_held(const struct gv_trie *trie, const uint64_t *chain, uint32_t count,
                       uint32_t worker, uint32_t *stamp)
 {
-    struct gv_index_view view = gv_index_look(&trie->index);
+    struct descent walk = {
+        .trie = trie, .view = gv_index_look(&trie->index), .chain = chain, .count = count};
     uint32_t floor = gv_floor_line_of(gv_floors_line(&trie->floors), worker);
     uint32_t held = 0;
-    uint32_t at = 0;
     *stamp = 0;
-    while (at < count && held == at) {
-        const struct gv_run *run = head(trie, &view, chain[at], at);
-        if (run == NULL) {
+    while (walk.at < count && held == walk.at) {
+        uint32_t at = walk.at;
+        struct gv_index_probe probe;
+        const struct gv_run *run = expect(&walk, &probe);
+        struct stretch next = descend(&walk, &probe, run);
+        if (next.run == NULL) {
             break;
         }
-        uint32_t blocks = gv_run_count(run);
-        uint32_t agreed =
-            gv_run_agree(run, 0, chain + at, blocks < count - at ? blocks : count - at);
-        struct gv_span_list list = gv_run_spans(run);
+        struct gv_span_list list = gv_run_spans(next.run);
         for (uint32_t i = gv_span_first(&list, worker); i < list.count; i++) {
             struct gv_span span = gv_span_at(&list, i);
             if (span.worker != worker) {
                 break;
             }
-            if (span.stamp > floor && held < at + agreed) {
-                held = at + (span.upto < agreed ? span.upto : agreed);
+            if (span.stamp > floor && held < at + next.agreed) {
+                held = at + (span.upto < next.agreed ? span.upto : next.agreed);
                 *stamp = span.stamp; /* of the step that reaches `held` */
             }
         }
-        at += agreed;
     }
     return held;
 }
