@@ -82,24 +82,47 @@ void gv_mem_stay_warm(void)
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 }
 
+static uint8_t *pages(size_t bytes)
+{
+    void *got = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return got == MAP_FAILED ? NULL : got;
+}
+
 void *gv_mem_new_pages(enum gv_mem_kind kind, size_t alignment, size_t bytes)
 {
     GV_ASSERT((unsigned)kind < GV_MEM_KIND_COUNT && bytes > 0 && bytes % alignment == 0);
     if (is_made_to_fail() || bytes > PTRDIFF_MAX - alignment || !charge(kind, bytes)) {
         return NULL;
     }
-    size_t room = bytes + alignment; /* what is too much at both ends goes back at once */
-    uint8_t *got = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (got == MAP_FAILED) {
+    uint8_t *got = pages(bytes);
+    if (got != NULL && (uintptr_t)got % alignment != 0) {
+        /* Not by chance, as it mostly is: more, of which both ends go back at once. */
+        GV_ASSERT(munmap(got, bytes) == 0);
+        got = pages(bytes + alignment);
+        if (got != NULL) {
+            size_t before = (alignment - (uintptr_t)got % alignment) % alignment;
+            if (before > 0) {
+                GV_ASSERT(munmap(got, before) == 0);
+            }
+            GV_ASSERT(munmap(got + before + bytes, alignment - before) == 0);
+            got += before;
+        }
+    }
+    if (got == NULL) {
         give_back(kind, bytes);
-        return NULL;
     }
-    size_t before = (alignment - (uintptr_t)got % alignment) % alignment;
-    if (before > 0) {
-        GV_ASSERT(munmap(got, before) == 0);
-    }
-    GV_ASSERT(munmap(got + before + bytes, alignment - before) == 0);
-    return got + before;
+    return got;
+}
+
+void gv_mem_warm_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    /* Linux 5.14; where it is refused, each page comes when it is touched. */
+    (void)madvise(memory, bytes, MADV_POPULATE_WRITE);
+#else
+    (void)memory;
+    (void)bytes;
+#endif
 }
 
 void gv_mem_free_pages(enum gv_mem_kind kind, void *memory, size_t bytes)

@@ -11,6 +11,7 @@
 #define CHUNK_BYTES     8192u
 #define PAGE_BYTES      4096u
 #define LARGE_BYTES     65536u /* from here on straight from the system: it leaves no hole */
+#define WARM_BYTES      ((size_t)1 << 20) /* up to so many are made ready at once: 50 us */
 #define SLAB_CHUNKS_MIN 4u
 #define SLAB_CHUNKS_MAX 128u
 #define SLAB_SHARE      32u /* a slab is that part of what there is: so much may lie idle */
@@ -69,6 +70,8 @@ void *gv_mem_budget_new(struct gv_mem_budget *budget, size_t bytes)
                             : gv_mem_new(GV_MEM_TRIE, bytes);
     if (memory == NULL) {
         gv_mem_budget_give(budget, bytes);
+    } else if (is_large && bytes <= WARM_BYTES) {
+        gv_mem_warm_pages(memory, bytes);
     }
     return memory;
 }
@@ -175,6 +178,7 @@ static struct slab *slab_of(struct gv_cells *cells, uint32_t chunk_count)
         gv_mem_budget_give(cells->budget, slab_bytes(chunk_count));
         return NULL;
     }
+    gv_mem_warm_pages(memory, (size_t)chunk_count * CHUNK_BYTES); /* each has a header to be made */
     slab->memory = memory;
     slab->chunk_count = chunk_count;
     return slab;

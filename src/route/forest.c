@@ -381,8 +381,8 @@ bool gv_forest_record(struct gv_forest *forest, const char *key, const uint64_t 
         counted(forest, GV_EFULL);
         return false;
     }
-    *operation = (struct gv_operation){.worker = worker};
-    gv_slice_copy_text(gv_slice_text(key), operation->key, sizeof operation->key);
+    operation->worker = worker;
+    operation->reason = GV_FLOOR_REMOVED;
     /* Most requests of a conversation find their path fresh: ask first without stopping anyone. */
     uint32_t token = gv_grace_enter(&forest->grace);
     struct gv_trie *trie = gv_tree_trie(tree);
@@ -392,6 +392,7 @@ bool gv_forest_record(struct gv_forest *forest, const char *key, const uint64_t 
     if (!is_needed) {
         return false;
     }
+    gv_slice_copy_text(gv_slice_text(key), operation->key, sizeof operation->key);
     gv_rwlock_write(&tree->lock);
     enum gv_err err = GV_OK;
     trie = gv_tree_trie(tree);

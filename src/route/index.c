@@ -44,11 +44,11 @@ void gv_index_deinit(struct gv_index *index)
     }
 }
 
-static void place(struct gv_index *index, uint64_t fingerprint, uint32_t run)
+static void place(struct gv_index *index, struct gv_index_seat seat)
 {
-    GV_ASSERT(run < GV_INDEX_RUNS_MAX);
+    GV_ASSERT(seat.run < GV_INDEX_RUNS_MAX);
     const struct gv_index_table *table = table_at(index, 0);
-    struct gv_index_bucket *bucket = gv_index_home(table, fingerprint);
+    struct gv_index_bucket *bucket = seat.home;
     uint32_t slots;
     while ((slots = gv_index_slots(bucket, EMPTY)) == 0) {
         slots = gv_index_slots(bucket, TOMBSTONE);
@@ -61,9 +61,9 @@ static void place(struct gv_index *index, uint64_t fingerprint, uint32_t run)
     uint32_t slot = (uint32_t)__builtin_ctz(slots);
     index->used += 1;
     GV_ASSERT(index->used < table->bucket_count * GV_INDEX_SLOTS); /* where a probe ends */
-    atomic_store_explicit(&bucket->run_low[slot], (uint16_t)run, memory_order_relaxed);
-    atomic_store_explicit(&bucket->run_high[slot], (uint8_t)(run >> 16), memory_order_relaxed);
-    set_tag(bucket, slot, gv_index_tag(fingerprint));
+    atomic_store_explicit(&bucket->run_low[slot], (uint16_t)seat.run, memory_order_relaxed);
+    atomic_store_explicit(&bucket->run_high[slot], (uint8_t)(seat.run >> 16), memory_order_relaxed);
+    set_tag(bucket, slot, seat.tag);
 }
 
 static uint64_t buckets_of(const struct gv_index *index)
@@ -118,9 +118,9 @@ enum gv_err gv_index_reserve(struct gv_index *index, uint64_t more)
     return rebuild(index, buckets_for(index->count + more));
 }
 
-void gv_index_add(struct gv_index *index, uint64_t fingerprint, uint32_t run)
+void gv_index_add(struct gv_index *index, struct gv_index_seat seat)
 {
-    place(index, fingerprint, run);
+    place(index, seat);
     index->count += 1;
 }
 
@@ -162,9 +162,9 @@ bool gv_index_is_moving(const struct gv_index *index)
     return table_at(index, 1) != NULL;
 }
 
-void gv_index_move(struct gv_index *index, uint64_t fingerprint, uint32_t run)
+void gv_index_move(struct gv_index *index, struct gv_index_seat seat)
 {
-    place(index, fingerprint, run);
+    place(index, seat);
     GV_ASSERT(index->waiting > 0);
     index->waiting -= 1;
 }

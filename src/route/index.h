@@ -32,6 +32,7 @@ struct gv_limbo;
 #define GV_INDEX_NONE     UINT32_MAX
 
 #define GV_INDEX_SLOTS 16u /* in a bucket */
+#define GV_INDEX_SEATS 32u /* entries of which the memory is asked at once, before they are put */
 
 /* A bucket that has an empty slot was never full, so nothing was ever put beyond it. */
 struct gv_index_bucket {
@@ -183,19 +184,48 @@ static inline void gv_index_prefetch(const struct gv_index_view *view, uint64_t 
     }
 }
 
+/* Ask the memory for what gv_index_add() will write. */
+static inline void gv_index_prefetch_add(const struct gv_index *index, uint64_t fingerprint)
+{
+    const struct gv_index_table *table =
+        atomic_load_explicit(&index->tables[0], memory_order_relaxed);
+    if (table != NULL) {
+        __builtin_prefetch(gv_index_home(table, fingerprint), 1);
+    }
+}
+
+/* An entry on its way into the current table, where the memory has been asked for its bucket. */
+struct gv_index_seat {
+    struct gv_index_bucket *home;
+    uint32_t run;
+    uint32_t tag;
+};
+
+/* Room was reserved. A seat is as good as the current table. */
+static inline struct gv_index_seat gv_index_seat(const struct gv_index *index, uint64_t fingerprint,
+                                                 uint32_t run)
+{
+    const struct gv_index_table *table =
+        atomic_load_explicit(&index->tables[0], memory_order_relaxed);
+    struct gv_index_bucket *home = gv_index_home(table, fingerprint);
+    __builtin_prefetch(home, 1);
+    return (struct gv_index_seat){
+        .home = home, .run = run, .tag = (uint32_t)gv_index_tag(fingerprint)};
+}
+
 /* Room for `more` entries; may begin a rebuild. Errors: GV_EFULL no budget; GV_EAGAIN one is under
  * way and must be finished first. */
 GV_MUST_USE enum gv_err gv_index_reserve(struct gv_index *index, uint64_t more);
 
-/* Add one that is not in it; room was reserved. */
-void gv_index_add(struct gv_index *index, uint64_t fingerprint, uint32_t run);
+/* Add one that is not in it. */
+void gv_index_add(struct gv_index *index, struct gv_index_seat seat);
 /* Take out one that was added to, or moved to, the current table. */
 void gv_index_remove(struct gv_index *index, uint64_t fingerprint, uint32_t run);
 
 /* Is a rebuild under way? Then the caller moves runs, in order. */
 bool gv_index_is_moving(const struct gv_index *index);
 /* Re-add to the current table without counting it again. */
-void gv_index_move(struct gv_index *index, uint64_t fingerprint, uint32_t run);
+void gv_index_move(struct gv_index *index, struct gv_index_seat seat);
 /* All runs have been moved: drop the old table. */
 void gv_index_moved(struct gv_index *index);
 

@@ -8,42 +8,93 @@
 
 #define MOVE_FACTOR 8u  /* blocks of the index moved for each one added: done long before full */
 #define MOVE_MIN    64u /* and at least so many with each write */
-#define AHEAD       16u
-#define TABLE_FIRST 8u /* pages */
+#define FETCH_RUNS  8u  /* a run is asked of the memory so many before its turn to be moved */
+#define TABLE_FIRST 8u  /* pages */
 
 /* ---- the index: rebuilt beside the work ---- */
 
-static void move_run(struct gv_trie *trie, uint32_t number)
+/* Entries on their way: each memory access is begun before the first is waited for. */
+struct bench {
+    struct gv_index_seat seats[GV_INDEX_SEATS];
+    uint32_t count;
+    bool are_moved; /* not new */
+};
+
+static void put_seats(struct gv_trie *trie, struct bench *bench)
+{
+    for (uint32_t i = 0; i < bench->count; i++) {
+        if (bench->are_moved) {
+            gv_index_move(&trie->index, bench->seats[i]);
+        } else {
+            gv_index_add(&trie->index, bench->seats[i]);
+        }
+    }
+    bench->count = 0;
+}
+
+/* Those of the blocks from `from` on that the index names. */
+static void seat_blocks(struct gv_trie *trie, struct bench *bench, uint32_t number, uint32_t from)
+{
+    const struct gv_run *run = gv_trie_known(trie, number);
+    uint32_t count = gv_run_count(run);
+    for (uint32_t i = gv_run_indexed(run, from); i < count; i = gv_run_indexed(run, i + 1)) {
+        if (bench->count == GV_INDEX_SEATS) {
+            put_seats(trie, bench);
+        }
+        bench->seats[bench->count] = gv_index_seat(&trie->index, gv_run_block(run, i), number);
+        bench->count += 1;
+    }
+}
+
+/* Seat all that is named of a run which is not yet in the current table. */
+static void seat_run(struct gv_trie *trie, struct bench *bench, uint32_t number)
 {
     struct gv_run *run = gv_trie_run(trie, number);
-    if (run == NULL || run->is_odd == trie->index.is_odd) {
-        return;
+    if (run != NULL && run->is_odd != trie->index.is_odd) {
+        seat_blocks(trie, bench, number, 0);
+        run->is_odd = trie->index.is_odd;
     }
-    struct gv_index_view view = gv_index_look(&trie->index);
-    uint32_t count = gv_run_count(run);
-    for (uint32_t i = 0; i < count; i = gv_run_indexed(run, i + 1)) {
-        if (i + (AHEAD + 1) * GV_ANCHOR_BLOCKS < count) {
-            uint32_t ahead = gv_run_indexed(run, i + AHEAD * GV_ANCHOR_BLOCKS);
-            gv_index_prefetch(&view, gv_run_block(run, ahead));
-        }
-        gv_index_move(&trie->index, gv_run_block(run, i), number);
+}
+
+static void move_run(struct gv_trie *trie, uint32_t number)
+{
+    struct bench bench;
+    bench.count = 0;
+    bench.are_moved = true;
+    seat_run(trie, &bench, number);
+    put_seats(trie, &bench);
+}
+
+/* Ask the memory for a run that will be moved; of a short one, for all of it. */
+static void fetch_run(const struct gv_trie *trie, uint32_t number)
+{
+    const struct gv_run *run = gv_trie_run(trie, number);
+    if (run != NULL) {
+        __builtin_prefetch(run);
+        __builtin_prefetch(&run->words[8]);
+        __builtin_prefetch(&run->words[16]);
     }
-    run->is_odd = trie->index.is_odd;
 }
 
 void gv_run_move_some(struct gv_trie *trie, uint64_t blocks)
 {
+    if (!gv_index_is_moving(&trie->index)) {
+        return;
+    }
+    struct bench bench;
+    bench.count = 0;
+    bench.are_moved = true;
     uint32_t room = gv_trie_run_room(trie);
     uint64_t moved = 0;
-    while (gv_index_is_moving(&trie->index) && moved < blocks) {
-        if (trie->index.moved_runs >= room) {
-            gv_index_moved(&trie->index);
-            return;
-        }
+    for (; trie->index.moved_runs < room && moved < blocks; trie->index.moved_runs++) {
         const struct gv_run *run = gv_trie_run(trie, trie->index.moved_runs);
         moved += run != NULL ? gv_run_count(run) / GV_ANCHOR_BLOCKS + 1u : 1u;
-        move_run(trie, trie->index.moved_runs);
-        trie->index.moved_runs += 1;
+        fetch_run(trie, trie->index.moved_runs + FETCH_RUNS);
+        seat_run(trie, &bench, trie->index.moved_runs);
+    }
+    put_seats(trie, &bench);
+    if (trie->index.moved_runs >= room) {
+        gv_index_moved(&trie->index);
     }
 }
 
@@ -62,22 +113,12 @@ static enum gv_err reserve_index(struct gv_trie *trie, uint32_t blocks)
 /* Name the blocks from `from` on. */
 static void index_blocks(struct gv_trie *trie, uint32_t number, uint32_t from)
 {
-    const struct gv_run *run = gv_trie_known(trie, number);
-    struct gv_index_view view = gv_index_look(&trie->index);
-    uint32_t count = gv_run_count(run);
-    uint32_t ahead = gv_run_indexed(run, from);
-    for (uint32_t i = 0; i < AHEAD && ahead < count; i++) {
-        gv_index_prefetch(&view, gv_run_block(run, ahead));
-        ahead = gv_run_indexed(run, ahead + 1);
-    }
-    for (uint32_t i = gv_run_indexed(run, from); i < count; i = gv_run_indexed(run, i + 1)) {
-        if (ahead < count) {
-            gv_index_prefetch(&view, gv_run_block(run, ahead));
-            ahead = gv_run_indexed(run, ahead + 1);
-        }
-        gv_index_add(&trie->index, gv_run_block(run, i), number);
-    }
-    trie->block_count += count - from;
+    struct bench bench;
+    bench.count = 0;
+    bench.are_moved = false;
+    seat_blocks(trie, &bench, number, from);
+    put_seats(trie, &bench);
+    trie->block_count += gv_run_count(gv_trie_known(trie, number)) - from;
 }
 
 /* Forget the names of the blocks from `keep` on. */
@@ -177,6 +218,7 @@ enum gv_err gv_run_new(struct gv_trie *trie, struct gv_place parent, uint32_t de
                        const uint64_t *blocks, uint32_t count, uint32_t *number)
 {
     GV_ASSERT(count >= 1 && count <= GV_RUN_MAX && depth < GV_FINGERPRINTS_MAX);
+    gv_index_prefetch_add(&trie->index, blocks[0]);
     enum gv_err err = reserve_index(trie, count);
     if (err == GV_OK && trie->free_run == GV_RUN_NONE) {
         err = page_new(trie);

@@ -4,6 +4,9 @@
 #include "route/trie_in.h"
 #include <string.h>
 
+#define FETCH_MAX 64u /* blocks of an insert whose places in the index are asked for at its start  \
+                       */
+
 enum gv_err gv_trie_new(const char *key, struct gv_mem_budget *budget, struct gv_grace *grace,
                         struct gv_trie **trie)
 {
@@ -76,15 +79,23 @@ uint64_t gv_trie_bytes(const struct gv_trie *trie)
            trie->page_count * sizeof(struct gv_run_page);
 }
 
+/* Nobody else writes it: this is under the trie's lock. Whoever compares versions does so under it,
+ * too, and so sees of every write that came between. */
+static void turn(struct gv_trie *trie)
+{
+    uint64_t version = atomic_load_explicit(&trie->version, memory_order_relaxed);
+    atomic_store_explicit(&trie->version, version + 1, memory_order_release);
+}
+
 void gv_trie_begin(struct gv_trie *trie)
 {
-    atomic_fetch_add_explicit(&trie->version, 1, memory_order_acq_rel);
+    turn(trie);
 }
 
 void gv_trie_end(struct gv_trie *trie)
 {
     gv_limbo_settle(&trie->limbo);
-    atomic_fetch_add_explicit(&trie->version, 1, memory_order_acq_rel);
+    turn(trie);
 }
 
 /* The place of an anchor that must be known; a placeholder is made when it is not. */
@@ -229,10 +240,21 @@ static enum gv_err go_on(struct gv_trie *trie, struct gv_place *place, const uin
     return grow(trie, place, fingerprints, *done, depth);
 }
 
+/* Ask the memory for where the names of an insert will be put. */
+static void fetch_names(const struct gv_trie *trie, const struct gv_operation *operation)
+{
+    uint32_t first = GV_ANCHOR_BLOCKS - 1; /* its depth is a multiple */
+    uint32_t upto = operation->count < FETCH_MAX ? operation->count : FETCH_MAX;
+    for (uint32_t i = first; i < upto; i += GV_ANCHOR_BLOCKS) {
+        gv_index_prefetch_add(&trie->index, operation->fingerprints[i]);
+    }
+}
+
 static enum gv_err insert(struct gv_trie *trie, const struct gv_operation *operation)
 {
     struct gv_place place = {.run = GV_RUN_NONE};
     enum gv_err err = GV_OK;
+    fetch_names(trie, operation);
     if (operation->depth > 0) {
         err = ensure(trie, operation->parent, operation->depth - 1, &place);
     }

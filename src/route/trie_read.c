@@ -161,18 +161,17 @@ static inline struct stretch descend(struct descent *walk, struct gv_index_probe
 
 static struct descent begin(const struct gv_trie *trie, const uint64_t *chain, uint32_t count)
 {
-    struct descent walk = {
+    return (struct descent){
         .trie = trie, .view = gv_index_look(&trie->index), .chain = chain, .count = count};
-    for (uint32_t i = 0; i < count && i < FETCH_FIRST; i++) {
-        gv_index_prefetch(&walk.view, chain[i]);
-    }
-    return walk;
 }
 
 void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t count,
                    const uint32_t *workers, uint32_t worker_count, uint32_t *depths)
 {
     struct descent walk = begin(trie, chain, count);
+    for (uint32_t i = 0; i < count && i < FETCH_FIRST; i++) {
+        gv_index_prefetch(&walk.view, chain[i]);
+    }
     const struct gv_floor_line *floors = gv_floors_line(&trie->floors);
     struct stretch above = {.run = NULL};
     memset(depths, 0, worker_count * sizeof *depths);
@@ -192,8 +191,7 @@ void gv_trie_match(const struct gv_trie *trie, const uint64_t *chain, uint32_t c
 uint32_t gv_trie_held(const struct gv_trie *trie, const uint64_t *chain, uint32_t count,
                       uint32_t worker, uint32_t *stamp)
 {
-    struct descent walk = {
-        .trie = trie, .view = gv_index_look(&trie->index), .chain = chain, .count = count};
+    struct descent walk = begin(trie, chain, count);
     uint32_t floor = gv_floor_line_of(gv_floors_line(&trie->floors), worker);
     uint32_t held = 0;
     *stamp = 0;
