@@ -3,11 +3,15 @@
  *
  * Matches take no lock: a writer publishes what is new by one pointer or one word, and what it has
  * replaced waits in a limbo until no reader can hold it any more (epochs; Fraser 2004). A reader
- * enters and leaves with one addition each, to a counter of its own thread's stripe; the last
- * stripe is for all threads beyond the first few, which share it. The epoch may advance when the
- * one before has no reader left; what was unlinked in epoch e is free in e + 2. Whatever waits
- * stays counted in the budget. Private to route; a limbo is guarded by its trie's lock, the epochs
- * are shared by all tries of a forest.
+ * enters and leaves by one change each of a counter in its own thread's stripe. The epoch may
+ * advance when the one before has no reader left; what was unlinked in epoch e is free in e + 2.
+ * Whatever waits stays counted in the budget. Private to route; a limbo is guarded by its trie's
+ * lock, the epochs are shared by all tries of a forest.
+ *
+ * The first threads of the process have a stripe each for ever; they alone write it, so a store
+ * does what an addition must do in the last one, which all later threads share. Either way the
+ * count is in memory before the epoch is looked at again (both sequentially consistent), and it is
+ * taken back after all that was read (release), which a writer who finds it gone acquires.
  */
 #ifndef GV_ROUTE_GRACE_H
 #define GV_ROUTE_GRACE_H

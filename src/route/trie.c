@@ -4,8 +4,7 @@
 #include "route/trie_in.h"
 #include <string.h>
 
-#define FETCH_MAX 64u /* blocks of an insert whose places in the index are asked for at its start  \
-                       */
+#define FETCH_MAX 64u /* blocks of an insert for whose names the memory is asked at its start */
 
 enum gv_err gv_trie_new(const char *key, struct gv_mem_budget *budget, struct gv_grace *grace,
                         struct gv_trie **trie)

@@ -3,6 +3,12 @@
  *
  * No lock: between gv_grace_enter() and gv_grace_leave() whatever a reader has found stays, and a
  * writer at work shows either what was or what is.
+ *
+ * A match is made of waiting for the memory: the index's line, the run's entry in the table, the
+ * run itself. So nothing is left to do while all is at hand: names are asked for at the start, a
+ * run and its last block before the holders of the run above are read, and where the answers go is
+ * made ready while the first of these are on their way. To ask the memory is no access: what is
+ * then read is read in the same order, from the same published words, as if nobody had asked.
  */
 #include "route/trie_in.h"
 #include <string.h>

@@ -73,7 +73,20 @@ static void pages_begin_where_they_must_are_zeroed_and_counted(void)
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before + 3 * 8192);
     CU_ASSERT_TRUE(memory[0] == 0 && memory[3 * 8192 - 1] == 0);
     memory[3 * 8192 - 1] = 1;
+    gv_mem_warm_pages(memory, 3 * 8192); /* changes nothing that can be seen */
+    CU_ASSERT_TRUE(memory[0] == 0 && memory[3 * 8192 - 1] == 1);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before + 3 * 8192);
     gv_mem_free_pages(GV_MEM_TRIE, memory, 3 * 8192);
+    /* One page in between, and the next cannot begin at such a multiple by chance. */
+    uint8_t *few[4];
+    for (int i = 0; i < 4; i++) {
+        size_t alignment = i % 2 == 0 ? 4096 : 65536;
+        few[i] = gv_mem_new_pages(GV_MEM_TRIE, alignment, alignment);
+        CU_ASSERT_EQUAL((uintptr_t)few[i] % alignment, 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        gv_mem_free_pages(GV_MEM_TRIE, few[i], i % 2 == 0 ? 4096 : 65536);
+    }
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_TRIE), before);
     gv_mem_set_cap(GV_MEM_TRIE, before + 8191);
     CU_ASSERT_PTR_NULL(gv_mem_new_pages(GV_MEM_TRIE, 8192, 8192));

@@ -132,6 +132,7 @@ struct kept {
 };
 
 static uint64_t kept_chain[KEPT + BLOCKS];
+static const uint64_t path_of_four[4] = {11, 12, 13, 14};
 
 static void *match_kept(void *argument)
 {
@@ -208,6 +209,62 @@ static void a_match_sees_what_stays_held_whatever_is_written_around_it(void)
     gv_forest_free(forest);
 }
 
+static void *match_once(void *argument)
+{
+    uint32_t worker = KEEPER;
+    uint32_t depth;
+    gv_forest_match(argument, keys[0], kept_chain, 1, &worker, 1, &depth);
+    return NULL;
+}
+
+/* The first threads of a process that read each count in a place of their own, the others in one
+ * that they share: as many as there are places come first and go. */
+static void what_stays_held_is_seen_by_threads_that_come_late_too(void)
+{
+    struct gv_forest *forest = forest_of(CAP);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(forest, keys[0], path_of_four, 4, KEEPER, WALL, &op));
+    for (int i = 0; i < 16; i++) {
+        pthread_t thread;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, match_once, forest), 0);
+        pthread_join(thread, NULL);
+    }
+    gv_forest_free(forest);
+    a_match_sees_what_stays_held_whatever_is_written_around_it();
+}
+
+static uint32_t found(struct gv_forest *forest, const char *key)
+{
+    uint32_t worker = 3;
+    uint32_t depth;
+    gv_forest_match(forest, key, path_of_four, 4, &worker, 1, &depth);
+    return depth;
+}
+
+/* A thread remembers the trie that it asked last: neither another forest's, nor another key's, nor
+ * one of a forest that is gone may answer. */
+static void each_forest_and_each_key_answers_for_itself(void)
+{
+    struct gv_forest *one = forest_of(CAP);
+    struct gv_forest *two = forest_of(CAP);
+    struct gv_operation op;
+    CU_ASSERT_TRUE(gv_forest_record(one, keys[0], path_of_four, 4, 3, WALL, &op));
+    CU_ASSERT_TRUE(gv_forest_record(one, keys[1], path_of_four, 3, 3, WALL, &op));
+    CU_ASSERT_TRUE(gv_forest_record(two, keys[0], path_of_four, 2, 3, WALL, &op));
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(found(one, keys[0]), 4);
+        CU_ASSERT_EQUAL(found(two, keys[0]), 2);
+        CU_ASSERT_EQUAL(found(one, keys[1]), 3);
+        CU_ASSERT_EQUAL(found(two, keys[1]), 0);
+    }
+    CU_ASSERT_EQUAL(found(one, keys[0]), 4);
+    gv_forest_free(one);
+    struct gv_forest *next = forest_of(CAP); /* most likely where the one was */
+    CU_ASSERT_EQUAL(found(next, keys[0]), 0);
+    gv_forest_free(next);
+    gv_forest_free(two);
+}
+
 struct table {
     struct gv_fleet *fleet;
     struct gv_load_table *load;
@@ -263,4 +320,6 @@ static void views_stay_whole_while_the_fleet_changes_and_loads_end_at_zero(void)
 
 GV_SUITE("route/forest_threads", GV_CASE(two_forests_fed_by_many_threads_end_equal),
          GV_CASE(a_match_sees_what_stays_held_whatever_is_written_around_it),
+         GV_CASE(what_stays_held_is_seen_by_threads_that_come_late_too),
+         GV_CASE(each_forest_and_each_key_answers_for_itself),
          GV_CASE(views_stay_whole_while_the_fleet_changes_and_loads_end_at_zero))
