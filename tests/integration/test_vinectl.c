@@ -103,6 +103,38 @@ static void any_node_shows_the_whole_cluster_and_ends_with_a_verdict(void)
     gv_world_end(&world);
 }
 
+static void what_headers_would_decide_can_be_explained(void)
+{
+    static const char *const flags[] = {"--policy", "consistent_hashing", NULL};
+    struct gv_world world = {.node_count = 0};
+    gv_world_add_worker(&world, "regular");
+    gv_world_add_worker(&world, "regular");
+    struct gv_world_node *node = gv_world_add_node(&world, flags);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+    char path[200];
+    snprintf(path, sizeof path, "%s/request.json", gv_test_folder());
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs("{\"model\":\"mock-model\",\"messages\":[]}", file);
+    fclose(file);
+    for (size_t i = 0; i < 2; i++) {
+        char choice[128];
+        snprintf(choice, sizeof choice, "healthy: all 1 nodes that answered choose %s",
+                 world.workers[i].url);
+        CU_ASSERT_EQUAL(
+            run(node->port, ARGS("explain", "--target-worker", world.workers[i].url, path)), 0);
+        CU_ASSERT_TRUE(said(choice));
+        CU_ASSERT_PTR_NOT_NULL(strstr(all, "the request names it"));
+    }
+    CU_ASSERT_EQUAL(run(node->port, ARGS("explain", "--target-worker", "9", path)), 1);
+    CU_ASSERT_TRUE(said("DEGRADED: no worker would take it: target_worker_unavailable"));
+    CU_ASSERT_EQUAL(run(node->port, ARGS("explain", "--routing-key", "a key & more", path)), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(all, "the routing key has it"));
+    CU_ASSERT_EQUAL(run(node->port, ARGS("explain", path)), 0);
+    CU_ASSERT_PTR_NULL(strstr(all, "the routing key has it"));
+    gv_world_end(&world);
+}
+
 static bool printed(const char *words)
 {
     bool found = strstr(all, words) != NULL;
@@ -343,6 +375,7 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
 }
 
 GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_ends_with_a_verdict),
+         GV_CASE(what_headers_would_decide_can_be_explained),
          GV_CASE(every_node_is_asked_for_its_opinion_of_every_other),
          GV_CASE(gossip_shows_what_is_refused_and_what_somebody_must_look_at),
          GV_CASE(settings_are_listed_set_and_unset_on_all_nodes),

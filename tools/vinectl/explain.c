@@ -6,12 +6,14 @@
 #include "grapevine/base/buf.h"
 #include "table.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define REQUEST_BYTES_MAX ((size_t)8 * 1024 * 1024)
+#define PATH_BYTES_MAX    4096
 
 static bool read_request(const char *path, struct gv_buf *request)
 {
@@ -212,6 +214,34 @@ static bool ask(const struct context *context, const char *path, struct gv_slice
     return true;
 }
 
+/* Append "&name=value" with everything escaped that is no letter or digit; nothing without one. */
+static enum gv_err append_parameter(struct gv_buf *path, const char *name, const char *value)
+{
+    if (value == NULL) {
+        return GV_OK;
+    }
+    enum gv_err err = gv_buf_append_format(path, "&%s=", name);
+    for (; *value != '\0' && err == GV_OK; value++) {
+        err = gv_buf_append_format(path, isalnum((unsigned char)*value) ? "%c" : "%%%02x",
+                                   (unsigned char)*value);
+    }
+    return err;
+}
+
+/* What is asked for: the path and the headers that policies look at. */
+static enum gv_err write_path(const struct context *context, struct gv_buf *path)
+{
+    enum gv_err err =
+        gv_buf_append_format(path, "/grapevine/v1/explain?endpoint=%s", context->path);
+    if (err == GV_OK) {
+        err = append_parameter(path, "routing_key", context->routing_key);
+    }
+    if (err == GV_OK) {
+        err = append_parameter(path, "target_worker", context->target);
+    }
+    return err == GV_OK ? gv_buf_append(path, gv_slice_of("", 1)) : err;
+}
+
 enum outcome explain_command(const struct context *context)
 {
     if (context->arg_count != 1) {
@@ -220,16 +250,19 @@ enum outcome explain_command(const struct context *context)
     }
     struct gv_buf request;
     gv_buf_init(&request, GV_MEM_BUFFER, REQUEST_BYTES_MAX);
+    struct gv_buf path;
+    gv_buf_init(&path, GV_MEM_BUFFER, PATH_BYTES_MAX);
     enum outcome outcome = OUTCOME_USAGE;
-    if (read_request(context->args[0], &request)) {
-        char path[256];
-        snprintf(path, sizeof path, "/grapevine/v1/explain?endpoint=%s", context->path);
-        struct answers answers;
-        if (ask(context, path, gv_buf_slice(&request), &answers, &outcome)) {
-            outcome = verdict(context, &answers);
-            answers_deinit(&answers);
-        }
+    struct answers answers;
+    if (write_path(context, &path) != GV_OK) {
+        fputs("vinectl: what is to be explained is named at too great a length\n", stderr);
+    } else if (read_request(context->args[0], &request) &&
+               ask(context, (const char *)gv_buf_slice(&path).data, gv_buf_slice(&request),
+                   &answers, &outcome)) {
+        outcome = verdict(context, &answers);
+        answers_deinit(&answers);
     }
+    gv_buf_deinit(&path);
     gv_buf_deinit(&request);
     return outcome;
 }

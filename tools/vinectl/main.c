@@ -86,6 +86,8 @@ static void help(FILE *out)
           "  --mesh-keyring FILE    keys install: the ring that the nodes have now\n"
           "  --request-path PATH    explain: what the request would be sent to "
           "[/v1/chat/completions]\n"
+          "  --routing-key KEY      explain: as if it were sent with X-SMG-Routing-Key\n"
+          "  --target-worker W      explain: as if it were sent with X-SMG-Target-Worker\n"
           "  -h, --help             this text\n"
           "  --version              the version\n\n"
           "Exit codes: 0 healthy, 1 degraded, 2 usage, 3 node unreachable, 4 some nodes silent,\n"
@@ -159,6 +161,8 @@ struct values {
     const char *timeout;
     const char *output;
     const char *path;
+    const char *routing_key;
+    const char *target;
     const char *until;
     const char *nodes;
     const char *keyring;
@@ -223,6 +227,8 @@ static enum outcome apply(const struct values *values, struct context *context)
     context->endpoint = values->endpoint;
     context->path = values->path;
     context->keyring = values->keyring;
+    context->routing_key = values->routing_key;
+    context->target = values->target;
     context->ca = values->ca;
     context->cert = values->cert;
     context->key = values->key;
@@ -287,6 +293,8 @@ int main(int argc, char **argv)
                                  {"--output", &values.output},
                                  {"-o", &values.output},
                                  {"--request-path", &values.path},
+                                 {"--routing-key", &values.routing_key},
+                                 {"--target-worker", &values.target},
                                  {"--mesh-keyring", &values.keyring},
                                  {"--for", &values.until},
                                  {"--nodes", &values.nodes},

@@ -20,25 +20,27 @@ enum outcome {
 };
 
 struct context {
-    const char *endpoint; /* borrowed: "http://127.0.0.1:30000" */
-    char *api_key;        /* owned; NULL: none */
-    const char *ca;       /* --cacert; NULL: the system's authorities */
-    const char *cert;     /* --cert, shown to nodes that ask; NULL: none */
-    const char *key;      /* --key of --cert */
-    uint64_t timeout_ms;  /* for everything together */
-    bool json;            /* -o json */
-    bool wide;            /* -o wide: more columns, where there are any */
-    bool deep;            /* --deep */
-    bool one_node;        /* --one-node of explain: only the node asked */
-    bool headers;         /* tables begin with a line of names */
-    const char *keyring;  /* --mesh-keyring of keys install; NULL: none */
-    const char *path;     /* --endpoint-path of explain: "/v1/chat/completions" */
-    const char *until;    /* --for of wait: "converged" or "ready" */
-    uint64_t node_count;  /* --nodes of wait: at least so many */
-    bool asks_dead;       /* nodes that are said to be dead are asked too */
-    bool quiet;           /* nothing about nodes that do not answer on stderr */
-    int arg_count;        /* what follows the command */
-    char **args;          /* borrowed */
+    const char *endpoint;    /* borrowed: "http://127.0.0.1:30000" */
+    char *api_key;           /* owned; NULL: none */
+    const char *ca;          /* --cacert; NULL: the system's authorities */
+    const char *cert;        /* --cert, shown to nodes that ask; NULL: none */
+    const char *key;         /* --key of --cert */
+    uint64_t timeout_ms;     /* for everything together */
+    bool json;               /* -o json */
+    bool wide;               /* -o wide: more columns, where there are any */
+    bool deep;               /* --deep */
+    bool one_node;           /* --one-node of explain: only the node asked */
+    bool headers;            /* tables begin with a line of names */
+    const char *keyring;     /* --mesh-keyring of keys install; NULL: none */
+    const char *path;        /* --request-path of explain: "/v1/chat/completions" */
+    const char *routing_key; /* --routing-key of explain; NULL: none */
+    const char *target;      /* --target-worker of explain; NULL: none */
+    const char *until;       /* --for of wait: "converged" or "ready" */
+    uint64_t node_count;     /* --nodes of wait: at least so many */
+    bool asks_dead;          /* nodes that are said to be dead are asked too */
+    bool quiet;              /* nothing about nodes that do not answer on stderr */
+    int arg_count;           /* what follows the command */
+    char **args;             /* borrowed */
 };
 
 typedef enum outcome (*command_fn)(const struct context *context);
