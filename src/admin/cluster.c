@@ -255,9 +255,9 @@ void gv_show_fleet(const struct gv_admin_parts *parts, const struct gv_request *
             json_object_set_new(json, "in_flight", number(load.own_count + load.remote_count));
             json_object_set_new(json, "in_flight_here", number(load.own_count));
             json_object_set_new(json, "queued_bytes", number(load.own_bytes + load.remote_bytes));
-            json_object_set_new(
-                json, "breaker",
-                json_string(gv_breaker_state_name(gv_load_breaker(shared->load, worker->index))));
+            json_object_set_new(json, "breaker",
+                                json_string(gv_breaker_state_name(
+                                    gv_breakers_state(shared->breakers, worker->index))));
             json_object_set_new(json, "capacity_tokens", number(worker->capacity_tokens));
             json_object_set_new(json, "capacity_blocks",
                                 number(gv_forest_worker_capacity(shared->forest, worker->index)));

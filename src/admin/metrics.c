@@ -54,7 +54,7 @@ static const struct gv_metric_family engine_age = {
     .labels = {"worker"}};
 static const struct gv_metric_family worker_breaker = {
     .name = "gv_worker_breaker_state",
-    .help = "Worst breaker of this node for the worker: 0 closed, 1 trial, 2 open.",
+    .help = "This node's breaker of the worker: 0 closed, 1 trial, 2 open.",
     .type = GV_METRIC_GAUGE,
     .labels = {"worker"}};
 static const struct gv_metric_family worker_trust = {
@@ -166,7 +166,7 @@ static void copy_workers(const struct gv_admin_parts *parts)
         struct gv_load load = gv_load_get(parts->shared->load, worker->index);
         counts[worker->pool][worker->state]++;
         copy_report(parts, worker);
-        enum gv_breaker_state breaker = gv_load_breaker(parts->shared->load, worker->index);
+        enum gv_breaker_state breaker = gv_breakers_state(parts->shared->breakers, worker->index);
         set(&worker_breaker, worker->url, NULL,
             breaker == GV_BREAKER_OPEN ? 2 : (breaker == GV_BREAKER_TRIAL ? 1 : 0));
         struct gv_load_belief belief = gv_load_belief(parts->shared->load, worker->index);

@@ -40,6 +40,7 @@ struct gv_node {
     struct gv_fleet *fleet;
     struct gv_forest *forest;
     struct gv_load_table *load;
+    struct gv_breakers *breakers;
     struct gv_policy *policies[GV_POOL_COUNT];
     struct gv_admission *admission; /* NULL without limits */
     struct gv_quota *quota;         /* NULL: no tenant has a limit */

@@ -139,6 +139,9 @@ static enum gv_err open_knowledge(struct gv_node *node)
         err = gv_load_new(&node->load);
     }
     if (err == GV_OK) {
+        err = gv_breakers_new(gv_proxy_breaker_limits(config), &node->breakers);
+    }
+    if (err == GV_OK) {
         err = open_policies(node);
     }
     if (err == GV_OK && (config->max_concurrent_requests > 0 || config->rate_per_second > 0)) {
@@ -166,6 +169,7 @@ static void close_knowledge(struct gv_node *node)
     if (node->load != NULL) {
         gv_load_free(node->load);
     }
+    gv_breakers_free(node->breakers);
     if (node->forest != NULL) {
         gv_forest_free(node->forest);
     }
@@ -208,6 +212,7 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .fleet = node->fleet,
                                             .forest = node->forest,
                                             .load = node->load,
+                                            .breakers = node->breakers,
                                             .secret = &node->secret,
                                             .admission = node->admission,
                                             .tenants = node->tenants,

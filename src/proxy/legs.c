@@ -16,37 +16,37 @@ static uint64_t now_ms(const struct gv_carrier *carrier)
     return gv_loop_now_ms(carrier->proxy->loop);
 }
 
+#define GV_LEGS_DECIDE_MAX 8u /* decisions for one leg, when trials are taken by other loops */
+
 /* ---- taken and given back ---- */
 
-/* Breakers belong to loops; the sum of their states is there for everybody to see. */
-static void show_breaker(struct gv_carrier *carrier, const struct gv_leg *leg,
-                         enum gv_breaker_state before)
+static void show_turn(const struct gv_target *target, struct gv_breaker_turn turn)
 {
-    enum gv_breaker_state now = leg->target->breaker.state;
-    if (now == before) {
+    if (turn.from == turn.to) {
         return;
     }
-    gv_load_move_breaker(carrier->proxy->shared->load, leg->worker, before, now);
-    gv_log(now == GV_BREAKER_CLOSED ? GV_LOG_INFO : GV_LOG_WARN, "worker.breaker",
-           GV_STR("worker", leg->target->url), GV_STR("from", gv_breaker_state_name(before)),
-           GV_STR("to", gv_breaker_state_name(now)));
+    gv_log(turn.to == GV_BREAKER_CLOSED ? GV_LOG_INFO : GV_LOG_WARN, "worker.breaker",
+           GV_STR("worker", target->url), GV_STR("from", gv_breaker_state_name(turn.from)),
+           GV_STR("to", gv_breaker_state_name(turn.to)));
 }
 
 void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, enum gv_breaker_outcome outcome)
 {
     if (leg->admitted) {
-        enum gv_breaker_state before = leg->target->breaker.state;
         leg->admitted = false;
-        gv_breaker_report(&leg->target->breaker, leg->epoch, outcome, now_ms(carrier));
-        show_breaker(carrier, leg, before);
+        show_turn(leg->target, gv_breakers_report(carrier->proxy->shared->breakers, leg->worker,
+                                                  leg->epoch, outcome, now_ms(carrier)));
     }
 }
 
-static void admit(struct gv_carrier *carrier, struct gv_leg *leg)
+/* May this request go there? Of a worker on trial only one of all loops' requests may. */
+static bool admit(struct gv_carrier *carrier, struct gv_leg *leg)
 {
-    enum gv_breaker_state before = leg->target->breaker.state;
-    leg->admitted = gv_breaker_admit(&leg->target->breaker, now_ms(carrier), &leg->epoch) == GV_OK;
-    show_breaker(carrier, leg, before);
+    struct gv_breaker_turn turn;
+    leg->admitted = gv_breakers_admit(carrier->proxy->shared->breakers, leg->worker,
+                                      now_ms(carrier), &leg->epoch, &turn) == GV_OK;
+    show_turn(leg->target, turn);
+    return leg->admitted;
 }
 
 enum gv_breaker_outcome gv_leg_outcome(uint16_t status)
@@ -87,7 +87,8 @@ void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
     if (leg->has_head) {
         gv_leg_report(carrier, leg, gv_leg_outcome(leg->answer.status));
     } else {
-        bool on_trial = leg->target->breaker.state == GV_BREAKER_TRIAL;
+        bool on_trial =
+            gv_breakers_state(carrier->proxy->shared->breakers, leg->worker) == GV_BREAKER_TRIAL;
         gv_leg_report(carrier, leg, on_trial ? GV_BREAKER_FAILED : GV_BREAKER_NEUTRAL);
     }
     if (leg->taken) {
@@ -101,8 +102,8 @@ void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg)
 static bool allows(void *owner, const struct gv_worker *worker)
 {
     struct gv_proxy *proxy = owner;
-    struct gv_target *target = gv_target_find(proxy->targets, worker->index);
-    return target == NULL || gv_breaker_can_admit(&target->breaker, gv_loop_now_ms(proxy->loop));
+    return gv_breakers_can_admit(proxy->shared->breakers, worker->index,
+                                 gv_loop_now_ms(proxy->loop));
 }
 
 /* What tells clients apart when they give no routing key. */
@@ -282,8 +283,8 @@ static const struct gv_worker *worker_of(const struct gv_fleet_view *view, uint3
     return NULL;
 }
 
-/* Choose the worker of one leg and prepare its target. */
-static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
+/* Decide for one leg, and prepare its target. */
+static enum gv_problem decide_leg(struct gv_carrier *carrier, uint32_t i)
 {
     struct gv_proxy *proxy = carrier->proxy;
     struct gv_leg *leg = &carrier->legs[i];
@@ -307,14 +308,26 @@ static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
     return GV_PROBLEM_NONE;
 }
 
+/* Choose the worker of one leg. Another loop may have been faster at one that is on trial, which is
+ * then not eligible any more: decide again. */
+static enum gv_problem choose_leg(struct gv_carrier *carrier, uint32_t i)
+{
+    for (uint32_t again = 0; again < GV_LEGS_DECIDE_MAX; again++) {
+        enum gv_problem problem = decide_leg(carrier, i);
+        if (problem != GV_PROBLEM_NONE || admit(carrier, &carrier->legs[i])) {
+            return problem;
+        }
+    }
+    return carrier->plan.leg_count == 2 ? GV_PROBLEM_NO_PAIR : GV_PROBLEM_NO_AVAILABLE;
+}
+
 bool gv_legs_are_in_turn(const struct gv_carrier *carrier)
 {
     const char *protocol = carrier->proxy->shared->config->pd_protocol;
     return carrier->plan.leg_count == 2 && protocol != NULL && strcmp(protocol, "vllm") == 0;
 }
 
-/* All legs or none. */
-enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
+static enum gv_problem choose(struct gv_carrier *carrier)
 {
     uint32_t count = carrier->plan.leg_count;
     const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
@@ -335,12 +348,21 @@ enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
     if (err != GV_OK) {
         return err == GV_ENOMEM ? GV_PROBLEM_OVERLOADED : GV_PROBLEM_BAD_FIELD;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        struct gv_leg *leg = &carrier->legs[i];
-        admit(carrier, leg);
-        commit(carrier, i);
-    }
     return GV_PROBLEM_NONE;
+}
+
+/* All legs or none. */
+enum gv_problem gv_legs_choose(struct gv_carrier *carrier)
+{
+    enum gv_problem problem = choose(carrier);
+    for (uint32_t i = 0; i < carrier->plan.leg_count; i++) {
+        if (problem == GV_PROBLEM_NONE) {
+            commit(carrier, i);
+        } else {
+            gv_leg_report(carrier, &carrier->legs[i], GV_BREAKER_NEUTRAL); /* nothing was sent */
+        }
+    }
+    return problem;
 }
 
 static struct gv_upstream_limits limits_of(const struct gv_carrier *carrier, uint32_t i)

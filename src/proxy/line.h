@@ -1,7 +1,7 @@
 /*
  * line.h - connections to workers: made, spoken HTTP on, kept idle, used again.
  *
- * A target is a worker as one loop sees it: its addresses, its breaker, its idle lines. A line is
+ * A target is a worker as one loop sees it: its addresses, its idle lines. A line is
  * one connection to a target and carries one request at a time:
  *
  *     gv_line_take() --on_ready--> send --on_head--> on_body ... on_end: taken back, forget it

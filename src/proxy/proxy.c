@@ -202,6 +202,18 @@ static void on_tick(void *owner)
 
 /* ---- the beginning ---- */
 
+struct gv_breaker_limits gv_proxy_breaker_limits(const struct gv_config *config)
+{
+    uint32_t trip = config->disable_circuit_breaker ? UINT32_MAX : config->cb_failure_threshold;
+    uint32_t close = config->cb_success_threshold;
+    return (struct gv_breaker_limits){
+        .trip_count = trip < 1 ? 1 : trip,
+        .close_count = close < 1 ? 1 : close,
+        .window_ms = config->cb_window_ms < 1 ? 1 : config->cb_window_ms,
+        .cooldown_ms = config->cb_timeout_ms < 1 ? 1 : config->cb_timeout_ms,
+    };
+}
+
 static void on_accept(void *owner, struct gv_stream *stream)
 {
     gv_client_open(owner, stream);

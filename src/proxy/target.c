@@ -123,21 +123,11 @@ static enum gv_err make_target(struct gv_targets *targets, const struct gv_worke
     if (target == NULL) {
         return GV_ENOMEM;
     }
-    const struct gv_config *config = targets->config;
     target->targets = targets;
     target->index = worker->index;
     target->uri = uri;
     target->is_secure = is_secure;
     memcpy(target->url, worker->url, sizeof target->url);
-    uint32_t trip = config->disable_circuit_breaker ? UINT32_MAX : config->cb_failure_threshold;
-    uint32_t close = config->cb_success_threshold;
-    struct gv_breaker_limits limits = {
-        .trip_count = trip < 1 ? 1 : trip,
-        .close_count = close < 1 ? 1 : close,
-        .window_ms = config->cb_window_ms < 1 ? 1 : config->cb_window_ms,
-        .cooldown_ms = config->cb_timeout_ms < 1 ? 1 : config->cb_timeout_ms,
-    };
-    gv_breaker_init(&target->breaker, limits);
     gv_list_init(&target->idle);
     gv_list_init(&target->waiting);
     char text[GV_ADDR_TEXT_BYTES + 2];

@@ -1,5 +1,5 @@
 /*
- * target.h - the workers as one loop sees them: addresses, breakers, connections.
+ * target.h - the workers as one loop sees them: addresses and connections.
  *
  * A target is made on first sight of its worker and lives as long as the loop's targets. Its
  * connections are line.c's; the last part of this header is what target.c asks of them.
@@ -14,7 +14,6 @@
 #include "grapevine/http/uri.h"
 #include "grapevine/net/resolve.h"
 #include "grapevine/net/tls.h"
-#include "grapevine/route/breaker.h"
 #include "grapevine/route/fleet.h"
 
 #define GV_TARGET_ADDRS_MAX 8
@@ -26,7 +25,6 @@ struct gv_target {
     uint32_t index;             /* the worker's */
     char url[GV_WORKER_URL_MAX];
     struct gv_uri uri;
-    struct gv_breaker breaker;
     struct gv_addr addrs[GV_TARGET_ADDRS_MAX];
     uint32_t addr_count; /* 0: to be looked up */
     uint32_t addr_at;    /* the one to use; the next after a failed connection */

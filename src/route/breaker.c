@@ -168,6 +168,30 @@ void gv_breaker_report(struct gv_breaker *breaker, uint32_t epoch, enum gv_break
     check(breaker);
 }
 
+void gv_breaker_hear_failure(struct gv_breaker *breaker, uint64_t now_ms)
+{
+    check(breaker);
+    switch (breaker->state) {
+    case GV_BREAKER_CLOSED:
+        judge(breaker, GV_BREAKER_FAILED, now_ms);
+        break;
+    case GV_BREAKER_OPEN:
+        breaker->opened_at_ms = now_ms > breaker->opened_at_ms ? now_ms : breaker->opened_at_ms;
+        break;
+    case GV_BREAKER_TRIAL:
+        if (!breaker->trial_out) {
+            trip(breaker, now_ms);
+        }
+        break;
+    }
+    check(breaker);
+}
+
+bool gv_breaker_remembers(const struct gv_breaker *breaker)
+{
+    return count_failures(breaker) > 0;
+}
+
 const char *gv_breaker_state_name(enum gv_breaker_state state)
 {
     switch (state) {

@@ -248,7 +248,11 @@ static enum gv_err put(struct gv_fleet *fleet, const struct gv_worker *worker)
 {
     struct gv_slice url = gv_slice_text(worker->url);
     uint32_t index;
+    uint32_t engine;
     enum gv_err err = index_of(fleet, url, &index);
+    if (err == GV_OK) {
+        err = index_of(fleet, gv_worker_engine_url(worker->url), &engine);
+    }
     if (err != GV_OK) {
         return err;
     }
@@ -265,6 +269,7 @@ static enum gv_err put(struct gv_fleet *fleet, const struct gv_worker *worker)
     memcpy(put_here + 1, old->workers + after, (old->view.count - after) * sizeof *put_here);
     *put_here = *worker;
     put_here->index = index;
+    put_here->engine = engine;
     gv_worker_identify(put_here);
     if (found) {
         keep_known(put_here, &old->workers[place]);

@@ -23,8 +23,6 @@ struct cell {
     _Atomic uint64_t remote_bytes;
     _Atomic uint32_t own_count;
     _Atomic uint32_t remote_count;
-    _Atomic uint32_t open_count; /* loops whose breaker is so */
-    _Atomic uint32_t trial_count;
     _Atomic uint64_t heard_at;     /* ms << MOMENT_SHIFT | own | usage: they agree */
     _Atomic uint64_t heard_counts; /* running << 32 | waiting */
     _Atomic uint64_t heard_tokens;
@@ -281,39 +279,6 @@ struct gv_load gv_load_get(const struct gv_load_table *table, uint32_t worker)
         .remote_count = atomic_load_explicit(&cell->remote_count, memory_order_relaxed),
         .remote_bytes = atomic_load_explicit(&cell->remote_bytes, memory_order_relaxed),
     };
-}
-
-static void step_breaker(struct cell *cell, enum gv_breaker_state state, uint32_t by)
-{
-    switch (state) {
-    case GV_BREAKER_CLOSED:
-        return;
-    case GV_BREAKER_OPEN:
-        atomic_fetch_add_explicit(&cell->open_count, by, memory_order_relaxed);
-        return;
-    case GV_BREAKER_TRIAL:
-        atomic_fetch_add_explicit(&cell->trial_count, by, memory_order_relaxed);
-        return;
-    }
-}
-
-void gv_load_move_breaker(struct gv_load_table *table, uint32_t worker, enum gv_breaker_state from,
-                          enum gv_breaker_state to)
-{
-    struct cell *cell = cell_at(table, worker);
-    step_breaker(cell, to, 1);
-    step_breaker(cell, from, UINT32_MAX); /* one less, modulo 2^32 */
-}
-
-enum gv_breaker_state gv_load_breaker(const struct gv_load_table *table, uint32_t worker)
-{
-    GV_ASSERT(worker < GV_WORKERS_MAX);
-    const struct cell *cell = &table->cells[worker];
-    if (atomic_load_explicit(&cell->open_count, memory_order_relaxed) > 0) {
-        return GV_BREAKER_OPEN;
-    }
-    return atomic_load_explicit(&cell->trial_count, memory_order_relaxed) > 0 ? GV_BREAKER_TRIAL
-                                                                              : GV_BREAKER_CLOSED;
 }
 
 uint64_t gv_load_own_total(const struct gv_load_table *table)

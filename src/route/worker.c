@@ -26,6 +26,12 @@ static const char *const source_names[GV_SOURCE_COUNT] = {
     [GV_SOURCE_MESH] = "mesh",
 };
 
+struct gv_slice gv_worker_engine_url(const char *url)
+{
+    const char *at = strrchr(url, '@');
+    return at == NULL ? gv_slice_text(url) : gv_slice_of(url, (size_t)(at - url));
+}
+
 const char *gv_pool_name(enum gv_pool pool)
 {
     GV_ASSERT(pool < GV_POOL_COUNT);

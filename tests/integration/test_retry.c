@@ -110,7 +110,7 @@ static enum gv_breaker_state breaker_of(struct gv_rig *rig, const char *url)
 {
     uint32_t index = 0;
     CU_ASSERT_EQUAL(gv_fleet_index(rig->fleet, gv_slice_text(url), &index), GV_OK);
-    return gv_load_breaker(rig->load, index);
+    return gv_breakers_state(rig->breakers, index);
 }
 
 static void a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_passed_on(void)

@@ -128,6 +128,9 @@ void gv_rig_start(struct gv_rig *rig)
 {
     struct gv_addr addr;
     CU_ASSERT_EQUAL_FATAL(gv_addr_parse(gv_slice_text("127.0.0.1:0"), 0, &addr), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_breakers_new(gv_proxy_breaker_limits(&rig->config), &rig->breakers),
+                          GV_OK);
+    rig->shared.breakers = rig->breakers;
     CU_ASSERT_EQUAL_FATAL(gv_proxy_open(rig->loop, &rig->shared, &addr, &rig->proxy), GV_OK);
     rig->port = gv_proxy_address(rig->proxy).port;
     CU_ASSERT_EQUAL_FATAL(gv_loop_start(rig->loop), GV_OK);
@@ -161,6 +164,7 @@ void gv_rig_stop(struct gv_rig *rig)
     }
     gv_forest_free(rig->forest);
     gv_load_free(rig->load);
+    gv_breakers_free(rig->breakers);
     gv_fleet_free(rig->fleet);
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), 0);
 }

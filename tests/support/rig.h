@@ -16,6 +16,7 @@ struct gv_rig {
     struct gv_fleet *fleet;
     struct gv_forest *forest;
     struct gv_load_table *load;
+    struct gv_breakers *breakers; /* made at the start, from the config */
     struct gv_fingerprint_secret secret;
     struct gv_proxy_shared shared;
     struct gv_loop *loop;

@@ -2,7 +2,7 @@
  * proxy.h - the data path of one loop: accepts clients, carries their exchanges to workers.
  *
  * One proxy per loop; all of them listen on the same port and share nothing but what
- * gv_proxy_shared points to. A proxy owns its clients, exchanges, pools and breakers outright.
+ * gv_proxy_shared points to. A proxy owns its clients, exchanges and pools outright.
  *
  *     open --gv_proxy_drain--> draining --on_drained--> quiet --gv_proxy_close--> on_closed: gone
  *
@@ -18,6 +18,7 @@
 #include "grapevine/net/loop.h"
 #include "grapevine/net/tls.h"
 #include "grapevine/proxy/local.h"
+#include "grapevine/route/breakers.h"
 #include "grapevine/route/fingerprint.h"
 #include "grapevine/route/fleet.h"
 #include "grapevine/route/forest.h"
@@ -51,6 +52,7 @@ struct gv_proxy_shared {
     struct gv_fleet *fleet;
     struct gv_forest *forest;
     struct gv_load_table *load;
+    struct gv_breakers *breakers;
     struct gv_policy *policies[GV_POOL_COUNT]; /* all set; REGULAR serves without PD */
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
@@ -64,6 +66,9 @@ struct gv_proxy_shared {
     const struct gv_proxy_events *events; /* static */
     void *owner;                          /* first argument of the events */
 };
+
+/** What the options say about breakers. */
+struct gv_breaker_limits gv_proxy_breaker_limits(const struct gv_config *config);
 
 struct gv_proxy;
 typedef void (*gv_proxy_fn)(void *owner);

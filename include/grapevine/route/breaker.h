@@ -18,7 +18,7 @@
  * and the outcome of a request from an earlier epoch is old news and changes nothing.
  *
  * Pure: no input or output, no clock, no allocation; the caller passes the time in.
- * Thread: belongs to the event loop that owns it.
+ * Thread: one at a time; breakers.h shares them between loops.
  */
 #ifndef GV_ROUTE_BREAKER_H
 #define GV_ROUTE_BREAKER_H
@@ -80,6 +80,16 @@ bool gv_breaker_can_admit(const struct gv_breaker *breaker, uint64_t now_ms);
 /** Report how a request ended that gv_breaker_admit() let through in `epoch`. */
 void gv_breaker_report(struct gv_breaker *breaker, uint32_t epoch, enum gv_breaker_outcome outcome,
                        uint64_t now_ms);
+
+/**
+ * Somebody else, who shares this worker's host, could not even connect to it: counts as a failure
+ * of the current epoch while CLOSED, begins the cooldown anew while OPEN, and ends a TRIAL whose
+ * request is not out.
+ */
+void gv_breaker_hear_failure(struct gv_breaker *breaker, uint64_t now_ms);
+
+/** Is any failure remembered, that a good outcome would forget? */
+bool gv_breaker_remembers(const struct gv_breaker *breaker);
 
 const char *gv_breaker_state_name(enum gv_breaker_state state);
 

@@ -40,9 +40,9 @@ GV_MUST_USE enum gv_err gv_fleet_index(struct gv_fleet *fleet, struct gv_slice u
 bool gv_fleet_url(struct gv_fleet *fleet, uint32_t index, char url[GV_WORKER_URL_MAX]);
 
 /**
- * Add or replace by URL. index and id are set here; state, reason and ready_since of a worker that
- * is there already are kept, unless pool or models changed (then PENDING). Errors: GV_EFULL,
- * GV_ENOMEM, GV_EINVAL.
+ * Add or replace by URL. index, engine and id are set here; state, reason and ready_since of a
+ * worker that is there already are kept, unless pool or models changed (then PENDING). Errors:
+ * GV_EFULL, GV_ENOMEM, GV_EINVAL.
  */
 GV_MUST_USE enum gv_err gv_fleet_put(struct gv_fleet *fleet, const struct gv_worker *worker);
 

@@ -1,14 +1,13 @@
 /*
  * load.h - how busy every worker is: our own requests, counted at selection, plus what other nodes
- * say, plus what its engine says; how its breakers stand; and what its engine did with prompts: how
- * much a token is there, how fast they were computed, and how much was cached as forecast.
+ * say, plus what its engine says; and what its engine did with prompts: how much a token is there,
+ * how fast they were computed, and how much was cached as forecast.
  *
  * Arrays of relaxed atomics by worker index. Any thread.
  */
 #ifndef GV_ROUTE_LOAD_H
 #define GV_ROUTE_LOAD_H
 
-#include "grapevine/route/breaker.h"
 #include "grapevine/route/forecast.h"
 #include "grapevine/route/worker.h"
 
@@ -105,13 +104,6 @@ void gv_load_suspect(struct gv_load_table *table, uint32_t worker);
 bool gv_load_take_suspicion(struct gv_load_table *table, uint32_t worker);
 
 struct gv_load gv_load_get(const struct gv_load_table *table, uint32_t worker);
-
-/** A loop's breaker of this worker went from one state to another; they begin CLOSED. */
-void gv_load_move_breaker(struct gv_load_table *table, uint32_t worker, enum gv_breaker_state from,
-                          enum gv_breaker_state to);
-
-/** The worst state over all loops of this node: OPEN, else TRIAL, else CLOSED. */
-enum gv_breaker_state gv_load_breaker(const struct gv_load_table *table, uint32_t worker);
 
 /** Requests in flight of this node over all workers; 0 after any storm. */
 uint64_t gv_load_own_total(const struct gv_load_table *table);

@@ -49,6 +49,7 @@ struct gv_worker {
     enum gv_worker_state state;
     enum gv_worker_source source;
     uint32_t index;       /* in this process; below GV_WORKERS_MAX */
+    uint32_t engine;      /* the index of its engine's URL: of a rank another one than its own */
     uint32_t model_count; /* 0: any model */
     char models[GV_WORKER_MODELS_MAX][GV_WORKER_MODEL_MAX];
     int32_t bootstrap_port;   /* prefill workers; -1: none */
@@ -60,6 +61,9 @@ struct gv_worker {
     uint64_t ready_since_ms;  /* wall clock; 0: not ready */
     char reason[160];         /* why it is in its state, for people */
 };
+
+/** The URL of the engine that answers at `url`: the same, but for a rank ("url@3"). Borrowed. */
+struct gv_slice gv_worker_engine_url(const char *url);
 
 /** "prefill" for GV_POOL_PREFILL; and back: false when unknown. */
 const char *gv_pool_name(enum gv_pool pool);

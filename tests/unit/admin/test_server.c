@@ -52,6 +52,8 @@ static void set_up(struct fixture *fixture, char *const *flags)
     struct gv_proxy_shared *shared = &fixture->shared;
     CU_ASSERT_EQUAL_FATAL(gv_fleet_new(&shared->fleet), GV_OK);
     CU_ASSERT_EQUAL_FATAL(gv_load_new(&shared->load), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        gv_breakers_new(gv_proxy_breaker_limits(&fixture->config), &shared->breakers), GV_OK);
     CU_ASSERT_EQUAL_FATAL(gv_forest_new((struct gv_forest_limits){.max_bytes = 1 << 24,
                                                                   .touch_interval_s = 5,
                                                                   .max_keys = 16,
@@ -113,6 +115,7 @@ static void tear_down(struct fixture *fixture)
     }
     gv_forest_free(fixture->shared.forest);
     gv_load_free(fixture->shared.load);
+    gv_breakers_free(fixture->shared.breakers);
     gv_fleet_free(fixture->shared.fleet);
     gv_config_deinit(&fixture->config);
 }

@@ -164,11 +164,45 @@ static void it_takes_close_count_good_trials_in_a_row_one_at_a_time(void)
     CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
 }
 
-GV_SUITE("route/breaker", GV_CASE(two_failures_in_a_row_do_not_open_it_and_three_do),
-         GV_CASE(a_success_between_failures_starts_the_count_anew),
-         GV_CASE(after_the_cooldown_exactly_one_trial_goes_through), GV_CASE(the_trial_decides),
-         GV_CASE(news_from_an_earlier_epoch_change_nothing),
-         GV_CASE(a_failure_counts_for_the_length_of_the_window),
-         GV_CASE(a_worker_that_fails_now_and_then_is_never_shut_out),
-         GV_CASE(what_is_neutral_counts_neither_way),
-         GV_CASE(it_takes_close_count_good_trials_in_a_row_one_at_a_time))
+static void
+a_failure_heard_of_counts_once_while_closed_and_once_it_is_open_begins_its_pause_anew(void)
+{
+    struct gv_breaker breaker = breaker_of_three();
+    gv_breaker_hear_failure(&breaker, 5);
+    gv_breaker_hear_failure(&breaker, 5);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_CLOSED);
+    gv_breaker_hear_failure(&breaker, 5);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+    gv_breaker_hear_failure(&breaker, 800);
+    CU_ASSERT_FALSE(gv_breaker_can_admit(&breaker, 1799));
+    CU_ASSERT_TRUE(gv_breaker_can_admit(&breaker, 1800));
+    gv_breaker_hear_failure(&breaker, 400); /* a loop whose clock is a little behind */
+    CU_ASSERT_TRUE(gv_breaker_can_admit(&breaker, 1800));
+}
+
+static void a_failure_heard_of_leaves_a_trial_that_is_out_its_own_word(void)
+{
+    struct gv_breaker breaker = breaker_opened_at(5);
+    breaker.limits.close_count = 2;
+    uint32_t epoch = 0;
+    CU_ASSERT_EQUAL_FATAL(gv_breaker_admit(&breaker, 1005, &epoch), GV_OK);
+    gv_breaker_hear_failure(&breaker, 1006);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_TRIAL);
+    gv_breaker_report(&breaker, epoch, GV_BREAKER_GOOD, 1007);
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_TRIAL);
+    gv_breaker_hear_failure(&breaker, 1008); /* between two trials */
+    CU_ASSERT_EQUAL(breaker.state, GV_BREAKER_OPEN);
+}
+
+GV_SUITE(
+    "route/breaker",
+    GV_CASE(a_failure_heard_of_counts_once_while_closed_and_once_it_is_open_begins_its_pause_anew),
+    GV_CASE(a_failure_heard_of_leaves_a_trial_that_is_out_its_own_word),
+    GV_CASE(two_failures_in_a_row_do_not_open_it_and_three_do),
+    GV_CASE(a_success_between_failures_starts_the_count_anew),
+    GV_CASE(after_the_cooldown_exactly_one_trial_goes_through), GV_CASE(the_trial_decides),
+    GV_CASE(news_from_an_earlier_epoch_change_nothing),
+    GV_CASE(a_failure_counts_for_the_length_of_the_window),
+    GV_CASE(a_worker_that_fails_now_and_then_is_never_shut_out),
+    GV_CASE(what_is_neutral_counts_neither_way),
+    GV_CASE(it_takes_close_count_good_trials_in_a_row_one_at_a_time))

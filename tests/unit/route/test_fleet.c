@@ -209,26 +209,7 @@ static void loads_are_what_was_taken_and_not_yet_given(void)
     gv_load_free(table);
 }
 
-static void a_worker_is_as_broken_as_the_worst_of_its_breakers(void)
-{
-    struct gv_load_table *table = NULL;
-    CU_ASSERT_EQUAL_FATAL(gv_load_new(&table), GV_OK);
-    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_CLOSED);
-    gv_load_move_breaker(table, 5, GV_BREAKER_CLOSED, GV_BREAKER_OPEN);
-    gv_load_move_breaker(table, 5, GV_BREAKER_CLOSED, GV_BREAKER_OPEN);
-    gv_load_move_breaker(table, 5, GV_BREAKER_OPEN, GV_BREAKER_TRIAL);
-    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_OPEN);
-    gv_load_move_breaker(table, 5, GV_BREAKER_OPEN, GV_BREAKER_TRIAL);
-    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_TRIAL);
-    CU_ASSERT_EQUAL(gv_load_breaker(table, 4), GV_BREAKER_CLOSED);
-    gv_load_move_breaker(table, 5, GV_BREAKER_TRIAL, GV_BREAKER_CLOSED);
-    gv_load_move_breaker(table, 5, GV_BREAKER_TRIAL, GV_BREAKER_CLOSED);
-    CU_ASSERT_EQUAL(gv_load_breaker(table, 5), GV_BREAKER_CLOSED);
-    gv_load_free(table);
-}
-
 GV_SUITE("route/fleet", GV_CASE(models_are_replaced_and_not_only_added),
-         GV_CASE(a_worker_is_as_broken_as_the_worst_of_its_breakers),
          GV_CASE(a_view_is_sorted_by_url_and_does_not_change_in_the_hand),
          GV_CASE(an_index_is_given_once_and_never_to_another),
          GV_CASE(an_id_follows_from_the_url_alone_and_finds_its_worker),
