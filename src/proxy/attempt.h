@@ -15,7 +15,7 @@
 #include "upstream.h"
 #include "usage.h"
 
-#define GV_CARRIER_FAILED_MAX     64            /* workers remembered as failed for one request */
+#define GV_CARRIER_FAILED_MAX     200           /* two legs of every attempt */
 #define GV_CARRIER_HEAD_BYTES_MAX (256u * 1024) /* of a request */
 
 struct gv_leg {
@@ -58,8 +58,10 @@ struct gv_carrier {
     bool prefill_done;      /* its answer is complete, and was understood as far as it can be */
     bool decode_done;       /* its answer is complete, and waits for prefill's */
     struct gv_timer *timer; /* owned; NULL until a backoff is needed */
-    uint32_t failed[GV_CARRIER_FAILED_MAX];
+    struct gv_list pause;   /* in proxy->pausing while in BACKOFF */
+    uint32_t failed[GV_CARRIER_FAILED_MAX]; /* indexes of workers, or of engines */
     uint32_t failed_count;
+    uint32_t asking_back;      /* the worker that asked last to be called again */
     uint64_t began_us;         /* it had its place */
     uint64_t decided_us;       /* a worker was first chosen */
     uint64_t first_byte_us;    /* since the request's last byte; 0: none yet */

@@ -39,13 +39,11 @@ uint64_t gv_carrier_now_ms(const struct gv_carrier *carrier)
     return gv_loop_now_ms(carrier->proxy->loop);
 }
 
-/* What another try would meet, when `leg` has failed. */
-static void weigh(struct gv_carrier *carrier, uint32_t leg, struct gv_exchange_event *event)
+/* What another try would meet; `but` has failed now, or GV_LEGS_NOBODY. */
+static void weigh(struct gv_carrier *carrier, uint32_t but, struct gv_exchange_event *event)
 {
-    struct gv_proxy *proxy = carrier->proxy;
-    gv_budget_fill(&proxy->budget, gv_carrier_now_ms(carrier));
-    event->another = gv_legs_have_another(carrier, leg, carrier->legs[leg].worker);
-    event->spent = gv_budget_left(&proxy->budget) == 0;
+    gv_budget_fill(&carrier->proxy->budget, gv_carrier_now_ms(carrier));
+    gv_legs_look_around(carrier, but, event);
     event->draw = draw(carrier);
 }
 
@@ -57,7 +55,7 @@ static void keep_body(struct gv_carrier *carrier, uint32_t i, struct gv_slice by
     struct gv_kept *kept = &carrier->kept;
     if (kept->headers == NULL || gv_buf_append(&kept->body, bytes) != GV_OK) {
         struct gv_exchange_event event = {.kind = GV_EXCHANGE_TOO_MUCH, .leg = i};
-        weigh(carrier, i, &event);
+        weigh(carrier, carrier->legs[i].worker, &event);
         run(carrier, event);
     }
 }
@@ -66,7 +64,32 @@ static void keep_body(struct gv_carrier *carrier, uint32_t i, struct gv_slice by
 
 static void wake(void *owner)
 {
-    run(owner, (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK});
+    struct gv_exchange_event event = {.kind = GV_EXCHANGE_TICK};
+    weigh(owner, GV_LEGS_NOBODY, &event);
+    run(owner, event);
+}
+
+void gv_carriers_wake(struct gv_proxy *proxy)
+{
+    GV_LIST_EACH(&proxy->pausing, at, following)
+    {
+        wake(GV_CONTAINER(at, struct gv_carrier, pause));
+    }
+}
+
+/* From now on it is told when the fleet changes. */
+static void begin_pause(struct gv_carrier *carrier)
+{
+    if (gv_list_is_empty(&carrier->pause)) {
+        gv_list_add(&carrier->proxy->pausing, &carrier->pause);
+    }
+    gv_proxy_note_pauses(carrier->proxy);
+}
+
+static void end_pause(struct gv_carrier *carrier)
+{
+    gv_list_remove(&carrier->pause);
+    gv_proxy_note_pauses(carrier->proxy);
 }
 
 static void start_timer(struct gv_carrier *carrier)
@@ -94,6 +117,7 @@ static void leave(struct gv_proxy *proxy)
 static void destroy(struct gv_carrier *carrier)
 {
     gv_account_close(carrier);
+    end_pause(carrier);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (carrier->legs[i].target != NULL) {
             gv_leg_release(carrier, &carrier->legs[i]);
@@ -124,7 +148,12 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
     gv_leg_report(carrier, leg,
                   effects->cause == GV_CAUSE_STATUS ? gv_leg_outcome(leg->answer.status)
                                                     : GV_BREAKER_FAILED);
-    gv_legs_avoid(carrier, leg->worker);
+    gv_legs_avoid(carrier, gv_leg_culprit(carrier, leg, effects->cause));
+    if (effects->cause == GV_CAUSE_STATUS) {
+        carrier->asking_back = leg->worker;
+    } else if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_TLS) {
+        gv_leg_tell_ranks(carrier, leg);
+    }
     if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_CLOSED) {
         gv_load_suspect(carrier->proxy->shared->load, leg->worker);
     }
@@ -136,7 +165,7 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
            GV_STR("why", effects->cause == GV_CAUSE_TLS ? leg->target->trouble : ""),
            GV_UINT("status", leg->has_head ? leg->answer.status : 0),
            GV_UINT("attempt", carrier->exchange.attempt),
-           GV_FLAG("retry", effects->retry || effects->keep),
+           GV_FLAG("retry", effects->retry || effects->keep || effects->wait),
            GV_STR("request_id", carrier->client->request_id));
 }
 
@@ -147,7 +176,7 @@ static struct gv_exchange_event stillborn(struct gv_carrier *carrier, uint32_t l
         .kind = GV_EXCHANGE_BROKE, .leg = leg, .cause = GV_CAUSE_CONNECT};
     gv_leg_report(carrier, &carrier->legs[leg], GV_BREAKER_FAILED);
     gv_leg_release(carrier, &carrier->legs[leg]);
-    weigh(carrier, leg, &event);
+    weigh(carrier, gv_leg_culprit(carrier, &carrier->legs[leg], GV_CAUSE_CONNECT), &event);
     return event;
 }
 
@@ -243,7 +272,13 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
         }
     }
     if (effects->wait) {
+        begin_pause(carrier);
         start_timer(carrier);
+    } else if (effects->pick) {
+        end_pause(carrier);
+    }
+    if (effects->forgive) {
+        gv_legs_forgive(carrier, carrier->asking_back);
     }
     if (effects->relay) {
         carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
@@ -279,16 +314,15 @@ static void run(struct gv_carrier *carrier, struct gv_exchange_event event)
 
 /* ---- the upstreams' events; the carrier may be gone when run() returns ---- */
 
-/* How long the worker asks to be left alone. */
-static uint64_t retry_after_ms(const struct gv_head *head)
+/* Does the worker ask to be called again, and when? */
+static void read_retry_after(const struct gv_head *head, struct gv_exchange_event *event)
 {
     uint64_t seconds = 0;
-    if ((head->status != 429 && head->status != 503) ||
-        !gv_date_retry_after(gv_head_find(head, "retry-after"), gv_clock_wall_ms() / 1000,
-                             &seconds)) {
-        return 0;
-    }
-    return seconds < GV_RETRY_AFTER_MAX_S ? seconds * 1000 : GV_RETRY_AFTER_MAX_S * 1000;
+    bool told =
+        gv_date_retry_after(gv_head_find(head, "retry-after"), gv_clock_wall_ms() / 1000, &seconds);
+    event->asks_back = gv_exchange_asks_back(head->status, told);
+    event->retry_after_ms =
+        (seconds < GV_RETRY_AFTER_MAX_S ? seconds : GV_RETRY_AFTER_MAX_S) * 1000;
 }
 
 static void on_head(void *owner, uint32_t i, const struct gv_head *head)
@@ -301,10 +335,10 @@ static void on_head(void *owner, uint32_t i, const struct gv_head *head)
         .kind = GV_EXCHANGE_HEAD,
         .leg = i,
         .status = head->status,
-        .retry_after_ms = retry_after_ms(head),
     };
     if (gv_exchange_is_retryable(head->status)) {
-        weigh(carrier, i, &event);
+        read_retry_after(head, &event);
+        weigh(carrier, leg->worker, &event);
     }
     if (gv_merging_is_wanted(carrier) && i == GV_LEG_DECODE && head->status / 100 == 2) {
         gv_merging_begin(carrier, head);
@@ -392,7 +426,7 @@ static void on_end(void *owner, uint32_t i)
     struct gv_exchange_event event = {.kind = GV_EXCHANGE_END, .leg = i};
     if (carrier->exchange.keeping) {
         event.kind = carrier->kept.headers != NULL ? GV_EXCHANGE_END : GV_EXCHANGE_TOO_MUCH;
-        weigh(carrier, i, &event);
+        weigh(carrier, leg->worker, &event);
     } else if (carrier->is_merging && i == GV_LEG_DECODE) {
         carrier->decode_done = true;
         if (carrier->prefill_done) {
@@ -413,12 +447,13 @@ static void on_broke(void *owner, uint32_t i, enum gv_cause cause)
     struct gv_carrier *carrier = owner;
     struct gv_leg *leg = &carrier->legs[i];
     struct gv_exchange_event event = {.kind = GV_EXCHANGE_BROKE, .leg = i, .cause = cause};
+    event.was_sent = leg->upstream.sent_us > 0 && leg->upstream.body_sent == leg->body.len;
     if (cause == GV_CAUSE_TIMEOUT && leg->upstream.body_sent > 0) {
         gv_abort_send(carrier->proxy, leg->target, leg->worker, leg->rid); /* it is still at it */
     }
     gv_leg_report(carrier, leg, GV_BREAKER_FAILED); /* before the release looks at its status */
     gv_leg_release(carrier, leg);
-    weigh(carrier, i, &event);
+    weigh(carrier, gv_leg_culprit(carrier, leg, cause), &event);
     run(carrier, event);
 }
 
@@ -434,6 +469,7 @@ static struct gv_carrier *make(struct gv_client *client)
     }
     struct gv_proxy *proxy = client->proxy;
     const struct gv_config *config = proxy->shared->config;
+    gv_list_init(&carrier->pause);
     carrier->client = client;
     carrier->proxy = proxy;
     carrier->outcome = "ok";
@@ -534,7 +570,9 @@ void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now)
     if (client->carrier == carrier) {
         struct gv_exchange_event event = {.kind = GV_EXCHANGE_TICK};
         if (carrier->exchange.keeping) {
-            weigh(carrier, carrier->exchange.keep_leg, &event);
+            weigh(carrier, carrier->legs[carrier->exchange.keep_leg].worker, &event);
+        } else if (gv_exchange_state(&carrier->exchange) == GV_EXCHANGE_BACKOFF) {
+            weigh(carrier, GV_LEGS_NOBODY, &event);
         }
         run(carrier, event);
     }

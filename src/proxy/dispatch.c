@@ -161,10 +161,10 @@ void gv_plan_deinit(struct gv_plan *plan)
 
 /* ---- the decision ---- */
 
-static bool is_avoided(const struct gv_dispatch_question *question, uint32_t worker)
+static bool is_avoided(const struct gv_dispatch_question *question, const struct gv_worker *worker)
 {
     for (uint32_t i = 0; i < question->avoid_count; i++) {
-        if (question->avoid[i] == worker) {
+        if (question->avoid[i] == worker->index || question->avoid[i] == worker->engine) {
             return true;
         }
     }
@@ -186,7 +186,7 @@ static uint32_t gather(const struct gv_fleet_view *view,
     uint32_t count = 0;
     for (uint32_t i = 0; i < view->count && count < GV_WORKERS_MAX; i++) {
         const struct gv_worker *worker = &view->workers[i];
-        if (is_eligible(question, worker) && !(avoiding && is_avoided(question, worker->index))) {
+        if (is_eligible(question, worker) && !(avoiding && is_avoided(question, worker))) {
             eligible[count++] = worker;
         }
     }
@@ -240,9 +240,6 @@ enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
     const struct gv_plan_leg *leg = &question->plan->legs[question->leg];
     bool targeted = is_targeted(shared, question);
     uint32_t count = gather(view, question, !targeted);
-    if (count == 0 && question->avoid_count > 0) {
-        count = gather(view, question, false);
-    }
     struct gv_policy_request request = {
         .key = leg->key,
         .pool = leg->pool,
@@ -265,19 +262,44 @@ enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
     return count > 0 ? GV_PROBLEM_NO_TARGET : nobody(view, question);
 }
 
+static bool has_failed_in_pool(const struct gv_fleet_view *view,
+                               const struct gv_dispatch_question *question)
+{
+    enum gv_pool pool = question->plan->legs[question->leg].pool;
+    bool failed = false;
+    for (uint32_t i = 0; i < view->count && !failed; i++) {
+        failed = view->workers[i].pool == pool && is_avoided(question, &view->workers[i]);
+    }
+    return failed;
+}
+
 bool gv_dispatch_has_another(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
                              const struct gv_dispatch_question *question)
 {
     if (is_targeted(shared, question)) {
-        return false;
+        return !has_failed_in_pool(view, question);
     }
     for (uint32_t i = 0; i < view->count; i++) {
         const struct gv_worker *worker = &view->workers[i];
-        if (!is_avoided(question, worker->index) && is_eligible(question, worker)) {
+        if (!is_avoided(question, worker) && is_eligible(question, worker)) {
             return true;
         }
     }
     return false;
+}
+
+bool gv_dispatch_has_hope(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
+                          const struct gv_dispatch_question *question)
+{
+    enum gv_pool pool = question->plan->legs[question->leg].pool;
+    bool found = false;
+    for (uint32_t i = 0; i < view->count && !found && !is_targeted(shared, question); i++) {
+        const struct gv_worker *worker = &view->workers[i];
+        found = worker->pool == pool && gv_worker_serves(worker, question->plan->model) &&
+                worker->state != GV_WORKER_DRAINING && worker->state != GV_WORKER_REFUSED &&
+                !is_avoided(question, worker);
+    }
+    return found;
 }
 
 void gv_dispatch_detail(const struct gv_fleet_view *view,

@@ -46,6 +46,11 @@ enum gv_exchange_state gv_exchange_state(const struct gv_exchange *exchange)
     return (enum gv_exchange_state)exchange->sm.state;
 }
 
+bool gv_exchange_asks_back(uint16_t status, bool has_retry_after)
+{
+    return status == 429 || (status == 503 && has_retry_after);
+}
+
 bool gv_exchange_is_retryable(uint16_t status)
 {
     return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 ||
@@ -157,44 +162,63 @@ static bool is_past_deadline(const struct gv_exchange *exchange, uint64_t at_ms)
            at_ms >= exchange->started_at_ms + exchange->limits.total_ms;
 }
 
-/* When to try again with nobody else there: after the backoff, or when the worker asked for it. */
+/* When to look again with nobody there: after the backoff, or when a worker asked to be called. */
 static uint64_t wake_at_ms(const struct gv_exchange *exchange,
-                           const struct gv_exchange_event *event, uint64_t asked_ms,
-                           uint64_t now_ms)
+                           const struct gv_exchange_event *event, uint64_t now_ms)
 {
-    const struct gv_exchange_limits *limits = &exchange->limits;
-    uint64_t wait_ms = backoff_ms(limits, exchange->attempt, event->draw);
-    wait_ms = wait_ms < asked_ms ? asked_ms : wait_ms;
-    return now_ms + (wait_ms < limits->max_backoff_ms ? wait_ms : limits->max_backoff_ms);
+    uint64_t at_ms = now_ms + backoff_ms(&exchange->limits, exchange->attempt, event->draw);
+    return at_ms < exchange->back_at_ms ? exchange->back_at_ms : at_ms;
 }
 
-/* Is there an attempt, a token of the budget, and time left? */
+/* Will a worker take it that asked to be called again, soon enough? */
+static bool is_called_back(const struct gv_exchange *exchange, uint64_t now_ms)
+{
+    return exchange->back_at_ms > 0 &&
+           (exchange->back_at_ms <= now_ms ||
+            exchange->back_at_ms - now_ms <= exchange->limits.max_backoff_ms);
+}
+
+/* Is there an attempt, a token of the budget, time, and somebody who may take it? */
 static bool can_try_again(const struct gv_exchange *exchange, const struct gv_exchange_event *event,
-                          uint64_t asked_ms, uint64_t now_ms)
+                          uint64_t now_ms)
 {
-    return exchange->attempt < exchange->limits.max_attempts && !event->spent &&
-           (event->another ||
-            !is_past_deadline(exchange, wake_at_ms(exchange, event, asked_ms, now_ms)));
+    if (exchange->attempt >= exchange->limits.max_attempts || event->spent ||
+        exchange->death_count >= GV_EXCHANGE_DEATHS_MAX) {
+        return false;
+    }
+    return event->another || ((event->hope || is_called_back(exchange, now_ms)) &&
+                              !is_past_deadline(exchange, wake_at_ms(exchange, event, now_ms)));
 }
 
-/* Try again if that can be: at once elsewhere, or here after a pause. */
-static bool try_again(struct gv_exchange *exchange, const struct gv_exchange_event *event,
-                      uint64_t asked_ms, uint64_t now_ms, struct gv_exchange_effects *effects)
+static void choose_again(struct gv_exchange *exchange, struct gv_exchange_effects *effects)
 {
-    if (!can_try_again(exchange, event, asked_ms, now_ms)) {
+    gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
+    effects->retry = true;
+    effects->cause = exchange->last_cause;
+    effects->pick = true;
+}
+
+static void pause(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                  uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    exchange->wake_at_ms = wake_at_ms(exchange, event, now_ms);
+    effects->wait = true;
+}
+
+/* Try again if that can be: at once elsewhere, or when somebody is there who may take it. */
+static bool try_again(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                      uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    if (!can_try_again(exchange, event, now_ms)) {
         return false;
     }
     exchange->keeping = false;
     cancel_all(exchange, effects);
-    effects->retry = true;
-    effects->cause = exchange->last_cause;
     if (event->another) {
-        gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
-        effects->pick = true;
+        choose_again(exchange, effects);
     } else {
         gv_sm_move(&exchange->sm, GV_EXCHANGE_BACKOFF);
-        exchange->wake_at_ms = wake_at_ms(exchange, event, asked_ms, now_ms);
-        effects->wait = true;
+        pause(exchange, event, now_ms, effects);
     }
     return true;
 }
@@ -246,7 +270,6 @@ static void keep(struct gv_exchange *exchange, const struct gv_exchange_event *e
     exchange->has_kept = false;
     exchange->keep_leg = event->leg;
     exchange->keep_until_ms = now_ms + GV_EXCHANGE_KEEP_MS;
-    exchange->retry_after_ms = event->retry_after_ms;
     effects->keep = true;
 }
 
@@ -256,7 +279,7 @@ static void kept(struct gv_exchange *exchange, const struct gv_exchange_event *e
 {
     exchange->keeping = false;
     exchange->has_kept = whole;
-    if (!try_again(exchange, event, exchange->retry_after_ms, now_ms, effects)) {
+    if (!try_again(exchange, event, now_ms, effects)) {
         give_up(exchange, GV_PROBLEM_UPSTREAM_CLOSED, effects);
     }
 }
@@ -265,14 +288,17 @@ static void kept(struct gv_exchange *exchange, const struct gv_exchange_event *e
 static bool refused(struct gv_exchange *exchange, const struct gv_exchange_event *event,
                     uint64_t now_ms, struct gv_exchange_effects *effects)
 {
-    if (!can_try_again(exchange, event, event->retry_after_ms, now_ms)) {
+    if (event->asks_back) {
+        exchange->back_at_ms = now_ms + event->retry_after_ms;
+    }
+    if (!can_try_again(exchange, event, now_ms)) {
         return false;
     }
     if (is_for_client(exchange, event)) {
         keep(exchange, event, now_ms, effects);
         return true;
     }
-    return try_again(exchange, event, event->retry_after_ms, now_ms, effects);
+    return try_again(exchange, event, now_ms, effects);
 }
 
 static void head(struct gv_exchange *exchange, const struct gv_exchange_event *event,
@@ -356,8 +382,36 @@ static void broke(struct gv_exchange *exchange, const struct gv_exchange_event *
         return;
     }
     exchange->last_problem = problem_of(exchange, event->leg, event->cause);
-    if (!try_again(exchange, event, 0, now_ms, effects)) {
+    if (event->cause == GV_CAUSE_CLOSED && event->was_sent) {
+        exchange->death_count += 1;
+    }
+    if (!try_again(exchange, event, now_ms, effects)) {
         give_up(exchange, exchange->last_problem, effects);
+    }
+}
+
+/* In a pause: has somebody come, is the time of the one that asked to be called, or is it over? */
+static void look_around(struct gv_exchange *exchange, const struct gv_exchange_event *event,
+                        uint64_t now_ms, struct gv_exchange_effects *effects)
+{
+    bool is_over = now_ms >= exchange->wake_at_ms;
+    bool is_called = exchange->back_at_ms > 0 && now_ms >= exchange->back_at_ms && is_over;
+    if ((event->another || is_called) && !event->spent) {
+        effects->forgive = is_called;
+        exchange->back_at_ms = is_called ? 0 : exchange->back_at_ms;
+        choose_again(exchange, effects);
+    } else if (!is_over) {
+        effects->wait = true;
+    } else {
+        exchange->attempt += 1; /* a pause in vain */
+        if (can_try_again(exchange, event, now_ms)) {
+            pause(exchange, event, now_ms, effects);
+            return;
+        }
+        give_up(exchange,
+                exchange->last_problem == GV_PROBLEM_NONE ? GV_PROBLEM_UPSTREAM_CLOSED
+                                                          : exchange->last_problem,
+                effects);
     }
 }
 
@@ -384,12 +438,7 @@ static void tick(struct gv_exchange *exchange, const struct gv_exchange_event *e
         cancel_leg(exchange, exchange->keep_leg, effects);
         kept(exchange, event, false, now_ms, effects);
     } else if (gv_exchange_state(exchange) == GV_EXCHANGE_BACKOFF) {
-        if (now_ms >= exchange->wake_at_ms) {
-            gv_sm_move(&exchange->sm, GV_EXCHANGE_CHOOSING);
-            effects->pick = true;
-        } else {
-            effects->wait = true;
-        }
+        look_around(exchange, event, now_ms, effects);
     }
 }
 

@@ -18,15 +18,25 @@ static uint64_t now_ms(const struct gv_carrier *carrier)
 
 #define GV_LEGS_DECIDE_MAX 8u /* decisions for one leg, when trials are taken by other loops */
 
+static const struct gv_worker *worker_of(const struct gv_fleet_view *view, uint32_t index)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->workers[i].index == index) {
+            return &view->workers[i];
+        }
+    }
+    return NULL;
+}
+
 /* ---- taken and given back ---- */
 
-static void show_turn(const struct gv_target *target, struct gv_breaker_turn turn)
+static void show_turn(const char *url, struct gv_breaker_turn turn)
 {
     if (turn.from == turn.to) {
         return;
     }
     gv_log(turn.to == GV_BREAKER_CLOSED ? GV_LOG_INFO : GV_LOG_WARN, "worker.breaker",
-           GV_STR("worker", target->url), GV_STR("from", gv_breaker_state_name(turn.from)),
+           GV_STR("worker", url), GV_STR("from", gv_breaker_state_name(turn.from)),
            GV_STR("to", gv_breaker_state_name(turn.to)));
 }
 
@@ -34,8 +44,9 @@ void gv_leg_report(struct gv_carrier *carrier, struct gv_leg *leg, enum gv_break
 {
     if (leg->admitted) {
         leg->admitted = false;
-        show_turn(leg->target, gv_breakers_report(carrier->proxy->shared->breakers, leg->worker,
-                                                  leg->epoch, outcome, now_ms(carrier)));
+        show_turn(leg->target->url,
+                  gv_breakers_report(carrier->proxy->shared->breakers, leg->worker, leg->epoch,
+                                     outcome, now_ms(carrier)));
     }
 }
 
@@ -45,7 +56,7 @@ static bool admit(struct gv_carrier *carrier, struct gv_leg *leg)
     struct gv_breaker_turn turn;
     leg->admitted = gv_breakers_admit(carrier->proxy->shared->breakers, leg->worker,
                                       now_ms(carrier), &leg->epoch, &turn) == GV_OK;
-    show_turn(leg->target, turn);
+    show_turn(leg->target->url, turn);
     return leg->admitted;
 }
 
@@ -135,28 +146,72 @@ static struct gv_dispatch_question question_of(struct gv_carrier *carrier, uint3
     };
 }
 
-/* Is there a worker for this leg on which the request has not failed? `but` counts as failed. */
-bool gv_legs_have_another(struct gv_carrier *carrier, uint32_t leg, uint32_t but)
+void gv_legs_look_around(struct gv_carrier *carrier, uint32_t but, struct gv_exchange_event *event)
 {
+    const struct gv_proxy_shared *shared = carrier->proxy->shared;
+    const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
     uint32_t avoid[GV_CARRIER_FAILED_MAX + 1];
     memcpy(avoid, carrier->failed, carrier->failed_count * sizeof avoid[0]);
     avoid[carrier->failed_count] = but;
-    struct gv_dispatch_question question = question_of(carrier, leg);
-    question.avoid = avoid;
-    question.avoid_count = carrier->failed_count + 1;
-    return gv_dispatch_has_another(carrier->proxy->shared, gv_proxy_view(carrier->proxy),
-                                   &question);
+    event->another = true;
+    event->hope = true;
+    for (uint32_t i = 0; i < carrier->plan.leg_count && event->hope; i++) {
+        struct gv_dispatch_question question = question_of(carrier, i);
+        question.avoid = avoid;
+        question.avoid_count = carrier->failed_count + (but == GV_LEGS_NOBODY ? 0 : 1);
+        bool another = gv_dispatch_has_another(shared, view, &question);
+        event->another = event->another && another;
+        event->hope = another || gv_dispatch_has_hope(shared, view, &question);
+    }
+    event->another = event->another && event->hope;
+    event->spent = gv_budget_left(&carrier->proxy->budget) == 0 ||
+                   carrier->failed_count == GV_CARRIER_FAILED_MAX;
 }
 
-void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker)
+void gv_legs_avoid(struct gv_carrier *carrier, uint32_t culprit)
 {
     for (uint32_t i = 0; i < carrier->failed_count; i++) {
-        if (carrier->failed[i] == worker) {
+        if (carrier->failed[i] == culprit) {
             return;
         }
     }
     if (carrier->failed_count < GV_CARRIER_FAILED_MAX) {
-        carrier->failed[carrier->failed_count++] = worker;
+        carrier->failed[carrier->failed_count++] = culprit;
+    }
+}
+
+void gv_legs_forgive(struct gv_carrier *carrier, uint32_t worker)
+{
+    for (uint32_t i = 0; i < carrier->failed_count; i++) {
+        if (carrier->failed[i] == worker) {
+            carrier->failed[i] = carrier->failed[--carrier->failed_count];
+            return;
+        }
+    }
+}
+
+uint32_t gv_leg_culprit(const struct gv_carrier *carrier, const struct gv_leg *leg,
+                        enum gv_cause cause)
+{
+    const struct gv_worker *worker = worker_of(gv_proxy_view(carrier->proxy), leg->worker);
+    bool of_engine = cause == GV_CAUSE_CONNECT || cause == GV_CAUSE_TLS;
+    return of_engine && worker != NULL ? worker->engine : leg->worker;
+}
+
+void gv_leg_tell_ranks(struct gv_carrier *carrier, const struct gv_leg *leg)
+{
+    const struct gv_fleet_view *view = gv_proxy_view(carrier->proxy);
+    const struct gv_worker *worker = worker_of(view, leg->worker);
+    if (worker == NULL || worker->engine == worker->index) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct gv_worker *rank = &view->workers[i];
+        if (rank->engine == worker->engine && rank->index != worker->index) {
+            struct gv_breaker_turn turn = gv_breakers_hear_failure(carrier->proxy->shared->breakers,
+                                                                   rank->index, now_ms(carrier));
+            show_turn(rank->url, turn);
+        }
     }
 }
 
@@ -271,16 +326,6 @@ static void commit(struct gv_carrier *carrier, uint32_t i)
                          leg->sent_wall_ms, &operation)) {
         shared->events->publish(shared->owner, &operation);
     }
-}
-
-static const struct gv_worker *worker_of(const struct gv_fleet_view *view, uint32_t index)
-{
-    for (uint32_t i = 0; i < view->count; i++) {
-        if (view->workers[i].index == index) {
-            return &view->workers[i];
-        }
-    }
-    return NULL;
 }
 
 /* Decide for one leg, and prepare its target. */

@@ -20,11 +20,24 @@ void gv_leg_first_byte(struct gv_carrier *carrier, struct gv_leg *leg);
 /** A leg is over, however it ended: what was taken is given back, once. */
 void gv_leg_release(struct gv_carrier *carrier, struct gv_leg *leg);
 
-/** Is there a worker for this leg on which the request has not failed? `but` counts as failed. */
-bool gv_legs_have_another(struct gv_carrier *carrier, uint32_t leg, uint32_t but);
+#define GV_LEGS_NOBODY UINT32_MAX
 
-/** The request failed there: only with nobody else is it tried there again. */
-void gv_legs_avoid(struct gv_carrier *carrier, uint32_t worker);
+/** Whom a failure of this leg by `cause` speaks of: its worker, or all ranks of its engine. */
+uint32_t gv_leg_culprit(const struct gv_carrier *carrier, const struct gv_leg *leg,
+                        enum gv_cause cause);
+
+/** Who could take another try? Sets the event's `another`, `hope` and `spent`. `but` (or
+ * GV_LEGS_NOBODY) counts as failed. */
+void gv_legs_look_around(struct gv_carrier *carrier, uint32_t but, struct gv_exchange_event *event);
+
+/** The request failed there: it is not tried there again. */
+void gv_legs_avoid(struct gv_carrier *carrier, uint32_t culprit);
+
+/** It may be, after all. */
+void gv_legs_forgive(struct gv_carrier *carrier, uint32_t worker);
+
+/** No connection to the engine of this leg: its other ranks' breakers hear of it. */
+void gv_leg_tell_ranks(struct gv_carrier *carrier, const struct gv_leg *leg);
 
 /**
  * Choose the workers of all legs, write their requests, count and record the decisions. Returns

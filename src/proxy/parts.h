@@ -10,6 +10,7 @@
 #define GV_PROXY_PARTS_H
 
 #include "access.h"
+#include "alert.h"
 #include "grapevine/base/list.h"
 #include "grapevine/base/prng.h"
 #include "grapevine/http/parser.h"
@@ -47,6 +48,19 @@ struct gv_carrier;
 struct gv_ticket;
 struct gv_wait;
 
+/* What travels through a proxy's inbox begins with its kind. */
+enum gv_mail_kind {
+    GV_MAIL_TICKET = 0,
+    GV_MAIL_ADMITTED,
+    GV_MAIL_FLEET,
+    GV_MAIL_DRAIN,
+    GV_MAIL_CLOSE
+};
+
+struct gv_mail {
+    enum gv_mail_kind kind;
+};
+
 struct gv_proxy {
     struct gv_loop *loop;                 /* borrowed */
     const struct gv_proxy_shared *shared; /* borrowed */
@@ -61,7 +75,10 @@ struct gv_proxy {
     struct gv_timer *settle;          /* owned; NULL unless settling */
     const struct gv_fleet_view *view; /* a reference; see gv_proxy_view() */
     struct gv_list clients;           /* owned */
-    struct gv_list aborts;            /* owned, see abort.h */
+    struct gv_list pausing;           /* carriers that wait for a worker to come */
+    struct gv_alert alert;
+    struct gv_mail fleet_mail; /* what the alert posts */
+    struct gv_list aborts;     /* owned, see abort.h */
     uint32_t abort_count;
     uint32_t client_count;
     uint32_t exchange_count; /* carriers and tickets under way */
@@ -89,6 +106,9 @@ struct gv_proxy {
 
 /** The current fleet; borrowed until the next call. */
 const struct gv_fleet_view *gv_proxy_view(struct gv_proxy *proxy);
+
+/** Carriers have begun or ended a pause. */
+void gv_proxy_note_pauses(struct gv_proxy *proxy);
 
 /** Something ended: look whether a drain or a close is complete. May free the proxy. */
 void gv_proxy_settle_up(struct gv_proxy *proxy);
@@ -190,6 +210,9 @@ void gv_carrier_drain(struct gv_carrier *carrier);
 
 void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now_ms);
 
+/** The fleet has changed: those that wait for a worker look around. */
+void gv_carriers_wake(struct gv_proxy *proxy);
+
 /* ---- wait.c ---- */
 
 /** Carry the client's request as soon as admission lets it through. */
@@ -226,17 +249,5 @@ void gv_ticket_deliver(struct gv_ticket *ticket);
 /** Send a whole answer of ours; `headers` are lines with CRLF, may be empty. */
 void gv_client_reply(struct gv_client *client, uint16_t status, const char *content_type,
                      struct gv_slice headers, struct gv_slice body);
-
-/* What travels through a proxy's inbox begins with its kind. */
-enum gv_mail_kind {
-    GV_MAIL_TICKET = 0,
-    GV_MAIL_ADMITTED,
-    GV_MAIL_DRAIN,
-    GV_MAIL_CLOSE
-};
-
-struct gv_mail {
-    enum gv_mail_kind kind;
-};
 
 #endif

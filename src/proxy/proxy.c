@@ -28,6 +28,11 @@ const struct gv_fleet_view *gv_proxy_view(struct gv_proxy *proxy)
     return proxy->view;
 }
 
+void gv_proxy_note_pauses(struct gv_proxy *proxy)
+{
+    gv_alert_want(&proxy->alert, !gv_list_is_empty(&proxy->pausing));
+}
+
 static void free_proxy(struct gv_proxy *proxy)
 {
     if (proxy->view != NULL) {
@@ -66,6 +71,7 @@ void gv_proxy_settle_up(struct gv_proxy *proxy)
     if (proxy->closing) {
         if (proxy->targets_gone) {
             show_gauges(proxy);
+            gv_alert_close(&proxy->alert);
             gv_inbox_close(proxy->inbox);
             proxy->on_closed(proxy->close_owner);
             free_proxy(proxy);
@@ -145,6 +151,10 @@ static void on_mail(void *owner, void *message)
         return;
     case GV_MAIL_ADMITTED:
         gv_wait_deliver(message);
+        return;
+    case GV_MAIL_FLEET:
+        gv_alert_heard(&proxy->alert);
+        gv_carriers_wake(proxy);
         return;
     case GV_MAIL_DRAIN:
     case GV_MAIL_CLOSE: {
@@ -227,10 +237,12 @@ static enum gv_err open_parts(struct gv_proxy *proxy)
                               &proxy->targets);
     }
     if (err == GV_OK) {
-        uint32_t most = GV_LOCAL_CALLS_MAX + gv_waits_max(proxy->shared->config) + 2;
+        uint32_t most = GV_LOCAL_CALLS_MAX + gv_waits_max(proxy->shared->config) + 3;
         err = gv_inbox_open(proxy->loop, most, on_mail, proxy, &proxy->inbox);
     }
     if (err == GV_OK) {
+        proxy->fleet_mail.kind = GV_MAIL_FLEET;
+        gv_alert_open(&proxy->alert, proxy->shared->fleet, proxy->inbox, &proxy->fleet_mail);
         err = gv_timer_open(proxy->loop, on_tick, proxy, &proxy->tick);
     }
     return err;
@@ -246,6 +258,7 @@ static void abandon(struct gv_proxy *proxy)
 {
     gv_listener_close(proxy->listener);
     gv_timer_close(proxy->tick);
+    gv_alert_close(&proxy->alert);
     if (proxy->inbox != NULL) {
         gv_inbox_close(proxy->inbox);
     }
@@ -269,6 +282,7 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     proxy->shared = shared;
     gv_list_init(&proxy->clients);
     gv_list_init(&proxy->aborts);
+    gv_list_init(&proxy->pausing);
     gv_buf_init(&proxy->text, GV_MEM_EXCHANGE, shared->config->max_payload_bytes * 2);
     gv_buf_init(&proxy->scratch, GV_MEM_EXCHANGE, GV_PROXY_SCRATCH_BYTES);
     proxy->view = gv_fleet_acquire(shared->fleet);

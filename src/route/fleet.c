@@ -26,6 +26,7 @@ struct gv_fleet {
     struct gv_map indexes;      /* url -> its text in `urls` */
     char *urls[GV_WORKERS_MAX]; /* owned */
     uint32_t index_count;
+    struct gv_list watches; /* guarded by the lock */
 };
 
 static struct picture *picture_new(uint32_t count)
@@ -65,6 +66,26 @@ static void swap(struct gv_fleet *fleet, struct picture *next)
     picture_drop(fleet->current);
     fleet->current = next;
     atomic_store_explicit(&fleet->version, version, memory_order_release);
+    GV_LIST_EACH(&fleet->watches, at, following)
+    {
+        struct gv_fleet_watch *watch = GV_CONTAINER(at, struct gv_fleet_watch, link);
+        watch->on_change(watch->owner);
+    }
+}
+
+void gv_fleet_watch(struct gv_fleet *fleet, struct gv_fleet_watch *watch)
+{
+    gv_mutex_lock(&fleet->lock);
+    gv_list_init(&watch->link);
+    gv_list_add(&fleet->watches, &watch->link);
+    gv_mutex_unlock(&fleet->lock);
+}
+
+void gv_fleet_unwatch(struct gv_fleet *fleet, struct gv_fleet_watch *watch)
+{
+    gv_mutex_lock(&fleet->lock);
+    gv_list_remove(&watch->link);
+    gv_mutex_unlock(&fleet->lock);
 }
 
 enum gv_err gv_fleet_new(struct gv_fleet **fleet)
@@ -81,6 +102,7 @@ enum gv_err gv_fleet_new(struct gv_fleet **fleet)
     made->current->view.version = 1;
     atomic_store(&made->version, 1);
     gv_mutex_init(&made->lock);
+    gv_list_init(&made->watches);
     gv_map_init(&made->indexes, GV_MEM_FLEET, GV_WORKERS_MAX, NULL);
     *fleet = made;
     return GV_OK;

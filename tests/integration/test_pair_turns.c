@@ -122,8 +122,8 @@ static void decode_fails_behind_a_good_prefill_and_is_named(void)
 static void a_pair_is_tried_again_from_prefill_on(void)
 {
     struct gv_world_node *node = start(tries);
-    fails(node, prefill, "{\"kind\":\"error\",\"status\":500,\"count\":1}", 200, 1);
-    fails(node, decode, "{\"kind\":\"close_before_head\",\"count\":2}", 200, 0);
+    fails(node, prefill, "{\"kind\":\"error\",\"status\":429,\"count\":1}", 200, 1);
+    fails(node, decode, "{\"kind\":\"error\",\"status\":429,\"count\":2}", 200, 0);
     CU_ASSERT_TRUE(gv_world_stat(prefill, "finished") >= 2);
     gv_world_end(&world);
 }

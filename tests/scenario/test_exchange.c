@@ -59,6 +59,10 @@ static void happens(struct story *story, uint64_t after_ms, struct gv_exchange_e
             tell(story, "cancel %d; ", i);
         }
     }
+    if (effects.forgive) {
+        tell(story, "forgive; ");
+    }
+    CU_ASSERT(effects.retry == effects.pick); /* what is tried is paid for, pauses are not */
     if (effects.pick) {
         tell(story, "pick; ");
     }
@@ -119,9 +123,39 @@ static void ends_alone(struct story *story, uint32_t leg)
 static void busy(struct story *story, uint64_t retry_after_ms)
 {
     happens(story, 1,
-            (struct gv_exchange_event){
-                .kind = GV_EXCHANGE_HEAD, .status = 503, .retry_after_ms = retry_after_ms});
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_HEAD,
+                                       .status = 503,
+                                       .asks_back = true,
+                                       .retry_after_ms = retry_after_ms});
     ends_alone(story, 0);
+}
+
+/* The worker breaks; nobody else is there, but somebody may come. */
+static void breaks_hopefully(struct story *story, enum gv_cause cause)
+{
+    happens(story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_BROKE, .cause = cause, .hope = true});
+}
+
+/* It had the whole request; another worker is there. */
+static void dies(struct story *story)
+{
+    happens(story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_BROKE,
+                                       .cause = GV_CAUSE_CLOSED,
+                                       .was_sent = true,
+                                       .another = true});
+}
+
+static void time_passes_hopefully(struct story *story, uint64_t ms)
+{
+    happens(story, ms, (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK, .hope = true});
+}
+
+static void somebody_comes(struct story *story, uint64_t ms)
+{
+    happens(story, ms,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_TICK, .another = true, .hope = true});
 }
 
 static void breaks(struct story *story, uint32_t leg, enum gv_cause cause, bool another)
@@ -191,20 +225,92 @@ static void after_the_first_byte_nothing_is_tried_again(void)
     EXPECT(story, "relay 0; blame 0 for timeout; cut; end; ");
 }
 
-static void with_nobody_else_there_is_a_pause_that_grows_to_its_maximum(void)
+static void
+a_worker_that_failed_is_not_asked_again_and_with_nobody_who_may_come_it_ends_at_once(void)
 {
     struct story story = begin(5);
     picked(&story, 1);
     breaks(&story, 0, GV_CAUSE_CONNECT, false);
-    time_passes(&story, 49);
-    time_passes(&story, 1);
+    EXPECT(story, "blame 0 for connect; answer upstream_connect_failed; end; ");
+    story = begin(5);
     picked(&story, 1);
-    breaks(&story, 0, GV_CAUSE_CONNECT, false);
-    time_passes(&story, 100);
+    head(&story, 0, 500, false);
+    body(&story, 0);
+    ends_alone(&story, 0);
+    EXPECT(story, "blame 0 for status; relay 0; finish; end; ");
+}
+
+static void for_somebody_who_may_come_it_waits_in_pauses_that_grow_and_count_as_attempts(void)
+{
+    struct story story = begin(4);
     picked(&story, 1);
-    breaks(&story, 0, GV_CAUSE_CONNECT, false);
-    EXPECT(story, "blame 0 for connect; wait 50; wait 1; pick; "
-                  "blame 0 for connect; wait 100; pick; blame 0 for connect; wait 100; ");
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
+    time_passes_hopefully(&story, 49);
+    time_passes_hopefully(&story, 1);
+    time_passes_hopefully(&story, 100);
+    time_passes_hopefully(&story, 99);
+    EXPECT(story, "blame 0 for connect; wait 50; wait 1; wait 100; wait 100; wait 1; ");
+    time_passes_hopefully(&story, 1);
+    EXPECT(story, "blame 0 for connect; wait 50; wait 1; wait 100; wait 100; wait 1; "
+                  "answer upstream_connect_failed; end; ");
+}
+
+static void who_comes_in_a_pause_is_asked_at_once(void)
+{
+    struct story story = begin(2);
+    picked(&story, 1);
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
+    somebody_comes(&story, 10);
+    picked(&story, 1);
+    EXPECT(story, "blame 0 for connect; wait 50; pick; ");
+    story = begin(3);
+    picked(&story, 1);
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
+    happens(&story, 10, /* but not when its try could not be paid for */
+            (struct gv_exchange_event){
+                .kind = GV_EXCHANGE_TICK, .another = true, .hope = true, .spent = true});
+    time_passes(&story, 40);
+    EXPECT(story, "blame 0 for connect; wait 50; wait 40; answer upstream_connect_failed; end; ");
+}
+
+static void what_was_kept_is_said_when_nobody_came(void)
+{
+    struct story story = begin(2);
+    picked(&story, 1);
+    happens(&story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_HEAD, .status = 500, .hope = true});
+    happens(&story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .hope = true});
+    time_passes_hopefully(&story, 50);
+    EXPECT(story, "blame 0 for status; keep 0; wait 50; answer what was kept; end; ");
+    story = begin(2);
+    picked(&story, 1);
+    happens(&story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_HEAD, .status = 500, .hope = true});
+    happens(&story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_TOO_MUCH, .hope = true});
+    time_passes_hopefully(&story, 50);
+    EXPECT(story, "blame 0 for status; keep 0; cancel 0; wait 50; answer upstream_closed; end; ");
+}
+
+static void a_request_on_which_three_workers_died_is_given_to_no_fourth(void)
+{
+    struct story story = begin(5);
+    for (int i = 0; i < GV_EXCHANGE_DEATHS_MAX; i++) {
+        picked(&story, 1);
+        dies(&story);
+    }
+    EXPECT(story, "blame 0 for closed; pick; blame 0 for closed; pick; blame 0 for closed; "
+                  "answer upstream_closed; end; ");
+    story = begin(5);
+    picked(&story, 1);
+    dies(&story);
+    picked(&story, 1);
+    dies(&story);
+    picked(&story, 1);
+    breaks(&story, 0, GV_CAUSE_CLOSED, true); /* before it had the request */
+    picked(&story, 1);
+    breaks(&story, 0, GV_CAUSE_CONNECT, true);
+    EXPECT(story, "blame 0 for closed; pick; blame 0 for closed; pick; blame 0 for closed; pick; "
+                  "blame 0 for connect; pick; ");
 }
 
 static void the_last_attempt_decides_what_is_said(void)
@@ -275,24 +381,39 @@ static void an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try(void)
     EXPECT(story, "blame 0 for status; keep 0; pick; ");
 }
 
-static void a_worker_that_asks_for_time_gets_it_up_to_the_longest_backoff(void)
+static void a_worker_that_asks_to_be_called_again_is_when_that_is_within_the_longest_backoff(void)
 {
     struct story story = begin(4);
     picked(&story, 1);
-    busy(&story, 0);
-    time_passes(&story, 50);
+    busy(&story, 70);
+    time_passes(&story, 69);
+    time_passes(&story, 1);
     picked(&story, 1);
-    busy(&story, 60);
-    EXPECT(story, "blame 0 for status; keep 0; wait 50; pick; "
-                  "blame 0 for status; keep 0; wait 100; "); /* the backoff is longer */
+    busy(&story, 101); /* its heads come 1 ms before their ends */
+    EXPECT(story, "blame 0 for status; keep 0; wait 69; forgive; pick; "
+                  "blame 0 for status; relay 0; finish; end; ");
     story = begin(4);
     picked(&story, 1);
-    busy(&story, 70);
-    time_passes(&story, 70);
+    busy(&story, 100);
+    time_passes(&story, 99);
+    EXPECT(story, "blame 0 for status; keep 0; wait 99; forgive; pick; ");
+    story = begin(4);
     picked(&story, 1);
-    busy(&story, 5000);
-    EXPECT(story, "blame 0 for status; keep 0; wait 70; pick; "
-                  "blame 0 for status; keep 0; wait 100; ");
+    busy(&story, 0); /* at once: that is, after the backoff */
+    time_passes(&story, 50);
+    EXPECT(story, "blame 0 for status; keep 0; wait 50; forgive; pick; ");
+}
+
+static void only_429_and_503_with_a_time_ask_to_be_called_again(void)
+{
+    static const uint16_t statuses[] = {200, 400, 408, 500, 502, 504};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        CU_ASSERT_FALSE(gv_exchange_asks_back(statuses[i], true));
+    }
+    CU_ASSERT(gv_exchange_asks_back(429, false));
+    CU_ASSERT(gv_exchange_asks_back(429, true));
+    CU_ASSERT(gv_exchange_asks_back(503, true));
+    CU_ASSERT_FALSE(gv_exchange_asks_back(503, false));
 }
 
 static void elsewhere_nobody_waits_however_long_a_worker_asks_for(void)
@@ -300,8 +421,11 @@ static void elsewhere_nobody_waits_however_long_a_worker_asks_for(void)
     struct story story = begin(4);
     picked(&story, 1);
     happens(&story, 1,
-            (struct gv_exchange_event){
-                .kind = GV_EXCHANGE_HEAD, .status = 429, .retry_after_ms = 90000, .another = true});
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_HEAD,
+                                       .status = 429,
+                                       .asks_back = true,
+                                       .retry_after_ms = 90000,
+                                       .another = true});
     ends(&story, 0);
     EXPECT(story, "blame 0 for status; keep 0; pick; ");
 }
@@ -382,7 +506,7 @@ static void a_client_that_leaves_during_a_pause_ends_it(void)
 {
     struct story story = begin(3);
     picked(&story, 1);
-    breaks(&story, 0, GV_CAUSE_CONNECT, false);
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
     client_leaves(&story);
     time_passes(&story, 1000);
     EXPECT(story, "blame 0 for connect; wait 50; end; ");
@@ -409,8 +533,13 @@ static void a_pause_that_would_end_after_the_total_time_is_not_begun(void)
     struct story story = begin(3);
     picked(&story, 1);
     time_passes(&story, 9950);
-    breaks(&story, 0, GV_CAUSE_CONNECT, false);
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
     EXPECT(story, "blame 0 for connect; answer upstream_connect_failed; end; ");
+    story = begin(3);
+    picked(&story, 1);
+    time_passes(&story, 9948);
+    breaks_hopefully(&story, GV_CAUSE_CONNECT);
+    EXPECT(story, "blame 0 for connect; wait 50; ");
 }
 
 static void nobody_at_the_start_is_said_at_once_and_nobody_later_is_said_as_the_failure(void)
@@ -514,36 +643,42 @@ static void jitter_never_passes_the_maximum(void)
         happens(&story, 0,
                 (struct gv_exchange_event){.kind = GV_EXCHANGE_BROKE,
                                            .cause = GV_CAUSE_CONNECT,
+                                           .hope = true,
                                            .draw = (double)i / 10.0001});
         uint64_t wait = story.exchange.wake_at_ms - story.now_ms;
         CU_ASSERT(wait >= 50 && wait <= 100);
     }
 }
 
-GV_SUITE("scenario/exchange", GV_CASE(a_good_answer_is_passed_on_and_ends_it),
-         GV_CASE(an_answer_without_a_body_is_passed_on_at_its_end),
-         GV_CASE(a_worker_that_dies_before_the_first_byte_is_replaced_at_once),
-         GV_CASE(after_the_first_byte_nothing_is_tried_again),
-         GV_CASE(with_nobody_else_there_is_a_pause_that_grows_to_its_maximum),
-         GV_CASE(the_last_attempt_decides_what_is_said),
-         GV_CASE(a_status_that_asks_for_it_is_tried_elsewhere_and_passed_on_in_the_end),
-         GV_CASE(what_a_worker_said_is_passed_on_when_nothing_is_left_to_try),
-         GV_CASE(an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try),
-         GV_CASE(a_worker_that_asks_for_time_gets_it_up_to_the_longest_backoff),
-         GV_CASE(elsewhere_nobody_waits_however_long_a_worker_asks_for),
-         GV_CASE(a_spent_budget_ends_the_tries),
-         GV_CASE(a_client_that_leaves_while_an_answer_is_kept_ends_it),
-         GV_CASE(what_prefill_says_of_itself_is_not_kept_but_what_it_says_of_the_request_is),
-         GV_CASE(a_status_that_does_not_is_passed_on_and_nobody_is_blamed),
-         GV_CASE(a_client_that_leaves_ends_every_leg),
-         GV_CASE(a_client_that_leaves_during_a_pause_ends_it),
-         GV_CASE(the_total_time_holds_on_both_sides_of_its_last_millisecond),
-         GV_CASE(a_pause_that_would_end_after_the_total_time_is_not_begun),
-         GV_CASE(nobody_at_the_start_is_said_at_once_and_nobody_later_is_said_as_the_failure),
-         GV_CASE(a_pair_answers_with_decode_whatever_order_its_legs_speak_in),
-         GV_CASE(a_prefill_that_is_late_is_ended_with_the_answer),
-         GV_CASE(a_failed_prefill_ends_decode_at_once_and_a_new_pair_is_tried),
-         GV_CASE(a_failed_decode_ends_prefill_at_once_and_only_decode_is_blamed),
-         GV_CASE(what_prefill_finds_wrong_with_the_request_is_the_answer),
-         GV_CASE(once_decode_speaks_a_late_prefill_failure_cuts_nobody),
-         GV_CASE(jitter_never_passes_the_maximum))
+GV_SUITE(
+    "scenario/exchange", GV_CASE(a_good_answer_is_passed_on_and_ends_it),
+    GV_CASE(an_answer_without_a_body_is_passed_on_at_its_end),
+    GV_CASE(a_worker_that_dies_before_the_first_byte_is_replaced_at_once),
+    GV_CASE(after_the_first_byte_nothing_is_tried_again),
+    GV_CASE(a_worker_that_failed_is_not_asked_again_and_with_nobody_who_may_come_it_ends_at_once),
+    GV_CASE(for_somebody_who_may_come_it_waits_in_pauses_that_grow_and_count_as_attempts),
+    GV_CASE(who_comes_in_a_pause_is_asked_at_once), GV_CASE(what_was_kept_is_said_when_nobody_came),
+    GV_CASE(a_request_on_which_three_workers_died_is_given_to_no_fourth),
+    GV_CASE(only_429_and_503_with_a_time_ask_to_be_called_again),
+    GV_CASE(the_last_attempt_decides_what_is_said),
+    GV_CASE(a_status_that_asks_for_it_is_tried_elsewhere_and_passed_on_in_the_end),
+    GV_CASE(what_a_worker_said_is_passed_on_when_nothing_is_left_to_try),
+    GV_CASE(an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try),
+    GV_CASE(a_worker_that_asks_to_be_called_again_is_when_that_is_within_the_longest_backoff),
+    GV_CASE(elsewhere_nobody_waits_however_long_a_worker_asks_for),
+    GV_CASE(a_spent_budget_ends_the_tries),
+    GV_CASE(a_client_that_leaves_while_an_answer_is_kept_ends_it),
+    GV_CASE(what_prefill_says_of_itself_is_not_kept_but_what_it_says_of_the_request_is),
+    GV_CASE(a_status_that_does_not_is_passed_on_and_nobody_is_blamed),
+    GV_CASE(a_client_that_leaves_ends_every_leg),
+    GV_CASE(a_client_that_leaves_during_a_pause_ends_it),
+    GV_CASE(the_total_time_holds_on_both_sides_of_its_last_millisecond),
+    GV_CASE(a_pause_that_would_end_after_the_total_time_is_not_begun),
+    GV_CASE(nobody_at_the_start_is_said_at_once_and_nobody_later_is_said_as_the_failure),
+    GV_CASE(a_pair_answers_with_decode_whatever_order_its_legs_speak_in),
+    GV_CASE(a_prefill_that_is_late_is_ended_with_the_answer),
+    GV_CASE(a_failed_prefill_ends_decode_at_once_and_a_new_pair_is_tried),
+    GV_CASE(a_failed_decode_ends_prefill_at_once_and_only_decode_is_blamed),
+    GV_CASE(what_prefill_finds_wrong_with_the_request_is_the_answer),
+    GV_CASE(once_decode_speaks_a_late_prefill_failure_cuts_nobody),
+    GV_CASE(jitter_never_passes_the_maximum))

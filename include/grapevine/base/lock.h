@@ -2,7 +2,7 @@
  * lock.h - mutexes and read-write locks that cannot fail in the caller's face.
  *
  * The few files that may use it are listed in tools/lint (locks). A lock is held for a bounded,
- * short time and never across a callback.
+ * short time and never across a callback (but for the one that route/fleet.h tells of).
  */
 #ifndef GV_BASE_LOCK_H
 #define GV_BASE_LOCK_H

@@ -58,15 +58,15 @@ struct gv_dispatch_question {
     uint64_t random;             /* fresh */
     uint64_t now_ms;             /* of a clock that never goes back */
     bool dry;                    /* nothing will be sent */
-    const uint32_t *avoid;       /* workers on which this request has failed */
+    const uint32_t *avoid;       /* where this request has failed: indexes of workers or engines */
     uint32_t avoid_count;
     bool (*allows)(void *owner, const struct gv_worker *worker); /* breakers; NULL: all */
     void *owner;
 };
 
 /**
- * Choose a worker for one leg. A worker in `avoid` is chosen only when no other is eligible, or
- * when the request names it and the policy obeys. Returns GV_PROBLEM_NONE, or what the client
+ * Choose a worker for one leg. A worker in `avoid`, or of an engine in it, is chosen only when the
+ * request names it and the policy obeys. Returns GV_PROBLEM_NONE, or what the client
  * should be told: NO_MODEL when no worker of the pool serves the model in any state, NO_TARGET when
  * others are eligible but not the one named, else NO_AVAILABLE (NO_PAIR with two legs).
  */
@@ -75,10 +75,15 @@ enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
                                    const struct gv_dispatch_question *question,
                                    struct gv_decision *decision);
 
-/** Is a worker eligible that is not in `avoid`? Never, when the request names one and the policy
- * obeys. */
+/** Is a worker eligible that is not in `avoid`? When the request names one and the policy obeys:
+ * only while it has not failed in this pool. */
 bool gv_dispatch_has_another(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
                              const struct gv_dispatch_question *question);
+
+/** Is there a worker, not in `avoid`, that serves the model and may become eligible any moment: one
+ * that is being probed, or whose breaker will let a trial through? */
+bool gv_dispatch_has_hope(const struct gv_proxy_shared *shared, const struct gv_fleet_view *view,
+                          const struct gv_dispatch_question *question);
 
 /** Words to a problem of gv_dispatch_decide(): pool, model, and how many workers are in which
  * state. */

@@ -4,12 +4,21 @@
  *               picked                    first body byte
  *    CHOOSING ----------> WAITING ----------------------------> RELAYING
  *      ^   |                |  |                                   |
- *      |   | nobody         |  | failed, nobody else is there      |
+ *      |   | nobody         |  | failed, nobody else is there yet  |
  *      |   v                |  v                                   |
  *      | ENDED <------------|-BACKOFF                              |
  *      |   ^                |    |                                 |
  *      +---|----------------+----+ failed, another one is there    |
  *          +-------------------------------------------------------+ end, cut, client gone
+ *
+ * A worker on which the request failed is not asked again for it. With nobody else there, BACKOFF
+ * waits for somebody to come (another worker gets well, a breaker lets a trial through), each pause
+ * as long as the backoff and counted as an attempt; where nobody can come it ends at once. One
+ * exception: a worker that refuses for now (429, or 503 with Retry-After) did not fail; it may be
+ * asked again after the pause it asks for, when that is not longer than the longest backoff.
+ *
+ * A request on which GV_EXCHANGE_DEATHS_MAX workers died (it was sent whole, and the connection
+ * broke before an answer) may be what kills them: no further worker gets it.
  *
  * An answer whose status asks to try elsewhere is kept (its head and a bounded body, for a bounded
  * time) before the next try: when nothing is left to try, it is passed on, and not words of ours.
@@ -27,10 +36,11 @@
 #include "grapevine/base/sm.h"
 #include "grapevine/http/problem.h"
 
-#define GV_EXCHANGE_LEGS_MAX 2
-#define GV_LEG_PREFILL       0 /* with two legs */
-#define GV_LEG_DECODE        1
-#define GV_EXCHANGE_KEEP_MS  250 /* how long a retry waits for the answer that is kept */
+#define GV_EXCHANGE_LEGS_MAX   2
+#define GV_LEG_PREFILL         0 /* with two legs */
+#define GV_LEG_DECODE          1
+#define GV_EXCHANGE_KEEP_MS    250 /* how long a retry waits for the answer that is kept */
+#define GV_EXCHANGE_DEATHS_MAX 3
 
 enum gv_exchange_state {
     GV_EXCHANGE_CHOOSING = 0,
@@ -80,23 +90,27 @@ struct gv_exchange_event {
     uint32_t leg_count;      /* PICKED */
     uint16_t status;         /* HEAD */
     enum gv_cause cause;     /* BROKE */
+    bool was_sent;           /* BROKE: the whole request had been given to the worker */
     enum gv_problem problem; /* UNPICKED */
-    uint64_t retry_after_ms; /* HEAD: the worker asks to wait that long; 0: it does not */
+    bool asks_back;          /* HEAD: the worker asks to be called again, and ... */
+    uint64_t retry_after_ms; /* ... after that long */
     /* Of every event that may lead to another try (all but PICKED, UNPICKED, BODY, GONE): */
     bool another; /* a worker is eligible that has not failed here yet */
+    bool hope;    /* without one: there is one that may become eligible */
     bool spent;   /* the retry budget is spent */
     double draw;  /* in [0, 1), for the jitter */
 };
 
 /* What the carrier must do now, in the order of the fields. */
 struct gv_exchange_effects {
-    int32_t blame;                     /* the leg that failed, or -1 */
-    enum gv_cause cause;               /* of the blame, or of the retry */
-    bool retry;                        /* another try is coming: pay for it */
-    bool keep;                         /* keep the answer of keep_leg from now on */
+    int32_t blame;       /* the leg that failed, or -1 */
+    enum gv_cause cause; /* of the blame, or of the retry */
+    bool retry;          /* another try begins: pay for it */
+    bool forgive;        /* the worker that asked to be called again last may be chosen again */
+    bool keep;           /* keep the answer of keep_leg from now on */
     bool cancel[GV_EXCHANGE_LEGS_MAX]; /* end this leg at once */
     bool pick;                         /* choose (again) */
-    bool wait;                         /* send TICK at wake_at_ms */
+    bool wait;                         /* send TICK at wake_at_ms, and when somebody comes */
     bool relay;                        /* pass the answer of relay_leg on, head first */
     uint32_t relay_leg;
     bool finish;            /* the answer is complete */
@@ -116,7 +130,8 @@ struct gv_exchange {
     struct gv_exchange_limits limits;
     uint64_t started_at_ms;
     uint64_t wake_at_ms; /* meaningful in BACKOFF */
-    uint32_t attempt;    /* 1 with the first pick */
+    uint32_t attempt;    /* 1 with the first pick; pauses in vain count */
+    uint32_t death_count;
     uint32_t leg_count;
     uint32_t answer_leg;          /* whose answer is the client's */
     enum gv_problem last_problem; /* of the attempt before; NONE: it was a status */
@@ -124,8 +139,8 @@ struct gv_exchange {
     bool keeping;                 /* the answer of keep_leg is being kept */
     bool has_kept;                /* a whole answer is kept */
     uint32_t keep_leg;
-    uint64_t keep_until_ms;  /* meaningful while keeping */
-    uint64_t retry_after_ms; /* what the answer being kept asks for */
+    uint64_t keep_until_ms; /* meaningful while keeping */
+    uint64_t back_at_ms;    /* when the worker may be asked that asked for it last; 0: none did */
     struct gv_exchange_leg legs[GV_EXCHANGE_LEGS_MAX];
 };
 
@@ -141,6 +156,9 @@ void gv_exchange_step(struct gv_exchange *exchange, const struct gv_exchange_eve
                       uint64_t now_ms, struct gv_exchange_effects *effects);
 
 enum gv_exchange_state gv_exchange_state(const struct gv_exchange *exchange);
+
+/** Does an answer of this status say: not now, call again? 429; 503 where it has a Retry-After. */
+bool gv_exchange_asks_back(uint16_t status, bool has_retry_after);
 
 /** 408, 429, 500, 502, 503, 504. */
 bool gv_exchange_is_retryable(uint16_t status);

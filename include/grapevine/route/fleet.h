@@ -8,6 +8,7 @@
 #ifndef GV_ROUTE_FLEET_H
 #define GV_ROUTE_FLEET_H
 
+#include "grapevine/base/list.h"
 #include "grapevine/route/worker.h"
 
 struct gv_fleet;
@@ -19,8 +20,20 @@ struct gv_fleet_view {
     const struct gv_worker *workers; /* sorted by url */
 };
 
+/* Who wants to be told of every new view. The memory is the caller's. */
+struct gv_fleet_watch {
+    struct gv_list link;
+    /** Called by whoever changes the fleet, under its lock: only to pass the word on. */
+    void (*on_change)(void *owner);
+    void *owner;
+};
+
 GV_MUST_USE enum gv_err gv_fleet_new(struct gv_fleet **fleet);
 void gv_fleet_free(struct gv_fleet *fleet);
+
+/** From now until gv_fleet_unwatch() has returned `watch` is told. */
+void gv_fleet_watch(struct gv_fleet *fleet, struct gv_fleet_watch *watch);
+void gv_fleet_unwatch(struct gv_fleet *fleet, struct gv_fleet_watch *watch);
 
 /** The current view; give it back with gv_fleet_release(). Never NULL. */
 const struct gv_fleet_view *gv_fleet_acquire(struct gv_fleet *fleet);

@@ -123,7 +123,7 @@ static void one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common(voi
     teardown(&bench);
 }
 
-static void a_worker_that_failed_is_chosen_again_only_when_no_other_is_there(void)
+static void a_worker_that_failed_is_not_chosen_again_even_when_no_other_is_there(void)
 {
     struct bench bench;
     struct gv_plan plan;
@@ -137,14 +137,63 @@ static void a_worker_that_failed_is_chosen_again_only_when_no_other_is_there(voi
     CU_ASSERT_EQUAL(decision.worker, failed[1]);
     CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed + 1, 1, &decision), GV_PROBLEM_NONE);
     CU_ASSERT_EQUAL(decision.worker, failed[0]);
-    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 2, &decision), GV_PROBLEM_NONE);
-    CU_ASSERT_NOT_EQUAL(decision.rule, GV_RULE_NONE);
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 2, &decision), GV_PROBLEM_NO_AVAILABLE);
     struct gv_dispatch_question question = {.plan = &plan, .avoid = failed, .avoid_count = 1};
     CU_ASSERT(gv_dispatch_has_another(&bench.shared, bench.view, &question));
     question.avoid_count = 2;
     CU_ASSERT_FALSE(gv_dispatch_has_another(&bench.shared, bench.view, &question));
+    CU_ASSERT_FALSE(gv_dispatch_has_hope(&bench.shared, bench.view, &question));
     gv_plan_deinit(&plan);
     teardown(&bench);
+}
+
+static void what_failed_for_an_engine_failed_for_its_ranks_and_for_no_others(void)
+{
+    struct bench bench;
+    struct gv_plan plan;
+    struct gv_decision decision;
+    setup(&bench);
+    add(&bench, "http://a:1@0", GV_POOL_REGULAR, NULL);
+    add(&bench, "http://a:1@1", GV_POOL_REGULAR, NULL);
+    add(&bench, "http://b:1@0", GV_POOL_REGULAR, NULL);
+    CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+    const struct gv_worker *workers = bench.view->workers;
+    CU_ASSERT_EQUAL(workers[0].engine, workers[1].engine);
+    CU_ASSERT_NOT_EQUAL(workers[0].engine, workers[2].engine);
+    CU_ASSERT_NOT_EQUAL(workers[0].engine, workers[0].index);
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, &workers[1].engine, 1, &decision), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(decision.worker, workers[2].index);
+    uint32_t failed[2] = {workers[2].index, workers[0].index};
+    CU_ASSERT_EQUAL(decide(&bench, &plan, 0, failed, 2, &decision), GV_PROBLEM_NONE);
+    CU_ASSERT_EQUAL(decision.worker, workers[1].index);
+    gv_plan_deinit(&plan);
+    teardown(&bench);
+}
+
+static void hope_is_who_serves_the_model_and_may_get_well(void)
+{
+    static const bool hopeful[GV_WORKER_STATE_COUNT] = {[GV_WORKER_PENDING] = true,
+                                                        [GV_WORKER_READY] = true, /* a breaker */
+                                                        [GV_WORKER_NOT_READY] = true};
+    for (int state = 0; state < GV_WORKER_STATE_COUNT; state++) {
+        struct bench bench;
+        struct gv_plan plan;
+        setup(&bench);
+        add(&bench, "http://a:1", GV_POOL_REGULAR, "m");
+        CU_ASSERT_EQUAL(make(&bench, &plan, GV_ENDPOINT_CHAT, CHAT("m", "hello")), GV_PROBLEM_NONE);
+        struct gv_worker worker = bench.view->workers[0];
+        worker.state = (enum gv_worker_state)state;
+        struct gv_fleet_view view = {.count = 1, .workers = &worker};
+        struct gv_dispatch_question question = {.plan = &plan};
+        CU_ASSERT_EQUAL(gv_dispatch_has_hope(&bench.shared, &view, &question), hopeful[state]);
+        snprintf(worker.models[0], sizeof worker.models[0], "another");
+        CU_ASSERT_FALSE(gv_dispatch_has_hope(&bench.shared, &view, &question));
+        worker.model_count = 0;
+        worker.pool = GV_POOL_DECODE;
+        CU_ASSERT_FALSE(gv_dispatch_has_hope(&bench.shared, &view, &question));
+        gv_plan_deinit(&plan);
+        teardown(&bench);
+    }
 }
 
 static bool allows_none(void *owner, const struct gv_worker *worker)
@@ -291,7 +340,9 @@ static void a_plan_that_finds_no_memory_leaves_nothing_behind(void)
 
 GV_SUITE("proxy/dispatch", GV_CASE(a_plan_that_finds_no_memory_leaves_nothing_behind),
          GV_CASE(one_prompt_has_one_key_and_a_pair_has_two_with_nothing_in_common),
-         GV_CASE(a_worker_that_failed_is_chosen_again_only_when_no_other_is_there),
+         GV_CASE(what_failed_for_an_engine_failed_for_its_ranks_and_for_no_others),
+         GV_CASE(hope_is_who_serves_the_model_and_may_get_well),
+         GV_CASE(a_worker_that_failed_is_not_chosen_again_even_when_no_other_is_there),
          GV_CASE(nobody_is_told_apart_by_pool_model_and_state),
          GV_CASE(a_request_must_name_its_model_only_when_there_are_several),
          GV_CASE(a_request_without_a_model_has_the_key_and_the_blocks_of_one_that_names_it),
