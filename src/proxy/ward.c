@@ -1,4 +1,5 @@
-/* ward.c - see ward.h: the questions to one worker, in order, and the judgement of its health. */
+/* ward.c - see ward.h: the questions to one worker, or to all ranks of one engine, in order, and
+ * the judgement of its health. */
 #include "ward.h"
 
 #include "grapevine/base/assert.h"
@@ -21,6 +22,64 @@ const struct gv_worker *gv_ward_look(struct gv_ward *ward)
         probe->view = gv_fleet_acquire(fleet);
     }
     return gv_fleet_find(probe->view, gv_slice_text(ward->url));
+}
+
+/* ---- ranks of one engine stand side by side in the view ---- */
+
+/* May the one ask for the other? What they are registered with may make a difference to it. */
+static bool is_alike(const struct gv_ward *ward, const struct gv_ward *other)
+{
+    return ward->learns_models == other->learns_models &&
+           ward->learns_runtime == other->learns_runtime;
+}
+
+static bool is_rank_of(const struct gv_worker *worker, const struct gv_worker *other)
+{
+    return worker->engine != worker->index && worker->engine == other->engine &&
+           worker->pool == other->pool && strcmp(worker->api_key, other->api_key) == 0;
+}
+
+/* Who asks for this worker; itself, unless it is a rank. */
+static struct gv_ward *leader_of(struct gv_ward *ward)
+{
+    const struct gv_worker *worker = gv_ward_look(ward);
+    const struct gv_fleet_view *view = ward->probe->view;
+    struct gv_ward *leader = ward;
+    for (const struct gv_worker *at = worker; at != NULL && at > view->workers;) {
+        at -= 1;
+        if (!is_rank_of(at, worker)) {
+            break;
+        }
+        struct gv_ward *other = ward->probe->by_index[at->index];
+        if (at->state != GV_WORKER_DRAINING && other != NULL && is_alike(ward, other)) {
+            leader = other;
+        }
+    }
+    return leader;
+}
+
+typedef void (*heard_fn)(struct gv_ward *ward, const struct gv_ward *asker, const char *text);
+
+/* Whom it asks for, and who does not ask just now, hears what it heard. */
+static void share(struct gv_ward *ward, heard_fn heard, const char *text)
+{
+    struct gv_probe *probe = ward->probe;
+    struct gv_fleet *fleet = probe->shared->fleet;
+    if (leader_of(ward) != ward) {
+        return;
+    }
+    const struct gv_fleet_view *view = gv_fleet_acquire(fleet); /* each may change the fleet */
+    const struct gv_worker *worker = gv_fleet_find(view, gv_slice_text(ward->url));
+    const struct gv_worker *end = view->workers + view->count;
+    for (const struct gv_worker *at = worker + 1;
+         worker != NULL && at < end && is_rank_of(at, worker); at++) {
+        struct gv_ward *other = probe->by_index[at->index];
+        if (other != NULL && other->step == GV_WARD_IDLE && at->state != GV_WORKER_DRAINING &&
+            is_alike(ward, other)) {
+            heard(other, ward, text);
+        }
+    }
+    gv_fleet_release(fleet, view);
 }
 
 /* ---- opinions ---- */
@@ -88,7 +147,7 @@ void gv_ward_rest(struct gv_ward *ward)
 
 /* ---- judgement ---- */
 
-static void judge_bad(struct gv_ward *ward, const char *trouble)
+static void judge_bad_alone(struct gv_ward *ward, const char *trouble)
 {
     const struct gv_config *config = ward->probe->shared->config;
     ward->good_count = 0;
@@ -97,6 +156,45 @@ static void judge_bad(struct gv_ward *ward, const char *trouble)
         gv_ward_set_state(ward, GV_WORKER_NOT_READY, trouble);
     }
     rest(ward, fast_ms(ward));
+}
+
+static void hear_bad(struct gv_ward *ward, const struct gv_ward *asker, const char *trouble)
+{
+    (void)asker;
+    judge_bad_alone(ward, trouble);
+}
+
+static void hear_refused(struct gv_ward *ward, const struct gv_ward *asker, const char *trouble)
+{
+    (void)asker;
+    ward->refused = ward->refused || ward->described;
+    ward->refused_wall_ms = gv_clock_wall_ms();
+    judge_bad_alone(ward, trouble);
+}
+
+static void judge_bad(struct gv_ward *ward, const char *trouble, bool refused)
+{
+    heard_fn heard = refused ? hear_refused : hear_bad;
+    share(ward, heard, trouble);
+    heard(ward, ward, trouble);
+}
+
+static void hear_all(struct gv_ward *ward, const struct gv_ward *asker, const char *text)
+{
+    (void)text;
+    ward->metadata = asker->metadata;
+    ward->listed = asker->listed;
+    ward->lists = asker->lists;
+    ward->bad_count = 0;
+    ward->good_count += 1;
+    gv_learn_all(ward);
+}
+
+/* Everything was asked. */
+static void conclude(struct gv_ward *ward)
+{
+    share(ward, hear_all, NULL);
+    gv_learn_all(ward);
 }
 
 void gv_ward_approve(struct gv_ward *ward)
@@ -168,10 +266,6 @@ static void on_health(struct gv_ward *ward, enum gv_cause cause, uint16_t status
         ask(ward, GV_WARD_MODELS, 0);
         return;
     }
-    if (cause == GV_CAUSE_CONNECT) {
-        ward->refused = ward->refused || ward->described;
-        ward->refused_wall_ms = gv_clock_wall_ms();
-    }
     char trouble[160];
     if (cause == GV_CAUSE_NONE) {
         snprintf(trouble, sizeof trouble, "health probe: status %u", status);
@@ -180,7 +274,7 @@ static void on_health(struct gv_ward *ward, enum gv_cause cause, uint16_t status
     } else {
         snprintf(trouble, sizeof trouble, "health probe: %s", gv_cause_name(cause));
     }
-    judge_bad(ward, trouble);
+    judge_bad(ward, trouble, cause == GV_CAUSE_CONNECT);
 }
 
 /* The key we show is not the worker's: every request would get the same answer. Without a key of
@@ -190,6 +284,19 @@ static bool is_key_wrong(struct gv_ward *ward, enum gv_cause cause, uint16_t sta
     const struct gv_worker *worker = gv_ward_look(ward);
     return cause == GV_CAUSE_NONE && (status == 401 || status == 403) && worker != NULL &&
            worker->api_key[0] != '\0';
+}
+
+static void hear_wrong_key(struct gv_ward *ward, const struct gv_ward *asker, const char *text)
+{
+    (void)asker;
+    gv_ward_refuse(ward, text);
+}
+
+static void refuse_key(struct gv_ward *ward)
+{
+    static const char text[] = "the worker does not take the API key that it was registered with";
+    share(ward, hear_wrong_key, text);
+    gv_ward_refuse(ward, text);
 }
 
 static void on_answer(void *owner, enum gv_cause cause, uint16_t status, struct gv_slice body)
@@ -207,8 +314,7 @@ static void on_answer(void *owner, enum gv_cause cause, uint16_t status, struct 
         return;
     case GV_WARD_MODELS:
         if (is_key_wrong(ward, cause, status)) {
-            gv_ward_refuse(ward,
-                           "the worker does not take the API key that it was registered with");
+            refuse_key(ward);
             return;
         }
         ward->listed = good && gv_metadata_read_models(metadata, body) && metadata->model_count > 0;
@@ -250,7 +356,7 @@ static void send(struct gv_ward *ward, enum gv_ward_step step, const char *path)
     ward->step = step;
     if (worker == NULL || gv_fetch_start(&ward->fetch, ward->target, path, worker->api_key,
                                          config->health_timeout_ms, on_answer, ward) != GV_OK) {
-        judge_bad(ward, "health probe: no connection could be made");
+        judge_bad(ward, "health probe: no connection could be made", false);
         return;
     }
     ward->probe->active_count += 1;
@@ -273,7 +379,7 @@ static void ask(struct gv_ward *ward, enum gv_ward_step step, uint32_t question)
         question += 1;
     }
     if (questions[question].path == NULL) {
-        gv_learn_all(ward);
+        conclude(ward);
         return;
     }
     ward->question = question;
@@ -289,11 +395,29 @@ void gv_ward_expire(struct gv_ward *ward)
     }
 }
 
+/* What is due for it, or suspected, its engine is asked by the rank that asks for all. */
+static void follow(struct gv_ward *ward, struct gv_ward *leader, uint64_t now)
+{
+    const struct gv_worker *worker = gv_ward_look(ward);
+    if (gv_load_take_suspicion(ward->probe->shared->load, ward->index)) {
+        gv_load_suspect(ward->probe->shared->load, leader->index);
+    }
+    if (worker != NULL && worker->state != GV_WORKER_READY && now >= ward->due_at_ms &&
+        leader->step == GV_WARD_IDLE && leader->due_at_ms > now) {
+        leader->due_at_ms = now;
+    }
+}
+
 void gv_ward_tick(struct gv_ward *ward)
 {
     uint64_t now = gv_ward_now_ms(ward);
     if (ward->step != GV_WARD_IDLE || ward->target == NULL ||
         ward->probe->active_count >= GV_WARD_ACTIVE_MAX) {
+        return;
+    }
+    struct gv_ward *leader = leader_of(ward);
+    if (leader != ward) {
+        follow(ward, leader, now);
         return;
     }
     bool suspect = now >= ward->asked_at_ms + GV_WARD_SUSPECT_MS &&

@@ -1,6 +1,9 @@
 /*
  * ward.h - one worker as the prober sees it: what was asked of it, what is known of it.
  *
+ * Ranks of one engine are asked for by one of them, the first by URL that does not drain: what it
+ * hears all conclude from, each for itself.
+ *
  * probe.c owns the wards and looks at each on every tick; ward.c asks and judges; learn.c draws the
  * conclusions from what an engine says of itself; poll.c asks how busy it is. One thread.
  *
@@ -121,7 +124,7 @@ void gv_ward_restart(struct gv_ward *ward, const struct gv_worker *worker);
 /** Time has passed: questions that were out for too long are answered by that. */
 void gv_ward_expire(struct gv_ward *ward);
 
-/** Time has passed: ask what is due. */
+/** Time has passed: ask what is due, or have it asked by the rank that asks for all. */
 void gv_ward_tick(struct gv_ward *ward);
 
 /* ---- learn.c ---- */

@@ -131,6 +131,55 @@ static void a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained(voi
     gv_fake_stop(&fake);
 }
 
+static atomic_int health_count;
+
+static bool reply_as_counted_engine(struct gv_fake *fake, int fd)
+{
+    bool of_health = gv_fake_was_sent(fake, "GET /health ");
+    atomic_fetch_add(&health_count, of_health ? 1 : 0);
+    return reply_as_engine(fake, fd);
+}
+
+/* Whatever is asked of an engine is asked once for all of its ranks. */
+static void ranks_of_one_engine_are_probed_as_one_and_become_ready_and_unready_together(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    char urls[4][GV_WORKER_URL_MAX];
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    atomic_store(&health_count, 0);
+    gv_fake_start(&fake, reply_as_counted_engine);
+    for (int i = 0; i < 4; i++) {
+        snprintf(urls[i], sizeof urls[i], "%s@%d", fake.url, i);
+        gv_rig_add_worker(&rig, urls[i], GV_POOL_REGULAR, GV_WORKER_PENDING);
+    }
+    rig.config.health_interval_ms = 1000000;
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    for (int i = 0; i < 4; i++) {
+        struct wanted ready = {&rig, urls[i], GV_WORKER_READY};
+        CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    }
+    CU_ASSERT_EQUAL(atomic_load(&health_count), 2); /* as often as makes one ready */
+    const struct gv_fleet_view *view = gv_fleet_acquire(rig.fleet);
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_STRING_EQUAL(view->workers[i].models[0], "llama");
+        CU_ASSERT_STRING_EQUAL(view->workers[i].runtime, "sglang");
+    }
+    uint32_t last = view->workers[3].index;
+    gv_fleet_release(rig.fleet, view);
+    CU_ASSERT_EQUAL(atomic_load(&rig.opinions), 4);
+    gv_fake_stop(&fake);
+    gv_load_suspect(rig.load, last); /* a loop could not connect to the last of them */
+    for (int i = 0; i < 4; i++) {
+        struct wanted gone = {&rig, urls[i], GV_WORKER_NOT_READY};
+        CU_ASSERT(gv_test_await(has_state, &gone, 0));
+    }
+    gv_rig_stop(&rig);
+}
+
 struct count_wish {
     atomic_int *count;
     int least;
@@ -335,7 +384,9 @@ static void engines_that_hang_do_not_keep_others_from_being_asked(void)
     gv_fake_stop(&fake);
 }
 
-GV_SUITE("integration/probe", GV_CASE(engines_that_hang_do_not_keep_others_from_being_asked),
+GV_SUITE("integration/probe",
+         GV_CASE(ranks_of_one_engine_are_probed_as_one_and_become_ready_and_unready_together),
+         GV_CASE(engines_that_hang_do_not_keep_others_from_being_asked),
          GV_CASE(a_worker_registered_anew_becomes_ready_again),
          GV_CASE(a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained),
          GV_CASE(a_live_worker_that_is_given_another_model_serves_only_that),
