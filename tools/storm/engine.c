@@ -20,6 +20,7 @@
 #define REQUEST_MAX     (16 * 1024)
 #define OUT_BYTES       (32 * 1024)
 #define ATTEMPTS_FAULTY 3
+#define ATTEMPTS_MORTAL 2    /* a request on which three engines die, a router gives to no fourth */
 #define SPLIT_BYTES     1500 /* of an answer's beginning, sent in shreds */
 #define MS              UINT64_C(1000000)
 #define EVENTS_MAX      24 /* put out at a time */
@@ -251,9 +252,10 @@ static bool hiccup(struct storm_line *line, uint32_t attempt)
     }
     storm_counts.hiccups += 1;
     line->answers = false;
-    if (draw < 2) {
+    bool may_die = attempt < ATTEMPTS_MORTAL;
+    if (may_die && draw < 2) {
         shut(line, true);
-    } else if (draw < 4) {
+    } else if (may_die && draw < 4) {
         shut(line, false);
     } else {
         static const char busy[] =
@@ -277,7 +279,7 @@ static void draw_faults(struct storm_line *line, uint32_t attempt)
     }
     /* Without framing an end is an end: only a reset tells that something is missing. */
     uint64_t kind = draw / 100 % 100;
-    if (kind < 6 && attempt < ATTEMPTS_FAULTY) {
+    if (kind < 6 && attempt < ATTEMPTS_MORTAL) {
         line->break_off = kind < 3 || line->framing == UNTIL_CLOSE ? RESETS : ENDS;
         line->break_at = 1 + storm_draw(line->id, 10) % (total - 1);
     }
