@@ -242,9 +242,8 @@ static void stream_closed(void *owner, enum gv_err why)
         memcpy(target->trouble, gv_stream_trouble(line->stream), sizeof target->trouble);
     }
     bool replaceable = line->reused && !line->got_byte;
-    if (line->state == LINE_CONNECTING && target->addr_count > 0) {
-        target->addr_at = (target->addr_at + 1) % target->addr_count;
-        target->addrs_until_ms = 0; /* look again */
+    if (line->state == LINE_CONNECTING) {
+        gv_target_pass_address(target);
     }
     leave_idle(line);
     free_line(line);

@@ -59,6 +59,14 @@ enum gv_err gv_target_look_up(struct gv_target *target)
     return err;
 }
 
+void gv_target_pass_address(struct gv_target *target)
+{
+    if (target->addr_count > 0) {
+        target->addr_at = (target->addr_at + 1) % target->addr_count;
+        target->addrs_until_ms = 0;
+    }
+}
+
 void gv_target_refresh(struct gv_target *target)
 {
     if (gv_target_knows_address(target, gv_target_now_ms(target))) {

@@ -93,6 +93,9 @@ bool gv_target_knows_address(const struct gv_target *target, uint64_t now_ms);
 /** Look its address up, then gv_lines_connect(). Errors: as gv_resolve(). */
 GV_MUST_USE enum gv_err gv_target_look_up(struct gv_target *target);
 
+/** Its address was no good: use the next one, and look them up again. */
+void gv_target_pass_address(struct gv_target *target);
+
 /** Look its address up when it is old: a name may have moved while its lines were busy. */
 void gv_target_refresh(struct gv_target *target);
 

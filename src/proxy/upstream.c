@@ -91,6 +91,17 @@ static void line_drain(void *user)
 
 static enum gv_err take_line(struct gv_upstream *upstream, bool fresh);
 
+/* No connection to where its name leads. Where else does it? With one address known that is asked
+ * again, and tried when `least` is 2. */
+static bool try_next_address(struct gv_upstream *upstream, uint32_t least)
+{
+    const struct gv_target *target = upstream->target;
+    upstream->address_count += 1;
+    uint32_t most = target->addr_count > least ? target->addr_count : least;
+    return !target->is_numeric && target->addr_count > 0 && upstream->address_count < most &&
+           take_line(upstream, true) == GV_OK;
+}
+
 static void line_lost(void *user, enum gv_cause cause, bool replaceable)
 {
     struct gv_upstream *upstream = user;
@@ -102,7 +113,9 @@ static void line_lost(void *user, enum gv_cause cause, bool replaceable)
         }
         cause = GV_CAUSE_CONNECT;
     }
-    broke(upstream, cause);
+    if (cause != GV_CAUSE_CONNECT || !try_next_address(upstream, 2)) {
+        broke(upstream, cause);
+    }
 }
 
 static const struct gv_line_events line_events = {line_ready, line_head,  line_body,
@@ -174,8 +187,14 @@ void gv_upstream_tick(struct gv_upstream *upstream, uint64_t now_ms)
 {
     uint64_t limit = limit_ms(upstream);
     if (limit > 0 && now_ms >= upstream->since_ms + limit) {
+        bool was_connecting = upstream->phase == GV_UPSTREAM_CONNECTING;
         gv_upstream_cancel(upstream);
-        broke(upstream, GV_CAUSE_TIMEOUT);
+        if (was_connecting) {
+            gv_target_pass_address(upstream->target);
+        }
+        if (!was_connecting || !try_next_address(upstream, 1)) {
+            broke(upstream, GV_CAUSE_TIMEOUT);
+        }
     }
 }
 

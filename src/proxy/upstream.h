@@ -9,6 +9,8 @@
  * gv_upstream_start(). A connection that had been idle and dies before its first byte is replaced
  * by a fresh one, silently and once: the worker had closed it, it was not asked.
  *
+ * A worker whose name cannot be connected to is looked up again, and its other addresses are tried.
+ *
  * The memory is the caller's and may be used again when the last call has begun. One thread.
  */
 #ifndef GV_PROXY_UPSTREAM_H
@@ -47,10 +49,11 @@ struct gv_upstream {
     size_t body_sent;
     struct gv_upstream_limits limits;
     enum gv_upstream_phase phase;
-    uint64_t since_ms; /* of this phase, or of the last byte while ANSWERING */
-    uint64_t begun_us; /* a connection was asked for */
-    uint64_t sent_us;  /* the request was given to it; 0: not yet */
-    bool head_only;    /* a HEAD request: the answer has no body */
+    uint64_t since_ms;      /* of this phase, or of the last byte while ANSWERING */
+    uint64_t begun_us;      /* a connection was asked for */
+    uint64_t sent_us;       /* the request was given to it; 0: not yet */
+    bool head_only;         /* a HEAD request: the answer has no body */
+    uint32_t address_count; /* tried in vain */
     bool replaced;
     bool paused;
 };
