@@ -61,6 +61,17 @@ static void a_lost_log_entry_is_a_difference_and_a_gap(void)
     world_free(world);
 }
 
+static void who_missed_that_a_node_started_again_does_not_agree_yet(void)
+{
+    struct world *world = started((struct world_options){0});
+    uint64_t took_ms;
+    world->nodes[0].sees_boot[1] += 1; /* alive, but in another life: its log was a longer one */
+    CU_ASSERT_FALSE(world_agrees(world));
+    CU_ASSERT_FALSE(world_check_converges(world, 500, &took_ms));
+    CU_ASSERT(blames(world, "does not see who is alive"));
+    world_free(world);
+}
+
 static void a_floor_that_one_node_keeps_to_itself_is_found(void)
 {
     for (uint32_t check = 0; check < 2; check++) {
@@ -196,6 +207,7 @@ static void a_session_of_a_byte_a_second_keeps_nobody_else_waiting(void)
 GV_SUITE("sim/checkers", GV_CASE(a_calm_cluster_passes_all),
          GV_CASE(an_entry_that_nobody_was_told_of_is_a_difference),
          GV_CASE(a_lost_log_entry_is_a_difference_and_a_gap),
+         GV_CASE(who_missed_that_a_node_started_again_does_not_agree_yet),
          GV_CASE(a_floor_that_one_node_keeps_to_itself_is_found),
          GV_CASE(an_operation_that_acts_when_repeated_is_found),
          GV_CASE(a_share_and_a_queue_over_their_caps_are_found),

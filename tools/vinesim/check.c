@@ -7,14 +7,18 @@
 
 #include <string.h>
 
-/* Does node `i` see exactly those alive who are? */
+/* Does node `i` see exactly those alive who are, and of each the start that runs? Whoever still
+ * sees the start before has not missed a word of the log: of the new one it knows nothing. */
 static bool sees_rightly(const struct world *world, uint32_t i)
 {
     const struct world_node *node = &world->nodes[i];
     for (uint32_t j = 0; j < world->options.node_count; j++) {
+        uint32_t slot = j;
         bool is_own = strcmp(world->nodes[j].name, node->name) == 0;
-        bool is_held = world_holders(world, j, NULL) > 0;
-        if (!is_own && is_held && node->sees[j] != GV_MEMBER_ALIVE) {
+        bool is_held = world_holders(world, j, &slot) > 0;
+        if (!is_own && is_held &&
+            (node->sees[j] != GV_MEMBER_ALIVE ||
+             node->sees_boot[j] != world->nodes[slot].boot_id)) {
             return false;
         }
         if (!is_own && !is_held && node->sees[j] <= GV_MEMBER_SUSPECT) {

@@ -93,9 +93,10 @@ struct world_node {
     enum gv_member_status sees[WORLD_NODES_MAX]; /* its view of the others */
     uint64_t sees_at_us[WORLD_NODES_MAX];
     uint64_t sees_incarnation[WORLD_NODES_MAX];
-    uint8_t sees_key[WORLD_NODES_MAX];  /* under which it bears its name */
-    uint32_t load_sum[WORLD_NODES_MAX]; /* requests in flight that the others say */
-    struct gv_gossip_counters past;     /* of former lives */
+    uint64_t sees_boot[WORLD_NODES_MAX]; /* which start of it */
+    uint8_t sees_key[WORLD_NODES_MAX];   /* under which it bears its name */
+    uint32_t load_sum[WORLD_NODES_MAX];  /* requests in flight that the others say */
+    struct gv_gossip_counters past;      /* of former lives */
 };
 
 struct world_event {
