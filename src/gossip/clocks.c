@@ -10,11 +10,17 @@
  *
  * A record or setting that is dated too far ahead is refused as well, and has no log. When the
  * clock that dated it is set back, it is dated anew.
+ *
+ * Where not every pair has a session, few hear the clock of the marked node, and these are soon
+ * equal with it. The others hear from them that they have no mark any more, and ask them then: so a
+ * mark goes from session to session as fast as digests come.
  */
 #include "grapevine/base/map.h"
 #include "machine.h"
 
-#define RECOMPARE_MS 5000  /* between comparisons with a marked node whose clock is right again */
+#define RECOMPARE_MS 5000 /* between comparisons for the sake of a mark, */
+#define SECOND_MS    900  /* but the first few follow each other: one finds, the next confirms */
+#define SECONDS_MAX  4
 #define AGREE_MS     30000 /* clocks closer than this are the same; stamps are refused from 60 s */
 
 /** The peer's digest says what time it is there. */
@@ -80,6 +86,7 @@ void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session
         bool is_gone = origin->gone_at_ms != 0; /* what it alone knew went with it */
         if (origin->refused > 0 && (is_peers || is_gone || marks == 0)) {
             origin->refused = 0;
+            gossip->clocks_compared = 0;
             gv_wire_log(gossip, GV_LOG_INFO, "mesh.clocks_agree", origin->name);
         }
     }
@@ -100,12 +107,26 @@ uint64_t gv_clocks_marks(const struct gv_gossip *gossip)
     return sum;
 }
 
+/* Have the last comparisons had their time? */
+static bool is_rested(const struct gv_gossip *gossip)
+{
+    bool is_early = gossip->clocks_compared < SECONDS_MAX;
+    return gossip->now.now_ms >=
+           gossip->clocks_compared_at_ms + (is_early ? SECOND_MS : RECOMPARE_MS);
+}
+
+static void note_comparison(struct gv_gossip *gossip)
+{
+    gossip->clocks_compared_at_ms = gossip->now.now_ms;
+    gossip->clocks_compared += gossip->clocks_compared < SECONDS_MAX;
+}
+
 /** Is it time to compare live sets again, because a marked node has a right clock again, or is
  * gone?
  */
 bool gv_clocks_want_comparison(struct gv_gossip *gossip)
 {
-    if (gossip->now.now_ms < gossip->clocks_compared_at_ms + RECOMPARE_MS) {
+    if (!is_rested(gossip)) {
         return false;
     }
     for (uint32_t i = 0; i < gossip->vector.count; i++) {
@@ -117,11 +138,26 @@ bool gv_clocks_want_comparison(struct gv_gossip *gossip)
                        is_near(&peer->member);
         bool is_gone = origin->refused > 0 && origin->gone_at_ms != 0;
         if (is_back || (is_gone && gv_gossip_clock_is_right(gossip))) {
-            gossip->clocks_compared_at_ms = gossip->now.now_ms;
+            note_comparison(gossip);
             return true;
         }
     }
     return false;
+}
+
+/** A peer of a right clock has no mark (any more) and we have one: is it time to compare with it?
+ */
+bool gv_clocks_may_settle(struct gv_gossip *gossip, const struct gv_channel *session,
+                          const Mesh__Digest *digest)
+{
+    const struct gv_member *member = &session->peer->member;
+    bool is_whole = digest->marks == 0 && digest->synced;
+    if (!is_whole || !member->knows_clock || !is_near(member) || !is_rested(gossip) ||
+        gv_clocks_marks(gossip) == 0) {
+        return false;
+    }
+    note_comparison(gossip);
+    return true;
 }
 
 /** The version of a record when our clock was set back by `back_ms`: another one only when everyone

@@ -20,7 +20,8 @@
 #define MISSES_BEFORE_SUMS 2      /* in a row: live operations make sets differ for a moment */
 #define LEAST_SPACING_MS   60000  /* between comparisons with one peer, doubled each time ... */
 #define MOST_SPACING_MS    600000 /* ... up to this: a node that lacks room will differ for long */
-#define SHARED_SPACING_MS  1000   /* and between those with any */
+#define SHARED_SPACING_MS  1000   /* and between those with any, */
+#define SHARED_DEMANDED_MS 100    /* when they ask for it */
 
 /* The digest of the live sets, made again only when a log has moved. */
 static const uint8_t *deep_digest(struct gv_gossip *gossip, const uint8_t of[16])
@@ -33,10 +34,11 @@ static const uint8_t *deep_digest(struct gv_gossip *gossip, const uint8_t of[16]
     return gossip->deep;
 }
 
-/** The digest of the live sets as of now, for the peers; `positions`: of our vector. */
-const uint8_t *gv_compare_fresh_digest(struct gv_gossip *gossip, const uint8_t positions[16])
+/** The digest of the live sets, for the peers; `positions`: of our vector. Fresh: made anew,
+ * whatever was thought before. */
+const uint8_t *gv_compare_own(struct gv_gossip *gossip, const uint8_t positions[16], bool is_fresh)
 {
-    gossip->deep_known = false; /* made anew, whatever was thought before */
+    gossip->deep_known = gossip->deep_known && !is_fresh;
     return deep_digest(gossip, positions);
 }
 
@@ -83,7 +85,8 @@ bool gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
     bool rested =
         session->deep_asked_at_ms == 0 || now_ms >= session->deep_asked_at_ms + spacing_ms;
     bool due = digest->demand || (session->deep_misses >= MISSES_BEFORE_SUMS && rested);
-    if (!due || !is_able(gossip) || now_ms < gossip->compared_at_ms + SHARED_SPACING_MS) {
+    uint64_t shared_ms = digest->demand ? SHARED_DEMANDED_MS : SHARED_SPACING_MS;
+    if (!due || !is_able(gossip) || now_ms < gossip->compared_at_ms + shared_ms) {
         return false;
     }
     session->deep_asked_at_ms = now_ms;

@@ -117,6 +117,7 @@ struct gv_channel {
     /* relaying */
     uint64_t surplus_at_ms; /* since when neither end has a use for it; 0: it has one */
     uint64_t told_round;    /* moves of logs told up to this round of the vector */
+    uint64_t announced_at_ms, hurry_until_ms; /* of these moves */
     uint64_t told_said_round;
     uint64_t tree_root; /* the peer's; 0: it does not relay */
     uint64_t told_root; /* ours, as told */
@@ -266,7 +267,8 @@ struct gv_gossip {
     uint8_t deep[16], deep_of[16]; /* live sets' digest, and the vector's digest it was made at */
     bool deep_known;
     uint64_t compared_at_ms;        /* last time that we sent our sums */
-    uint64_t clocks_compared_at_ms; /* last time that a clock that came right made us ask for it */
+    uint64_t clocks_compared_at_ms; /* last time that we asked for it for the sake of a mark, */
+    uint32_t clocks_compared;       /* so often in a row, see clocks.c */
     uint64_t started_at_ms;
     bool synced;     /* our state equals the cluster's, or we are alone, or gave up waiting */
     bool seeds_came; /* gv_gossip_seeds() was called */
@@ -363,6 +365,7 @@ void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
                     const Mesh__RangeRequest *request);
 void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeGone *gone);
+void gv_relay_hurry(struct gv_gossip *gossip, struct gv_channel *session);
 void gv_relay_tick(struct gv_gossip *gossip);
 uint64_t gv_relay_wake_at(const struct gv_gossip *gossip);
 
@@ -451,7 +454,7 @@ uint64_t gv_repair_wake_at(const struct gv_gossip *gossip);
 Mesh__Position **gv_repair_positions(struct gv_gossip *gossip, size_t *count);
 
 /* ---- compare.c ---- */
-const uint8_t *gv_compare_fresh_digest(struct gv_gossip *gossip, const uint8_t positions[16]);
+const uint8_t *gv_compare_own(struct gv_gossip *gossip, const uint8_t positions[16], bool is_fresh);
 bool gv_compare_digest(struct gv_gossip *gossip, struct gv_channel *session,
                        const Mesh__Digest *digest, const uint8_t positions[16]);
 void gv_compare_sums(struct gv_gossip *gossip, struct gv_channel *session,
@@ -466,6 +469,8 @@ void gv_clocks_refuse_set(struct gv_gossip *gossip, const struct gv_channel *ses
 void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session, uint64_t marks);
 uint64_t gv_clocks_marks(const struct gv_gossip *gossip);
 bool gv_clocks_want_comparison(struct gv_gossip *gossip);
+bool gv_clocks_may_settle(struct gv_gossip *gossip, const struct gv_channel *session,
+                          const Mesh__Digest *digest);
 void gv_clocks_jumped(struct gv_gossip *gossip, int64_t jump_ms);
 uint64_t gv_clocks_redate(const struct gv_gossip *gossip, uint64_t version_ms, uint64_t back_ms);
 

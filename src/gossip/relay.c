@@ -3,8 +3,9 @@
  * machine.h.
  *
  *     push      what is new here goes on along the tree, as the bytes it came in, once
- *     announce  which logs have moved here goes to all sessions, some times a second
- *     pull      who hears of more than it has waits a moment for the tree, then asks for the range
+ *     announce  which logs have moved here goes to all sessions: five times a second, and more
+ * often where that was of use lately: to who had to ask, and while the tree changes pull      who
+ * hears of more than it has waits a moment for the tree, then asks for the range
  *
  * So a batch crosses every node about once while the tree holds, and reaches every node while the
  * sessions connect them. Nobody but its node can number a log, but whoever passes it on is trusted
@@ -14,8 +15,10 @@
 #include "grapevine/base/assert.h"
 #include "machine.h"
 
-#define ANNOUNCE_MS      40   /* between announcements ... */
+#define ANNOUNCE_MS      200  /* between announcements to one session ... */
+#define ANNOUNCE_FAST_MS 40   /* ... to which the tree may not bring everything ... */
 #define ANNOUNCE_US      100  /* ... and so much more for each log in the last one */
+#define HURRY_MS         1000 /* so long after it has shown that it does not */
 #define SAID_MS          1000 /* between announcements of loads and opinions */
 #define SAID_PATIENCE_MS 300
 #define GRACE_MS         100 /* what is announced may still come along the tree */
@@ -149,20 +152,53 @@ static bool may_announce(const struct gv_gossip *gossip, const struct gv_channel
            gv_channel_backlog(session) < gossip->options.session_queue_bytes;
 }
 
+/** The tree may not bring this peer everything: for a while it is told at once what has moved. */
+void gv_relay_hurry(struct gv_gossip *gossip, struct gv_channel *session)
+{
+    uint64_t soon_ms = gossip->now.now_ms + ANNOUNCE_FAST_MS;
+    session->hurry_until_ms = gossip->now.now_ms + HURRY_MS;
+    gossip->announce_at_ms = gossip->announce_at_ms < soon_ms ? gossip->announce_at_ms : soon_ms;
+}
+
+/* When may this session hear again which logs have moved? */
+static uint64_t announce_due_ms(const struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    bool is_fast = now_ms < session->hurry_until_ms || gossip->tree.distance == GV_TREE_FAR;
+    uint64_t due_ms = session->announced_at_ms + (is_fast ? ANNOUNCE_FAST_MS : ANNOUNCE_MS);
+    return session->announced_at_ms == 0 ? now_ms : due_ms;
+}
+
+static void announce_moves(struct gv_gossip *gossip)
+{
+    uint64_t now_ms = gossip->now.now_ms, next_ms = now_ms + ANNOUNCE_MS;
+    size_t most = 0;
+    bool all_know = true;
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        struct gv_channel *session = gossip->sessions[i];
+        if (session->told_round == gossip->vector.round || !may_announce(gossip, session)) {
+            continue;
+        }
+        uint64_t due_ms = announce_due_ms(gossip, session);
+        if (now_ms >= due_ms) {
+            size_t count = announce_logs(gossip, session);
+            session->announced_at_ms = now_ms;
+            most = count > most ? count : most;
+        } else {
+            all_know = false;
+            next_ms = due_ms < next_ms ? due_ms : next_ms;
+        }
+    }
+    uint64_t least_ms = now_ms + ANNOUNCE_FAST_MS + most * ANNOUNCE_US / 1000;
+    gossip->announced_round = all_know ? gossip->vector.round : gossip->announced_round;
+    gossip->announce_at_ms = all_know || next_ms < least_ms ? least_ms : next_ms;
+}
+
 static void tick_announcements(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
     if (gossip->announced_round < gossip->vector.round && now_ms >= gossip->announce_at_ms) {
-        size_t most = 0;
-        gossip->announced_round = gossip->vector.round;
-        for (uint32_t i = 0; i < gossip->session_count; i++) {
-            struct gv_channel *session = gossip->sessions[i];
-            if (session->told_round < gossip->vector.round && may_announce(gossip, session)) {
-                size_t count = announce_logs(gossip, session);
-                most = count > most ? count : most;
-            }
-        }
-        gossip->announce_at_ms = now_ms + ANNOUNCE_MS + most * ANNOUNCE_US / 1000;
+        announce_moves(gossip);
     }
     if (now_ms >= gossip->said_at_ms) {
         gossip->said_at_ms = now_ms + SAID_MS;
@@ -371,6 +407,7 @@ void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
     const struct gv_origin *origin = gv_past_find_boot(gossip, request->boot_id);
     uint64_t covered = request->first - 1;
     const struct gv_kept *found[GV_SHELF_LOOK_MAX];
+    gv_relay_hurry(gossip, session); /* it heard of something by announcement first */
     if (origin == NULL) {
         return;
     }

@@ -39,6 +39,7 @@ static bool add_positions(struct gv_gossip *gossip, bool gone, size_t *bytes, Me
         position->applied = origin->applied;
         position->stamp = origin->stamp;
         position->heard = gv_past_newest(origin);
+        position->refused = origin->refused > 0;
         list[*count] = position;
         *count += 1;
     }
@@ -271,8 +272,9 @@ static uint64_t read_half(const uint8_t digest[16], uint32_t half)
     return value;
 }
 
-/* Where we stand; with `live` (16 bytes of room) also what is live here. */
-static void make_digest(struct gv_gossip *gossip, uint8_t *live, Mesh__Digest *digest)
+/* Where we stand; with `live` (16 bytes of room) also what is live here, made anew when fresh. */
+static void make_digest(struct gv_gossip *gossip, uint8_t *live, bool is_fresh,
+                        Mesh__Digest *digest)
 {
     uint8_t positions[16];
     mesh__digest__init(digest);
@@ -285,7 +287,7 @@ static void make_digest(struct gv_gossip *gossip, uint8_t *live, Mesh__Digest *d
     digest->wall_ms = gossip->now.wall_ms;
     digest->marks = gv_clocks_marks(gossip);
     if (live != NULL) {
-        memcpy(live, gv_compare_fresh_digest(gossip, positions), 16);
+        memcpy(live, gv_compare_own(gossip, positions, is_fresh), 16);
         digest->deep.data = live;
         digest->deep.len = 16;
     }
@@ -307,7 +309,7 @@ static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
     if (gossip->session_count == 0) {
         return;
     }
-    make_digest(gossip, deep ? live : NULL, &digest);
+    make_digest(gossip, deep ? live : NULL, true, &digest);
     digest.demand = deep && demand;
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         if (gossip->sessions[i]->knows_state) {
@@ -317,12 +319,14 @@ static void send_digests(struct gv_gossip *gossip, bool deep, bool demand)
 }
 
 /* The peer refused something once and wants to hear that its live set is ours again; or it is not,
- * and the peer shall send its sums, too: a key that we do not have is in none of ours. */
-static void confirm(struct gv_gossip *gossip, struct gv_channel *session)
+ * and the peer shall send its sums, too: a key that we do not have is in none of ours. With
+ * `demand` it is we who want to hear that. */
+static void confirm(struct gv_gossip *gossip, struct gv_channel *session, bool demand)
 {
     Mesh__Digest digest;
     uint8_t live[16];
-    make_digest(gossip, live, &digest);
+    make_digest(gossip, live, false, &digest); /* asked many times, walked once */
+    digest.demand = demand;
     send_digest(gossip, session, &digest);
 }
 
@@ -389,8 +393,11 @@ void gv_repair_digest(struct gv_gossip *gossip, struct gv_channel *session,
             gv_clocks_agreed(gossip, session, digest->marks);
         }
         if (digest->demand && (!equal || digest->marks != 0)) {
-            confirm(gossip, session);
+            confirm(gossip, session, false);
         }
+    }
+    if (gv_clocks_may_settle(gossip, session, digest)) {
+        confirm(gossip, session, true);
     }
     compare_rosters(gossip, session, digest->members);
     bool is_moving = gossip->ring.relays && !gossip->is_quiet; /* announcements tell, meanwhile */

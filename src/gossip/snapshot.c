@@ -294,6 +294,7 @@ static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
         mark->applied = chunk->positions[i]->applied;
         mark->stamp = chunk->positions[i]->stamp;
         mark->heard_stamp = chunk->positions[i]->heard;
+        mark->refused = chunk->positions[i]->refused ? 1 : 0;
     }
     share->mark_count = (uint32_t)chunk->n_positions;
     return true;
@@ -323,12 +324,17 @@ static void raise_positions(struct gv_gossip *gossip)
             continue;
         }
         gv_past_hear(origin, mark->heard_stamp);
+        bool is_refused = mark->refused > 0;
         for (uint32_t j = 1; mark != NULL && j < taking->share_count; j++) {
             const struct gv_origin *other = mark_in(&taking->shares[j], mark);
+            is_refused = is_refused || (other != NULL && other->refused > 0);
             mark = other == NULL || other->applied < mark->applied ? other : mark;
         }
         /* A snapshot since some stamp covers only logs whose missing part is all newer. */
         if (mark != NULL && mark->applied > 0 && gv_snapshot_since(origin) >= taking->since_stamp) {
+            if (is_refused && mark->applied > origin->applied && origin->refused == 0) {
+                origin->refused = 1; /* what a donor lacks it could not give */
+            }
             gv_origin_raise(origin, mark->applied);
             gv_origin_stamp(origin, mark->applied, mark->stamp);
         }

@@ -109,6 +109,9 @@ void gv_tree_take(struct gv_gossip *gossip, struct gv_channel *session, const Me
     session->tree_distance = tree->distance < GV_TREE_FAR ? tree->distance : GV_TREE_FAR;
     session->is_child = tree->child;
     gossip->tree.is_dirty = gossip->tree.is_dirty || !same;
+    if (!same) {
+        gv_relay_hurry(gossip, session);
+    }
 }
 
 void gv_tree_session_gone(struct gv_gossip *gossip, const struct gv_channel *session)

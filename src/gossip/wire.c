@@ -122,6 +122,7 @@ void gv_wire_pass_on(struct gv_gossip *gossip, struct gv_slice bytes, const stru
         }
         if (gv_channel_backlog(session) >= gossip->options.session_queue_bytes) {
             gossip->counters.queue_overflows += 1; /* it hears of it by announcement */
+            gv_relay_hurry(gossip, session);
             continue;
         }
         if (copy.data == NULL && !copy_out(gossip, bytes, &copy)) {

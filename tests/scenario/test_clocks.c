@@ -1,6 +1,6 @@
 /*
- * Stories of three nodes of which one has a wrong clock: what is missing, and when it is there
- * again.
+ * Stories of three nodes, and of forty, of which one has a wrong clock: what is missing, and when
+ * it is there again.
  */
 #include "support/suite.h"
 #include "vinesim/world.h"
@@ -9,9 +9,9 @@
 
 #define HOUR_MS 3600000
 
-static struct world *started(void)
+static struct world *started(uint32_t nodes)
 {
-    struct world *world = world_new(&(struct world_options){.node_count = 3, .seed = 42});
+    struct world *world = world_new(&(struct world_options){.node_count = nodes, .seed = 42});
     CU_ASSERT_PTR_NOT_NULL_FATAL(world);
     world_start_all(world);
     world_run(world, 1500);
@@ -50,8 +50,8 @@ static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
 
 static struct gv_member member_at(const struct world *world, uint32_t node, uint32_t about)
 {
-    struct gv_member members[8];
-    uint32_t count = gv_gossip_members(world->nodes[node].engine, members, 8);
+    struct gv_member members[64];
+    uint32_t count = gv_gossip_members(world->nodes[node].engine, members, 64);
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(members[i].name, world->nodes[about].name) == 0) {
             return members[i];
@@ -63,7 +63,7 @@ static struct gv_member member_at(const struct world *world, uint32_t node, uint
 
 static void what_an_early_clock_stamps_is_missing_until_it_is_right_again(void)
 {
-    struct world *world = started();
+    struct world *world = started(3);
     world->nodes[0].skew_ms = HOUR_MS;
     world_run(world, 3000);
     uint64_t early_print = world_publish(world, 0, 0, 1);
@@ -98,7 +98,7 @@ static void what_an_early_clock_stamps_is_missing_until_it_is_right_again(void)
 
 static void a_late_clock_has_what_it_refused_when_it_is_right_again(void)
 {
-    struct world *world = started();
+    struct world *world = started(3);
     world->nodes[2].skew_ms = -HOUR_MS;
     world_run(world, 3000);
     for (uint32_t i = 0; i < 20; i++) {
@@ -120,7 +120,7 @@ static void a_late_clock_has_what_it_refused_when_it_is_right_again(void)
 /* Nobody can be asked for it any more: the mark goes too, with the next comparison. */
 static void what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart(void)
 {
-    struct world *world = started();
+    struct world *world = started(3);
     world->nodes[0].skew_ms = HOUR_MS;
     (void)world_publish(world, 0, 0, 4);
     world_run(world, 3000);
@@ -133,6 +133,51 @@ static void what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart(void)
     end(world);
 }
 
+/* Beyond 32 nodes few have a session with the one of the wrong clock, and hear what time it is
+ * there.
+ */
+static void all_of_forty_have_it_soon_after_the_clock_is_right(void)
+{
+    struct world *world = started(40);
+    world->nodes[0].skew_ms = HOUR_MS;
+    world_run(world, 3000);
+    uint64_t early_print = world_publish(world, 0, 0, 1);
+    world_run(world, 3000);
+    CU_ASSERT_EQUAL(depth_at(world, 39, 0, early_print), 0);
+    world_set_clock(world, 0, 0);
+    world_run(world, 1000);
+    world_look_at_clock(world, 0);
+    expect_agreement(world, 10000); /* by the comparison of each minute: 50 s and more */
+    end(world);
+}
+
+/* It can not have what its donor refused, and says so. */
+static void who_joins_meanwhile_lacks_it_too_and_knows(void)
+{
+    struct world *world = started(3);
+    world->nodes[0].skew_ms = HOUR_MS;
+    world_run(world, 3000);
+    uint64_t early_print = world_publish(world, 0, 0, 1);
+    world_run(world, 1000);
+    world_kill(world, 2);
+    world_run(world, 3000);
+    world_block(world, 0, 2, true);
+    world_block(world, 2, 0, true);
+    world_start(world, 2);
+    world_run(world, 3000);
+    CU_ASSERT_EQUAL(depth_at(world, 2, 0, early_print), 0);
+    CU_ASSERT(member_at(world, 2, 0).refused > 0);
+    CU_ASSERT(digests_agree(world, 1, 2));
+    world_heal(world);
+    world_set_clock(world, 0, 0);
+    world_run(world, 1000);
+    world_look_at_clock(world, 0);
+    expect_agreement(world, 20000);
+    end(world);
+}
+
 GV_SUITE("scenario/clocks", GV_CASE(what_an_early_clock_stamps_is_missing_until_it_is_right_again),
          GV_CASE(a_late_clock_has_what_it_refused_when_it_is_right_again),
-         GV_CASE(what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart))
+         GV_CASE(what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart),
+         GV_CASE(all_of_forty_have_it_soon_after_the_clock_is_right),
+         GV_CASE(who_joins_meanwhile_lacks_it_too_and_knows))
