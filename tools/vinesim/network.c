@@ -29,11 +29,11 @@ static bool chance(struct world *world, double share)
 
 static struct world_message *make_message(struct gv_slice bytes)
 {
-    struct world_message *message = calloc(1, sizeof *message + bytes.len);
+    struct world_message *message = malloc(sizeof *message + bytes.len);
     if (message == NULL) {
         abort();
     }
-    message->len = bytes.len;
+    *message = (struct world_message){.len = bytes.len};
     if (bytes.len > 0) {
         memcpy(message->bytes, bytes.data, bytes.len);
     }

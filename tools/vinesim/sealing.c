@@ -14,6 +14,7 @@
 
 struct belief {
     uint64_t boot_id;
+    uint64_t sender; /* the hash of its name */
     uint32_t node;
     struct gv_packet_window window;
 };
@@ -124,12 +125,11 @@ void sealing_start(struct sealing *sealing, uint32_t i)
          GV_OK);
 }
 
-static struct belief *belief_in(struct holder *holder, uint64_t sender, uint64_t boot_id,
-                                const struct world *world)
+static struct belief *belief_in(struct holder *holder, uint64_t sender, uint64_t boot_id)
 {
     for (uint32_t i = 0; i < holder->belief_count; i++) {
         struct belief *at = &holder->beliefs[i];
-        if (at->boot_id == boot_id && gv_packet_name_hash(world->nodes[at->node].name) == sender) {
+        if (at->boot_id == boot_id && at->sender == sender) {
             return at;
         }
     }
@@ -149,7 +149,10 @@ void sealing_believe(struct sealing *sealing, uint32_t i, uint32_t about, uint64
         holder->beliefs = realloc(holder->beliefs, holder->belief_room * sizeof *holder->beliefs);
         must(holder->beliefs != NULL);
     }
-    holder->beliefs[holder->belief_count++] = (struct belief){.boot_id = boot_id, .node = about};
+    holder->beliefs[holder->belief_count++] =
+        (struct belief){.boot_id = boot_id,
+                        .sender = gv_packet_name_hash(sealing->world->nodes[about].name),
+                        .node = about};
 }
 
 struct gv_slice sealing_seal(struct sealing *sealing, uint32_t from, const struct gv_effect *effect)
@@ -178,7 +181,7 @@ bool sealing_open(struct sealing *sealing, uint32_t i, const struct world_messag
     gv_buf_clear(&sealing->plain);
     enum gv_err err = gv_packet_peek(&holder->box, bytes, &head);
     if (err == GV_OK) {
-        belief = belief_in(holder, head.sender, head.boot, sealing->world);
+        belief = belief_in(holder, head.sender, head.boot);
         err = belief == NULL
                   ? GV_EAUTH
                   : gv_packet_open(&holder->box, sealing->world->nodes[belief->node].name,
