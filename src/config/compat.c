@@ -62,8 +62,6 @@ static const struct gv_compat table[] = {
     ERROR("decode-selector", no_discovery),
     ERROR_SWITCH("dp-minimum-tokens-scheduler",
                  "give each rank as its own worker: http://host:port@RANK"),
-    ERROR_SWITCH("routing-key-override",
-                 "use --policy manual or consistent_hashing, which read X-SMG-Routing-Key"),
     ERROR("jwt-issuer", no_roles),
     ERROR("jwt-audience", no_roles),
     ERROR("jwt-jwks-uri", no_roles),

@@ -181,6 +181,9 @@ static const struct gv_option table[] = {
         "min_group (fewest keys)."),
     ALIASED("manual-max-idle-secs", "max-idle-secs", SECONDS, ROUTING, manual_idle_ms, "14400",
             0.001, WEEK_S, "manual: a routing key unused for longer is forgotten."),
+    ROW("routing-key-override", SWITCH, ROUTING, routing_key_override, "false", 0, 1,
+        "Whatever the policy, a request with X-SMG-Routing-Key goes where its key went before, as "
+        "by manual; consistent_hashing goes by its own rule."),
     ROW("max-tree-size", SIZE, ROUTING, max_tree_bytes, "67108864", 4096, 1024 * GIB,
         "Bytes of prompt remembered per worker."),
     ROW("trie-memory-bytes", SIZE, ROUTING, trie_memory_bytes, "1GiB", 1048576, 1024 * GIB,

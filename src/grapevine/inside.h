@@ -42,9 +42,10 @@ struct gv_node {
     struct gv_load_table *load;
     struct gv_breakers *breakers;
     struct gv_policy *policies[GV_POOL_COUNT];
-    struct gv_admission *admission; /* NULL without limits */
-    struct gv_quota *quota;         /* NULL: no tenant has a limit */
-    struct gv_tenants *tenants;     /* NULL: there are none */
+    struct gv_policy *keyed[GV_POOL_COUNT]; /* with --routing-key-override; else NULL */
+    struct gv_admission *admission;         /* NULL without limits */
+    struct gv_quota *quota;                 /* NULL: no tenant has a limit */
+    struct gv_tenants *tenants;             /* NULL: there are none */
     struct gv_fingerprint_secret secret;
     struct gv_tls *client_tls; /* NULL: the data port speaks plain HTTP */
     struct gv_tls *admin_tls;  /* the same of the admin port */

@@ -72,6 +72,24 @@ static enum gv_err open_keyring(struct gv_node *node)
     return err;
 }
 
+/* The policy of a pool, and with --routing-key-override the one of its requests with a key, where
+ * the policy does not go by keys itself. */
+static enum gv_err open_policy(struct gv_node *node, const char *name,
+                               struct gv_policy_options options, enum gv_pool pool)
+{
+    enum gv_err err = gv_policy_new(name, options, node->forest, node->load, &node->policies[pool]);
+    bool goes_by_keys = strcmp(name, "manual") == 0 || strcmp(name, "consistent_hashing") == 0;
+    if (err == GV_OK && node->config->routing_key_override && !goes_by_keys) {
+        name = "manual";
+        err = gv_policy_new(name, options, node->forest, node->load, &node->keyed[pool]);
+    }
+    if (err != GV_OK) {
+        gv_log(GV_LOG_ERROR, "policy.unusable", GV_STR("policy", name),
+               GV_STR("pool", gv_pool_name(pool)), GV_ERR(err));
+    }
+    return err;
+}
+
 static enum gv_err open_policies(struct gv_node *node)
 {
     const struct gv_config *config = node->config;
@@ -98,11 +116,7 @@ static enum gv_err open_policies(struct gv_node *node)
     };
     enum gv_err err = GV_OK;
     for (unsigned pool = 0; err == GV_OK && pool < GV_POOL_COUNT; pool++) {
-        err = gv_policy_new(names[pool], options, node->forest, node->load, &node->policies[pool]);
-        if (err != GV_OK) {
-            gv_log(GV_LOG_ERROR, "policy.unusable", GV_STR("policy", names[pool]),
-                   GV_STR("pool", gv_pool_name((enum gv_pool)pool)), GV_ERR(err));
-        }
+        err = open_policy(node, names[pool], options, (enum gv_pool)pool);
     }
     return err;
 }
@@ -159,9 +173,8 @@ static enum gv_err open_knowledge(struct gv_node *node)
 static void close_knowledge(struct gv_node *node)
 {
     for (unsigned pool = 0; pool < GV_POOL_COUNT; pool++) {
-        if (node->policies[pool] != NULL) {
-            gv_policy_free(node->policies[pool]);
-        }
+        gv_policy_free(node->policies[pool]);
+        gv_policy_free(node->keyed[pool]);
     }
     gv_admission_free(node->admission);
     gv_tenants_free(node->tenants);
@@ -225,6 +238,7 @@ static void fill_shared(struct gv_node *node, uint32_t loop_count)
                                             .events = &gv_node_proxy_events,
                                             .owner = node};
     memcpy(node->shared.policies, node->policies, sizeof node->policies);
+    memcpy(node->shared.keyed, node->keyed, sizeof node->keyed);
 }
 
 static enum gv_err open_data_loop(struct gv_node *node, struct gv_addr *addr)
@@ -305,8 +319,12 @@ static void on_setting(void *owner, const char *name, const char *value)
     }
     gv_log_set_level(node->settings.log_level);
     for (unsigned pool = 0; pool < GV_POOL_COUNT; pool++) {
-        gv_policy_tune(node->policies[pool], node->settings.cache_threshold,
-                       node->settings.balance_abs_threshold, node->settings.balance_rel_threshold);
+        struct gv_policy *both[] = {node->policies[pool], node->keyed[pool]};
+        for (size_t i = 0; i < 2 && both[i] != NULL; i++) {
+            gv_policy_tune(both[i], node->settings.cache_threshold,
+                           node->settings.balance_abs_threshold,
+                           node->settings.balance_rel_threshold);
+        }
     }
 }
 

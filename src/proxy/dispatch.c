@@ -255,7 +255,8 @@ enum gv_problem gv_dispatch_decide(const struct gv_proxy_shared *shared,
         .now_ms = question->now_ms,
         .dry = question->dry,
     };
-    gv_policy_decide(shared->policies[leg->pool], &request, decision);
+    struct gv_policy *keyed = request.routing_key != 0 ? shared->keyed[leg->pool] : NULL;
+    gv_policy_decide(keyed != NULL ? keyed : shared->policies[leg->pool], &request, decision);
     if (decision->rule != GV_RULE_NONE) {
         return GV_PROBLEM_NONE;
     }

@@ -12,9 +12,9 @@
 
 static struct gv_world world;
 
-static struct gv_world_node *start(const char *policy, const char *role)
+static struct gv_world_node *start_with(const char *policy, const char *role, const char *flag)
 {
-    const char *const flags[] = {"--policy", policy, NULL};
+    const char *const flags[] = {"--policy", policy, flag, NULL};
     memset(&world, 0, sizeof world);
     for (int i = 0; i < WORKERS; i++) {
         gv_world_add_worker(&world, role);
@@ -25,6 +25,11 @@ static struct gv_world_node *start(const char *policy, const char *role)
     struct gv_world_node *node = gv_world_add_node(&world, flags);
     CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
     return node;
+}
+
+static struct gv_world_node *start(const char *policy, const char *role)
+{
+    return start_with(policy, role, NULL);
 }
 
 /* A chat with these header lines; who answered goes to `worker`, "" when nobody did. */
@@ -133,6 +138,42 @@ static void a_target_that_fails_is_not_replaced(void)
     gv_world_end(&world);
 }
 
+/* Where round_robin would take turns, a key stays; a policy with a rule of its own keeps that. */
+static void a_key_overrides_the_policy_where_it_is_told_to(void)
+{
+    static const struct {
+        const char *policy;
+        const char *decides;
+    } rows[] = {{"round_robin", "manual"},
+                {"prefix_cost", "manual"},
+                {"consistent_hashing", "consistent_hashing"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct gv_world_node *node =
+            start_with(rows[i].policy, "regular", "--routing-key-override");
+        char *body = gv_world_chat_body("the same question", false);
+        char first[128];
+        char worker[128];
+        char found[128];
+        struct gv_reply reply;
+        CU_ASSERT_EQUAL(chat(node, "X-SMG-Routing-Key: s1\r\n", first, sizeof first), 200);
+        for (int n = 0; n < 5; n++) {
+            CU_ASSERT_EQUAL(chat(node, NULL, worker, sizeof worker), 200); /* takes a turn */
+            CU_ASSERT_EQUAL(chat(node, "X-SMG-Routing-Key: s1\r\n", worker, sizeof worker), 200);
+            CU_ASSERT_STRING_EQUAL(worker, first);
+        }
+        gv_talk_ask(node->port, "POST", "/grapevine/v1/explain?routing_key=s1", NULL, body, &reply);
+        CU_ASSERT_TRUE(gv_reply_text(&reply, "policy", found, sizeof found));
+        CU_ASSERT_STRING_EQUAL(found, rows[i].decides);
+        gv_reply_deinit(&reply);
+        gv_talk_ask(node->port, "POST", "/grapevine/v1/explain", NULL, body, &reply);
+        CU_ASSERT_TRUE(gv_reply_text(&reply, "policy", found, sizeof found));
+        CU_ASSERT_STRING_EQUAL(found, rows[i].policy);
+        gv_reply_deinit(&reply);
+        free(body);
+        gv_world_end(&world);
+    }
+}
+
 static void explain_takes_the_headers_as_parameters(void)
 {
     struct gv_world_node *node = start("consistent_hashing", "regular");
@@ -166,4 +207,5 @@ static void explain_takes_the_headers_as_parameters(void)
 GV_SUITE("integration/policies", GV_CASE(every_policy_serves), GV_CASE(every_policy_serves_pairs),
          GV_CASE(a_routing_key_keeps_its_worker), GV_CASE(a_target_is_obeyed_or_refused_by_name),
          GV_CASE(a_target_that_fails_is_not_replaced),
+         GV_CASE(a_key_overrides_the_policy_where_it_is_told_to),
          GV_CASE(explain_takes_the_headers_as_parameters))

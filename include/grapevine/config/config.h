@@ -142,8 +142,9 @@ struct gv_config {
     uint16_t prometheus_port;   /* 29000; 0: the kernel chooses */
     enum gv_log_level log_level;
     uint32_t log_json;
-    uint32_t decision_headers; /* say in response headers which worker and why */
-    char *config_file;         /* "" none */
+    uint32_t routing_key_override; /* a routing key is kept to whatever the policy */
+    uint32_t decision_headers;     /* say in response headers which worker and why */
+    char *config_file;             /* "" none */
 };
 
 enum gv_config_outcome {

@@ -54,6 +54,7 @@ struct gv_proxy_shared {
     struct gv_load_table *load;
     struct gv_breakers *breakers;
     struct gv_policy *policies[GV_POOL_COUNT]; /* all set; REGULAR serves without PD */
+    struct gv_policy *keyed[GV_POOL_COUNT]; /* of requests with a routing key; NULL: no other one */
     const struct gv_fingerprint_secret *secret;
     const char *node_name;
     struct gv_admission *admission; /* admission.h; NULL: everything is let through at once */
