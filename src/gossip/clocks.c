@@ -90,13 +90,14 @@ void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session
             gv_wire_log(gossip, GV_LOG_INFO, "mesh.clocks_agree", origin->name);
         }
     }
+    gossip->is_log_forged = false; /* the logs agree, so ours is beyond what was forged */
 }
 
 /** A hash over the marked logs; 0: nothing was refused, or all is made up for. */
 uint64_t gv_clocks_marks(const struct gv_gossip *gossip)
 {
     static const uint64_t secret[2] = {0x72656675, 0x73656473};
-    uint64_t sum = 0;
+    uint64_t sum = gossip->is_log_forged;
     for (uint32_t i = 0; i < gossip->vector.count; i++) {
         const struct gv_origin *origin = gossip->vector.origins[i];
         if (origin->refused > 0 && !origin->forgotten) {

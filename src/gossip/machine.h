@@ -215,6 +215,7 @@ struct gv_gossip {
     struct gv_vector vector; /* other nodes' logs, and this node's own */
     struct gv_origin *own;   /* our position in it: what is published */
     struct gv_oplog log;
+    bool is_log_forged;     /* somebody holds more of our log than we ever said; see relay.c */
     uint64_t flushed;       /* our log has been offered to all up to here */
     uint64_t flushed_at_ms; /* last batch */
     struct gv_words chunk_keys, chunk_workers;
@@ -363,6 +364,7 @@ void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Announce *announce);
 void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
                     const Mesh__RangeRequest *request);
+void gv_relay_check_own(struct gv_gossip *gossip, uint64_t claimed);
 void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeGone *gone);
 void gv_relay_hurry(struct gv_gossip *gossip, struct gv_channel *session);

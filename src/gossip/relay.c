@@ -211,6 +211,23 @@ static void tick_announcements(struct gv_gossip *gossip)
     }
 }
 
+/* ---- forged ------------------------------------------------------------------------------------
+ */
+
+/**
+ * Somebody holds our log up to there. More than we ever said means that a member made it up: what
+ * we really say under those numbers passes for known. Until our log is beyond them, logs tell
+ * nothing about us, so live sets are compared every few seconds, and what was hidden is mended.
+ */
+void gv_relay_check_own(struct gv_gossip *gossip, uint64_t claimed)
+{
+    if (claimed > gossip->log.last) {
+        gossip->is_log_forged = true;
+        gv_proof_refuse(gossip, gossip->self->member.name, NULL);
+        gv_repair_unsure(gossip);
+    }
+}
+
 /* ---- pull --------------------------------------------------------------------------------------
  */
 
@@ -331,6 +348,9 @@ void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
 {
     for (size_t i = 0; i < announce->n_logs; i++) {
         struct gv_origin *origin = open_boot(gossip, announce->logs[i]);
+        if (origin == gossip->own) {
+            gv_relay_check_own(gossip, announce->applied[i]);
+        }
         if (origin != NULL && !is_direct(gossip, origin->name, origin->boot_id)) {
             gv_relay_want(gossip, origin, announce->applied[i], session, true);
         }

@@ -125,6 +125,10 @@ static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
     bool relays = gossip->ring.relays;
     for (size_t i = 0; i < count; i++) {
         const Mesh__Position *at = positions[i];
+        if (at->boot_id == gossip->self->member.boot_id &&
+            strcmp(at->node, gossip->self->member.name) == 0) {
+            gv_relay_check_own(gossip, at->applied);
+        }
         if (!relays && gv_repair_hears(gossip, at->node, at->boot_id)) {
             continue;
         }
