@@ -48,12 +48,14 @@ static const struct gv_compat table[] = {
     NOTE("backend", "the kind of a worker is found by asking it"),
     NOTE("history-backend", no_history),
     NOTE_SWITCH("enable-igw", "several models at once need no switch"),
-    NOTE_SWITCH("engine-metrics", "GET /engine_metrics needs no switch"),
 
     ERROR("model-alias", "give the worker the other name, or rewrite it in front of grapevine"),
     ERROR_SWITCH("disable-health-check", "make --health-failure-threshold large instead"),
     ERROR_SWITCH("remove-unhealthy-workers",
                  "unready workers get no requests; remove them by DELETE /workers/{id}"),
+    ERROR_SWITCH("engine-metrics",
+                 "let Prometheus read the engines' own /metrics; what the router asks them is in "
+                 "/get_loads"),
     ERROR_SWITCH("service-discovery", no_discovery),
     ERROR("selector", no_discovery),
     ERROR("service-discovery-port", no_discovery),
