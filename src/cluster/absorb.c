@@ -1,5 +1,5 @@
 /*
- * absorb.c - from the engine to fleet, forest and load table: the store of the engine.
+ * absorb.c - from the engine to fleet and forest: the store of the engine. Loads: hearsay.c.
  *
  * Inside the engine a worker is a URL; here it gets its index. A worker record is the only thing
  * that ever puts a worker into the fleet or takes it out, whoever wrote it. What must not travel
@@ -11,19 +11,7 @@
 #include "grapevine/route/fingerprint.h"
 #include "shell.h"
 
-#include <stdio.h>
 #include <string.h>
-
-#define PAIR_BYTES (GV_NODE_NAME_MAX + GV_WORKER_URL_MAX)
-
-/* What one node says of one worker. */
-struct remote_load {
-    uint32_t index;
-    uint32_t count;
-    uint64_t bytes;
-    struct gv_load_prompts prompts;
-    uint32_t trust; /* 0: it does not say */
-};
 
 /* What is known here of a worker's record. */
 struct record {
@@ -32,19 +20,6 @@ struct record {
     enum gv_worker_source source;
     char api_key[sizeof((struct gv_worker *)NULL)->api_key];
 };
-
-static struct gv_slice pair(char text[PAIR_BYTES], const char *node, struct gv_slice url)
-{
-    int len = snprintf(text, PAIR_BYTES, "%s\n%.*s", node, (int)url.len, (const char *)url.data);
-    GV_ASSERT(len > 0 && len < PAIR_BYTES);
-    return gv_slice_of(text, (size_t)len);
-}
-
-static bool is_pair_of(struct gv_slice key, const char *node)
-{
-    size_t len = strlen(node);
-    return key.len > len && memcmp(key.data, node, len) == 0 && key.data[len] == '\n';
-}
 
 /* ---- operations --------------------------------------------------------------------------------
  */
@@ -398,168 +373,8 @@ void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *val
     }
 }
 
-/* ---- loads and opinions ------------------------------------------------------------------------
+/* ---- members -----------------------------------------------------------------------------------
  */
-
-/* All of them wrap both ways and come out right. */
-static void add_prompts(struct gv_load_prompts *sum, const struct gv_load_prompts *now,
-                        const struct gv_load_prompts *before)
-{
-    sum->bytes += now->bytes - before->bytes;
-    sum->tokens += now->tokens - before->tokens;
-    sum->prefill_bytes += now->prefill_bytes - before->prefill_bytes;
-    sum->prefill_us += now->prefill_us - before->prefill_us;
-    sum->forecasts.count += now->forecasts.count - before->forecasts.count;
-    sum->forecasts.predicted += now->forecasts.predicted - before->forecasts.predicted;
-    sum->forecasts.reported += now->forecasts.reported - before->forecasts.reported;
-}
-
-static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint32_t count,
-                     uint64_t bytes, struct gv_load_prompts prompts)
-{
-    struct gv_absorb *absorb = &cluster->absorb;
-    uint32_t i = load->index;
-    absorb->count[i] += count - load->count; /* wraps both ways and comes out right */
-    absorb->bytes[i] += bytes - load->bytes;
-    add_prompts(&absorb->prompts[i], &prompts, &load->prompts);
-    load->count = count;
-    load->bytes = bytes;
-    load->prompts = prompts;
-    gv_load_set_remote(cluster->options.load, i, absorb->count[i], absorb->bytes[i]);
-}
-
-static void drop_load(struct gv_cluster *cluster, struct gv_slice key, struct remote_load *load)
-{
-    add_load(cluster, load, 0, 0, (struct gv_load_prompts){.bytes = 0});
-    gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&cluster->absorb.loads, key));
-}
-
-static void hear(struct gv_cluster *cluster, uint32_t index, const struct gv_gossip_report *from)
-{
-    struct gv_load_report report = {.at_ms = from->at_ms,
-                                    .running = from->running,
-                                    .waiting = from->waiting,
-                                    .foreign = from->foreign,
-                                    .usage_permille = from->usage_permille,
-                                    .used_tokens = from->used_tokens};
-    if (report.at_ms > 0) {
-        gv_load_hear(cluster->options.load, index, &report);
-    }
-}
-
-/* What `node` says of this worker, made when missing; NULL: no room. */
-static struct remote_load *load_of(struct gv_cluster *cluster, struct gv_slice key,
-                                   struct gv_slice url)
-{
-    struct remote_load *load = gv_map_find(&cluster->absorb.loads, key);
-    uint32_t index;
-    if (load != NULL || gv_fleet_index(cluster->options.fleet, url, &index) != GV_OK) {
-        return load;
-    }
-    load = gv_mem_new(GV_MEM_GOSSIP, sizeof *load);
-    if (load != NULL) {
-        load->index = index;
-        if (gv_map_put(&cluster->absorb.loads, key, load) != GV_OK) {
-            gv_mem_free(GV_MEM_GOSSIP, load);
-            load = NULL;
-        }
-    }
-    return load;
-}
-
-static void load_changed(void *owner, const char *node, const struct gv_gossip_load *from)
-{
-    struct gv_cluster *cluster = owner;
-    if (from->worker.len >= GV_WORKER_URL_MAX || strcmp(node, cluster->node) == 0) {
-        return;
-    }
-    if (gv_demands_hear(cluster, node, from)) {
-        return;
-    }
-    char text[PAIR_BYTES];
-    struct gv_slice key = pair(text, node, from->worker);
-    const struct gv_gossip_learned *learned = &from->learned;
-    bool nothing = from->count == 0 && from->bytes == 0 && from->prompt_tokens == 0 &&
-                   from->report.at_ms == 0 && learned->prefill_bytes == 0 &&
-                   learned->forecasts == 0 && learned->trust == 0;
-    if (nothing) {
-        struct remote_load *known = gv_map_find(&cluster->absorb.loads, key);
-        if (known != NULL) {
-            drop_load(cluster, key, known);
-        }
-        return;
-    }
-    struct remote_load *load = load_of(cluster, key, from->worker);
-    if (load == NULL) {
-        cluster->counters.loads_dropped += 1;
-        return;
-    }
-    struct gv_load_prompts prompts = {.bytes = from->prompt_bytes,
-                                      .tokens = from->prompt_tokens,
-                                      .prefill_bytes = learned->prefill_bytes,
-                                      .prefill_us = learned->prefill_us,
-                                      .forecasts = {.count = learned->forecasts,
-                                                    .predicted = learned->predicted,
-                                                    .reported = learned->reported}};
-    load->trust = learned->trust;
-    add_load(cluster, load, from->count, from->bytes, prompts);
-    hear(cluster, load->index, &from->report);
-}
-
-uint32_t gv_absorb_trust(const struct gv_cluster *cluster, const char *node, const char *url)
-{
-    char text[PAIR_BYTES];
-    const struct remote_load *load =
-        gv_map_find(&cluster->absorb.loads, pair(text, node, gv_slice_text(url)));
-    return load != NULL ? load->trust : 0;
-}
-
-static void health_changed(void *owner, const char *node, const struct gv_gossip_health *from)
-{
-    struct gv_cluster *cluster = owner;
-    struct gv_absorb *absorb = &cluster->absorb;
-    if (from->worker.len >= GV_WORKER_URL_MAX || from->state >= GV_WORKER_STATE_COUNT ||
-        strcmp(node, cluster->node) == 0) {
-        return;
-    }
-    char text[PAIR_BYTES];
-    struct gv_slice key = pair(text, node, from->worker);
-    struct gv_cluster_opinion *opinion = gv_map_find(&absorb->opinions, key);
-    if (opinion == NULL) {
-        opinion = gv_mem_new(GV_MEM_GOSSIP, sizeof *opinion);
-        if (opinion == NULL || gv_map_put(&absorb->opinions, key, opinion) != GV_OK) {
-            gv_mem_free(GV_MEM_GOSSIP, opinion);
-            cluster->counters.loads_dropped += 1;
-            return;
-        }
-        gv_slice_copy_text(gv_slice_text(node), opinion->node, sizeof opinion->node);
-        gv_slice_copy_text(from->worker, opinion->worker, sizeof opinion->worker);
-    }
-    opinion->state = (enum gv_worker_state)from->state;
-    opinion->since_ms = from->since_ms;
-    gv_slice_copy_text(from->reason, opinion->reason, sizeof opinion->reason);
-    absorb->opinions_moved = true;
-    cluster->dirty = true;
-}
-
-/* Loads and opinions vanish with the node that said them. */
-static void vanish(struct gv_cluster *cluster, const char *node)
-{
-    struct gv_absorb *absorb = &cluster->absorb;
-    struct gv_slice key;
-    void *value;
-    for (size_t at = 0; gv_map_next(&absorb->loads, &at, &key, &value);) {
-        if (is_pair_of(key, node)) {
-            drop_load(cluster, key, value);
-        }
-    }
-    for (size_t at = 0; gv_map_next(&absorb->opinions, &at, &key, &value);) {
-        if (is_pair_of(key, node)) {
-            gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&absorb->opinions, key));
-            absorb->opinions_moved = true;
-        }
-    }
-}
 
 static void member_changed(void *owner, const struct gv_member *member)
 {
@@ -569,7 +384,7 @@ static void member_changed(void *owner, const struct gv_member *member)
         gv_packets_believe(cluster->packets, member->name, member->boot_id);
     }
     if (member->status == GV_MEMBER_DEAD || member->status == GV_MEMBER_LEFT) {
-        vanish(cluster, member->name);
+        gv_hearsay_vanish(cluster, member->name);
     }
 }
 
@@ -582,8 +397,8 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster)
                                     .apply = apply,
                                     .worker_changed = worker_changed,
                                     .setting_changed = setting_changed,
-                                    .load_changed = load_changed,
-                                    .health_changed = health_changed,
+                                    .load_changed = gv_hearsay_load,
+                                    .health_changed = gv_hearsay_health,
                                     .member_changed = member_changed,
                                     .snapshot_next = snapshot_next,
                                     .deep_digest = deep_digest,
@@ -591,38 +406,19 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster)
                                     .key_sums = key_sums};
 }
 
-enum gv_err gv_absorb_open(struct gv_cluster *cluster)
+void gv_absorb_open(struct gv_cluster *cluster)
 {
-    struct gv_absorb *absorb = &cluster->absorb;
     uint64_t secret[2];
     gv_random_bytes(secret, sizeof secret);
-    gv_map_init(&absorb->loads, GV_MEM_GOSSIP, GV_SHELL_REMOTE_MAX, secret);
-    gv_map_init(&absorb->opinions, GV_MEM_GOSSIP, GV_SHELL_REMOTE_MAX, secret);
-    gv_map_init(&absorb->records, GV_MEM_GOSSIP, GV_WORKERS_MAX, secret);
-    absorb->count = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->count[0]);
-    absorb->bytes = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->bytes[0]);
-    absorb->prompts = gv_mem_new(GV_MEM_GOSSIP, GV_WORKERS_MAX * sizeof absorb->prompts[0]);
-    bool whole = absorb->count != NULL && absorb->bytes != NULL && absorb->prompts != NULL;
-    return whole ? GV_OK : GV_ENOMEM;
-}
-
-static void empty(struct gv_map *map)
-{
-    struct gv_slice key;
-    void *value;
-    for (size_t at = 0; gv_map_next(map, &at, &key, &value);) {
-        gv_mem_free(GV_MEM_GOSSIP, value);
-    }
-    gv_map_deinit(map);
+    gv_map_init(&cluster->absorb.records, GV_MEM_GOSSIP, GV_WORKERS_MAX, secret);
 }
 
 void gv_absorb_free(struct gv_cluster *cluster)
 {
-    struct gv_absorb *absorb = &cluster->absorb;
-    empty(&absorb->loads);
-    empty(&absorb->opinions);
-    empty(&absorb->records);
-    gv_mem_free(GV_MEM_GOSSIP, absorb->count);
-    gv_mem_free(GV_MEM_GOSSIP, absorb->bytes);
-    gv_mem_free(GV_MEM_GOSSIP, absorb->prompts);
+    struct gv_slice key;
+    void *value;
+    for (size_t at = 0; gv_map_next(&cluster->absorb.records, &at, &key, &value);) {
+        gv_mem_free(GV_MEM_GOSSIP, value);
+    }
+    gv_map_deinit(&cluster->absorb.records);
 }

@@ -43,7 +43,7 @@ static void add(struct gv_load_prompts *sum, const struct gv_load_prompts *more)
 static struct gv_load_prompts prompts_of(struct gv_cluster *cluster, uint32_t index)
 {
     struct gv_load_prompts sum = gv_load_own_prompts(cluster->options.load, index);
-    const struct gv_load_prompts *others = &cluster->absorb.prompts[index];
+    const struct gv_load_prompts *others = &cluster->hearsay.prompts[index];
     add(&sum, others);
     sum.forecasts.count += others->forecasts.count;
     sum.forecasts.predicted += others->forecasts.predicted;
@@ -138,7 +138,7 @@ static const struct gv_trust *look_at_trust(struct gv_cluster *cluster,
         decide_trust(cluster, worker, trust, verdict, capacity);
         return trust;
     }
-    uint32_t told = gv_absorb_trust(cluster, decider, worker->url);
+    uint32_t told = gv_hearsay_trust(cluster, decider, worker->url);
     if (told >= GV_TRUST_LEAST && told <= GV_TRUST_FULL) {
         trust->permille = told;
     }

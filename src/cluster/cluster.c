@@ -412,7 +412,8 @@ static enum gv_err open_parts(struct gv_cluster *cluster)
         err = gv_alarms_open();
     }
     if (err == GV_OK) {
-        err = gv_absorb_open(cluster);
+        gv_absorb_open(cluster);
+        err = gv_hearsay_open(cluster);
     }
     if (err == GV_OK) {
         err = gv_demands_open(cluster);
@@ -507,6 +508,7 @@ void gv_cluster_close(struct gv_cluster *cluster)
     gv_state_close(cluster);
     gv_publish_free(cluster);
     gv_absorb_free(cluster);
+    gv_hearsay_free(cluster);
     gv_demands_free(cluster);
     gv_view_free(cluster);
     gv_keys_close(cluster);

@@ -6,7 +6,8 @@
  *     cluster.c  the engine, its timer and its effects; opens and closes the rest
  *     publish.c  from any thread to the engine: inbox, own loads, floors of the sweep, telling
  *                again
- *     absorb.c   from the engine to fleet, forest and load table: the store
+ *     absorb.c   from the engine to fleet and forest: the store
+ *     hearsay.c  what other nodes say of workers: loads, opinions
  *     links.c    TCP sessions: all of them; link.c has one, judgement.c who may come in, backoff.c
  *                who is not to be dialed for a while
  *     packets.c  UDP packets
@@ -87,18 +88,34 @@ struct gv_view {
  */
 
 struct gv_absorb {
+    struct gv_map records;         /* url -> what is known of its record here; owned */
+    bool settings_moved;           /* since the view last took them */
+    uint64_t scratch[1024];        /* fingerprints of snapshot_next */
+    char url[GV_WORKER_URL_MAX];   /* of snapshot_next */
+    struct gv_operation operation; /* of snapshot_next */
+};
+
+/* ---- hearsay.c ---------------------------------------------------------------------------------
+ */
+
+struct gv_hearsay {
     struct gv_map loads;             /* "node\nurl" -> what the node says; owned */
     struct gv_map opinions;          /* "node\nurl" -> struct gv_cluster_opinion; owned */
-    struct gv_map records;           /* url -> what is known of its record here; owned */
     uint32_t *count;                 /* owned; loads of the other nodes summed, by worker index */
     uint64_t *bytes;                 /* owned */
     struct gv_load_prompts *prompts; /* owned; the same of prompts that engines counted */
     bool opinions_moved;             /* since the view last took them */
-    bool settings_moved;             /* the same */
-    uint64_t scratch[1024];          /* fingerprints of snapshot_next */
-    char url[GV_WORKER_URL_MAX];     /* of snapshot_next */
-    struct gv_operation operation;   /* of snapshot_next */
 };
+
+GV_MUST_USE enum gv_err gv_hearsay_open(struct gv_cluster *cluster);
+void gv_hearsay_free(struct gv_cluster *cluster);
+/** For the engine's store: `node` says this of one of its workers. `owner` is the cluster. */
+void gv_hearsay_load(void *owner, const char *node, const struct gv_gossip_load *from);
+void gv_hearsay_health(void *owner, const char *node, const struct gv_gossip_health *from);
+/** The node is gone: so is what it said. */
+void gv_hearsay_vanish(struct gv_cluster *cluster, const char *node);
+/** How much of its capacity `node` says this worker is to be trusted with; 0: it does not say. */
+uint32_t gv_hearsay_trust(const struct gv_cluster *cluster, const char *node, const char *url);
 
 /* ---- demands.c ---------------------------------------------------------------------------------
  */
@@ -187,6 +204,7 @@ struct gv_cluster {
     struct gv_state *state;       /* owned, see state.c */
     struct gv_view view;
     struct gv_absorb absorb;
+    struct gv_hearsay hearsay;
     struct gv_demands demands;
     struct gv_publish publish;
     struct gv_cluster_counters counters;
@@ -236,15 +254,13 @@ void gv_publish_tell(struct gv_cluster *cluster, const struct gv_operation *oper
 
 /* ---- absorb.c ----------------------------------------------------------------------------------
  */
-GV_MUST_USE enum gv_err gv_absorb_open(struct gv_cluster *cluster);
+void gv_absorb_open(struct gv_cluster *cluster);
 void gv_absorb_free(struct gv_cluster *cluster);
 /** The store that the engine is given. */
 struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster);
 /** Write a worker of this node to the mesh; the fleet gets it on the way. */
 void gv_absorb_put(struct gv_cluster *cluster, const struct gv_worker *worker);
 void gv_absorb_delete(struct gv_cluster *cluster, const char *url);
-/** How much of its capacity `node` says this worker is to be trusted with; 0: it does not say. */
-uint32_t gv_absorb_trust(const struct gv_cluster *cluster, const char *node, const char *url);
 /** Set a name for the whole cluster; `value` NULL: unset it. */
 void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value);
 

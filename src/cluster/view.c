@@ -97,17 +97,17 @@ static void copy_sessions(struct gv_cluster *cluster, struct gv_cluster_view *no
 static void copy_opinions(struct gv_cluster *cluster)
 {
     struct gv_view *view = &cluster->view;
-    struct gv_absorb *absorb = &cluster->absorb;
-    if (!absorb->opinions_moved) {
+    struct gv_hearsay *hearsay = &cluster->hearsay;
+    if (!hearsay->opinions_moved) {
         return;
     }
-    absorb->opinions_moved = false;
-    view->opinions = grow(view->opinions, &view->opinion_room, (uint32_t)absorb->opinions.count,
+    hearsay->opinions_moved = false;
+    view->opinions = grow(view->opinions, &view->opinion_room, (uint32_t)hearsay->opinions.count,
                           sizeof view->opinions[0]);
     view->opinion_count = 0;
     struct gv_slice key;
     void *value;
-    for (size_t at = 0; gv_map_next(&absorb->opinions, &at, &key, &value);) {
+    for (size_t at = 0; gv_map_next(&hearsay->opinions, &at, &key, &value);) {
         if (view->opinion_count < view->opinion_room) {
             view->opinions[view->opinion_count++] = *(const struct gv_cluster_opinion *)value;
         }
