@@ -1,27 +1,9 @@
 /* Floors and shares, told through the forest: the histogram must stay exact however stamps spread.
  */
+#include "forest_stage.h"
 #include "grapevine/base/prng.h"
-#include "grapevine/route/forest.h"
-#include "support/suite.h"
 
-#include <string.h>
-
-#define KEY           "regular::m"
-#define PROMPTS       400
-#define WALL(seconds) ((GV_STAMP_EPOCH_S + (seconds)) * 1000)
-
-static struct gv_forest *forest_new(void)
-{
-    struct gv_forest *forest = NULL;
-    struct gv_forest_limits limits = {.max_bytes = 8 << 20,
-                                      .touch_interval_s = 5,
-                                      .max_keys = 8,
-                                      .worker_blocks = UINT64_MAX,
-                                      .min_age_s = 10,
-                                      .max_ahead_s = 60};
-    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &forest), GV_OK);
-    return forest;
-}
+#define PROMPTS 400
 
 static uint32_t stamps[PROMPTS];
 
@@ -56,7 +38,7 @@ static void a_floor_anywhere_leaves_exactly_what_is_newer(void)
 {
     static const uint64_t spreads[] = {1, 100, 128, 129, 1000, 100000, 10000000};
     for (size_t s = 0; s < sizeof spreads / sizeof spreads[0]; s++) {
-        struct gv_forest *forest = forest_new();
+        struct gv_forest *forest = forest_of(8 << 20);
         struct gv_prng prng;
         uint32_t floor = 0;
         gv_prng_init(&prng, s);
@@ -80,7 +62,7 @@ static void a_floor_for_capacity_keeps_about_the_share(void)
 {
     static const uint64_t spreads[] = {100, 1000, 100000};
     for (size_t s = 0; s < sizeof spreads / sizeof spreads[0]; s++) {
-        struct gv_forest *forest = forest_new();
+        struct gv_forest *forest = forest_of(8 << 20);
         struct gv_operation made[4];
         fill(forest, s + 10, spreads[s]);
         gv_forest_set_capacity(forest, 1, 1000);
@@ -94,7 +76,7 @@ static void a_floor_for_capacity_keeps_about_the_share(void)
 
 static void a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_it(void)
 {
-    struct gv_forest *forest = forest_new();
+    struct gv_forest *forest = forest_of(8 << 20);
     struct gv_operation op = {.kind = GV_OPERATION_REMOVE, .key = KEY, .worker = 1, .stamp = 1050};
     fill(forest, 3, 100);
     CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1100)), GV_OK);
@@ -111,7 +93,7 @@ static void a_lower_floor_changes_nothing_and_no_sweep_happens_without_room_for_
 /* Prompts of 100 blocks at stamps 1000, 1100, 1200, 1300: one falls whole or not at all. */
 static uint64_t left_of_four(uint64_t capacity)
 {
-    struct gv_forest *forest = forest_new();
+    struct gv_forest *forest = forest_of(8 << 20);
     struct gv_operation made[4];
     uint64_t chain[100];
     for (uint32_t p = 0; p < 4; p++) {
@@ -149,7 +131,7 @@ static void the_share_that_is_left_is_the_one_nearest_to_the_capacity(void)
 /* Ages are counted from the newest entry of any of those asked. */
 static void what_would_give_way_is_told_by_its_age(void)
 {
-    struct gv_forest *forest = forest_new();
+    struct gv_forest *forest = forest_of(8 << 20);
     const uint32_t workers[3] = {1, 2, 3};
     uint32_t ages_s[3] = {7, 7, 7};
     gv_forest_yields(forest, KEY, 10, workers, 3, ages_s);
@@ -196,7 +178,7 @@ static uint64_t blocks_of(struct gv_forest *forest)
 /* Both sides of the grace: kept 4 s after the floor, gone after 5. */
 static void what_is_dead_is_buried_after_a_grace(void)
 {
-    struct gv_forest *forest = forest_new();
+    struct gv_forest *forest = forest_of(8 << 20);
     struct gv_operation op = {.kind = GV_OPERATION_REMOVE, .key = KEY, .worker = 1, .stamp = 1100};
     fill(forest, 4, 100);
     uint64_t before = blocks_of(forest);
@@ -213,7 +195,7 @@ static void what_is_dead_is_buried_after_a_grace(void)
  */
 static void a_floor_that_rises_every_second_lets_the_dead_be_buried_all_the_same(void)
 {
-    struct gv_forest *forest = forest_new();
+    struct gv_forest *forest = forest_of(8 << 20);
     struct gv_operation made[4];
     gv_forest_set_capacity(forest, 1, 40);
     for (uint64_t second = 0; second < 120; second++) {
