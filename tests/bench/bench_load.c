@@ -14,6 +14,8 @@
  * Plain epoll, one thread.
  */
 #define _GNU_SOURCE
+#include "grapevine/net/loop.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +29,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -476,10 +477,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_load: --port P, and 1 to %d connections\n", CONNECTIONS_MAX);
         return 2;
     }
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    (void)gv_raise_file_limit();
     poller = epoll_create1(EPOLL_CLOEXEC);
     next_mark = now_ns(); /* no two runs share prompts */
     make_request();

@@ -10,6 +10,8 @@
  * that nobody can coalesce. Plain epoll, one thread, nothing shared with the router it measures.
  */
 #define _GNU_SOURCE
+#include "grapevine/net/loop.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -23,7 +25,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -387,10 +388,7 @@ int main(int argc, char **argv)
                 BATCH_MAX);
         return 2;
     }
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    (void)gv_raise_file_limit();
     ring.next = &ring;
     ring.previous = &ring;
     make_texts();

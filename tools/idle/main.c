@@ -16,6 +16,7 @@
  * COMMAND; nothing else depends on how fast the machine is.
  */
 #define _GNU_SOURCE
+#include "grapevine/net/loop.h"
 #include "idle.h"
 
 #include <errno.h>
@@ -25,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -319,10 +319,7 @@ int main(int argc, char **argv)
                 IDLE_COUNT_MAX - 1);
         return 2;
     }
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
+    (void)gv_raise_file_limit();
     poller = epoll_create1(EPOLL_CLOEXEC);
     idle_streams = calloc(idle_options.count, sizeof *idle_streams);
     if (poller < 0 || idle_streams == NULL) {
