@@ -158,7 +158,8 @@ static const struct gv_option table[] = {
 
     ROW("policy", TEXT, ROUTING, policy, "prefix_cost", 1, 64, "How a worker is chosen."),
     ROW("cache-threshold", REAL, ROUTING, cache_threshold, "0.3", 0, 1,
-        "Share of a prompt that must be known to a worker for it to be chosen by prefix."),
+        "Share of a prompt that must be known to a worker for it to be chosen by prefix "
+        "(cache_aware)."),
     ROW("balance-abs-threshold", COUNT, ROUTING, balance_abs_threshold, "64", 0, 4294967295.0,
         "Loads are out of balance when they differ by more than this many requests, and ..."),
     ROW("balance-rel-threshold", REAL, ROUTING, balance_rel_threshold, "1.5", 1, MANY,

@@ -67,7 +67,8 @@ struct gv_policy {
     void *memory;          /* owned by the row's begin and end; NULL without */
 };
 
-/* Which share of the prompt must be known to a worker for it to be chosen by prefix. */
+/* cache_aware: which share of the prompt must be known to a worker for it to be chosen by prefix.
+ */
 double gv_policy_cache_threshold(const struct gv_policy *policy);
 
 /* The rendezvous weight of the eligible worker at `place` for `seed`. */

@@ -86,6 +86,42 @@ static void eight_routers_do_as_well_as_one(void)
     }
 }
 
+/* The wait, which is everywhere, must not outweigh the prefix: more is computed twice, and all wait
+ * longer still. cache_aware does not look at what waits. */
+static void beyond_what_engines_can_compute_prefixes_are_still_followed(void)
+{
+    static const char *const traces[] = {"agents", "chats"};
+    for (size_t i = 0; i < sizeof traces / sizeof traces[0]; i++) {
+        static struct bench bench;
+        bench_open(&bench, traces[i], 3000, 30, 131072);
+        struct lab_result cost = run(&bench, "prefix_cost");
+        struct lab_result aware = run(&bench, "cache_aware");
+        printf("%s: hit rate %.3f, first token %.1f s; cache_aware %.3f, %.1f s; possible %.3f\n",
+               traces[i], lab_hit_rate(&cost), lab_first_ms(&cost) / 1000, lab_hit_rate(&aware),
+               lab_first_ms(&aware) / 1000, bench.possible.pooled);
+        CU_ASSERT(lab_hit_rate(&cost) >= 1.02 * lab_hit_rate(&aware));
+        CU_ASSERT(lab_first_ms(&cost) <= 0.95 * lab_first_ms(&aware));
+        CU_ASSERT(lab_hit_rate(&cost) >= 0.88 * bench.possible.pooled);
+        bench_close(&bench);
+    }
+}
+
+/* As a published fleet is measured: sessions of one request or two, 680 requests an engine. */
+static void engines_get_equal_shares(void)
+{
+    static struct bench bench;
+    bench_open(&bench, "pairs", 5440, 29, 1200000);
+    bench.options.engine.prefill_us_per_token = 1e6 / 80000;
+    bench.options.engine.decode_us_per_token = 4300;
+    struct lab_result result = run(&bench, "prefix_cost");
+    printf("spread of requests %.3f, tokens %.3f, in flight %.3f\n", result.spread_requests,
+           result.spread_tokens, result.spread_load);
+    CU_ASSERT(result.spread_requests <= 0.06);
+    CU_ASSERT(result.spread_tokens <= 0.06);
+    CU_ASSERT(result.spread_load <= 0.06);
+    bench_close(&bench);
+}
+
 static void without_loads_of_the_others_it_is_worse(void)
 {
     static struct bench bench;
@@ -142,7 +178,7 @@ static void loads_five_seconds_old_and_a_hot_prefix_do_not_make_a_herd(void)
     printf("loads 5 s old: hit rate %.3f of %.3f, first token %.0f of %.0f ms\n",
            lab_hit_rate(&old), lab_hit_rate(&calm), lab_first_ms(&old), lab_first_ms(&calm));
     CU_ASSERT(lab_hit_rate(&old) >= 0.95 * lab_hit_rate(&calm));
-    CU_ASSERT(lab_first_ms(&old) <= 2 * lab_first_ms(&calm));
+    CU_ASSERT(lab_first_ms(&old) <= 2.5 * lab_first_ms(&calm));
     bench_close(&bench);
 }
 
@@ -164,7 +200,9 @@ static void contenders_are_told_by_name_routers_and_blocks(void)
 }
 
 GV_SUITE("sim/lab", GV_CASE(the_same_seed_gives_the_same_run_to_the_byte),
-         GV_CASE(eight_routers_do_as_well_as_one), GV_CASE(without_loads_of_the_others_it_is_worse),
+         GV_CASE(eight_routers_do_as_well_as_one),
+         GV_CASE(beyond_what_engines_can_compute_prefixes_are_still_followed),
+         GV_CASE(engines_get_equal_shares), GV_CASE(without_loads_of_the_others_it_is_worse),
          GV_CASE(nothing_collapses),
          GV_CASE(loads_five_seconds_old_and_a_hot_prefix_do_not_make_a_herd),
          GV_CASE(contenders_are_told_by_name_routers_and_blocks))

@@ -24,7 +24,7 @@ enum gv_assignment {
 };
 
 struct gv_policy_options {
-    double cache_threshold; /* 0..1 of the prompt's blocks */
+    double cache_threshold; /* cache_aware: 0..1 of the prompt's blocks */
     uint32_t balance_abs_threshold;
     double balance_rel_threshold;
     double usage_spread;           /* of KV tokens, as engines report: uneven beyond it; 1: off */

@@ -1,59 +1,55 @@
 /*
- * prefix_cost - the worker from which the first token should come soonest, and that of the next
- * prompts too.
+ * prefix_cost - the worker where this prompt costs all who wait the least.
  *
- * One score in one unit, milliseconds: the prompt bytes that wait at the worker to be computed, and
- * those of this prompt that it does not hold, at its engine's prefill speed as all nodes measured
- * it (a usual one before; route/forecast.h), and a little for each request that it is decoding for.
- * So a prefix is worth waiting for, as long as computing it would cost more; no number of requests
- * decides between cache and balance.
+ * One score in one unit, milliseconds: how long the prompt waits there, and what it takes from
+ * others. The prompt bytes that wait at the worker to be computed delay this prompt alone; those of
+ * this prompt that the worker does not hold delay it and whoever comes behind it, and push out
+ * what others would have used. So a byte of one's own weighs more than one that waits, and the
+ * more so the longer the wait that no choice avoids (what waits even where the least does): it
+ * says how many will stand behind. Each for himself, all wait longer, and a fleet at its limit
+ * recomputes until it is beyond it.
  *
- * The bytes of this prompt weigh more than those that wait. Both delay its first token alike; but
- * what is computed twice also delays whoever comes next, and takes the room of what others might
- * have used. Each for himself, all wait longer: with weight 1 a
- * fleet near its limit recomputes until it is beyond it. And that room is not equally dear
- * everywhere: what has to give way there may have been used a moment ago, or not for an hour. A
- * little is added for the former, so that new prompts go where they push out what is oldest, and
- * all caches together forget nearly as one large one would.
+ * Every block held counts, however few: no threshold says from where on a prefix is one. What keeps
+ * a system prompt that all share from drawing all to one worker are the other two things that a
+ * prompt takes: room in a cache, which is dearer where what has to give way was used a moment ago
+ * than where it was not for an hour (so all caches together forget nearly as one large one would);
+ * and its part of the worker: each request in flight slows all others there, so twice the usual
+ * number of them cost four times as much.
  *
- * The lowest score wins; among near-equals rendezvous, by the first block that is news (see
- * gv_policy_seed()). A match not above the cache threshold counts as none: else one shared system
- * prompt would draw every prompt of an idle fleet to whoever had it first. Nothing is random: same
- * tries, same loads, same prompt, same worker. The figures behind the constants:
- * docs/decisions/0011-prefix-cost-by-replay.md.
+ * Bytes become time by the engine's prefill speed as all nodes measured it (a usual one before;
+ * route/forecast.h). The lowest score wins; among near-equals rendezvous, by the first block that
+ * is news (see gv_policy_seed()). Nothing is random: same tries, same loads, same prompt, same
+ * worker. The figures behind the constants: docs/decisions/0014-what-a-prompt-costs-all.md.
  */
 #include "grapevine/base/assert.h"
 #include "route/policy_row.h"
 
-#define REQUEST_MS      1.0  /* what a request being decoded takes from the next prefill */
-#define OWN_WEIGHT      8.0  /* 4: too much is computed twice; 16: a hot prefix waits too long */
-#define OWN_WEIGHT_MOST 32.0 /* when something waits everywhere */
-#define WAIT_WEIGHT     4.0  /* of what waits at the least, against the prompt */
-#define ROOM_WEIGHT     0.2  /* of the own bytes, where the youngest would give way */
-#define NEAR_SHARE      0.05 /* of what the whole prompt takes */
-#define NEAR_DECODE_MS  (3 * REQUEST_MS) /* loads are a moment old: three more are no reason */
+#define REQUEST_MS     1.0  /* what a request being decoded takes from the next prefill */
+#define OWN_WEIGHT     8.0  /* 4: too much is computed twice; 16: a hot prefix waits too long */
+#define WAIT_WEIGHT    4.0  /* of what waits at the least, against the prompt */
+#define CROWD_WEIGHT   0.5  /* of the whole prompt, where as many are in flight as on average */
+#define ROOM_WEIGHT    0.2  /* of the own bytes, where the youngest would give way */
+#define NEAR_SHARE     0.05 /* of what the whole prompt takes */
+#define NEAR_DECODE_MS (3 * REQUEST_MS) /* loads are a moment old: three more are no reason */
 
 static _Thread_local uint32_t places[GV_WORKERS_MAX]; /* of those that may still be the best */
 static _Thread_local uint32_t asked[GV_WORKERS_MAX];  /* and their indexes */
 static _Thread_local uint32_t ages_s[GV_WORKERS_MAX]; /* of what would give way there */
 
-/* Bytes of the prompt that a worker would have to compute. */
+/* Bytes of the prompt that a worker would have to compute, of which it holds `depth` blocks. */
 static uint64_t own_bytes(const struct gv_policy *policy, const struct gv_policy_request *request,
                           uint32_t depth)
 {
     if (request->pool == GV_POOL_DECODE) {
         return 0; /* the prefill worker of the pair computes them */
     }
-    if ((double)depth <= gv_policy_cache_threshold(policy) * (double)request->count) {
-        return request->prompt_bytes;
-    }
     uint64_t cached = (uint64_t)depth * policy->options.block_bytes;
     return cached < request->prompt_bytes ? request->prompt_bytes - cached : 0;
 }
 
 /*
- * What a byte of this prompt weighs, when one that waits weighs 1. When something waits even where
- * the least does, the fleet is at its limit: whatever is computed twice now delays everybody.
+ * What a byte of this prompt weighs, when one that waits weighs 1. What waits even where the least
+ * does is the wait that all have in common: no choice avoids it, but work does make it longer.
  */
 static double weight_of_own(const struct gv_policy_request *request,
                             const struct gv_policy_facts *facts)
@@ -63,8 +59,18 @@ static double weight_of_own(const struct gv_policy_request *request,
         least = facts->queued_bytes[i] < least ? facts->queued_bytes[i] : least;
     }
     double times = (double)least / ((double)request->prompt_bytes + 1);
-    double weight = OWN_WEIGHT * (1 + WAIT_WEIGHT * times);
-    return weight < OWN_WEIGHT_MOST ? weight : OWN_WEIGHT_MOST;
+    return OWN_WEIGHT * (1 + WAIT_WEIGHT * times);
+}
+
+/* Of the eligible, the mean of requests in flight, and one more. */
+static double usual_load(const struct gv_policy_request *request,
+                         const struct gv_policy_facts *facts)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < request->eligible_count; i++) {
+        sum += (double)facts->loads[i];
+    }
+    return sum / (double)request->eligible_count + 1;
 }
 
 /* What the own bytes cost there: in ms, already weighed. */
@@ -132,10 +138,13 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     bool uneven = gv_policy_is_uneven(policy, request, facts, &load_limit);
     *rule = uneven ? GV_RULE_BALANCE : GV_RULE_COST;
     double weight = weight_of_own(request, facts);
+    double usual = usual_load(request, facts);
+    double whole = (double)own_bytes(policy, request, 0);
     for (uint32_t i = 0; i < request->eligible_count; i++) {
-        facts->scores[i] = (double)facts->queued_bytes[i] / facts->speeds[i] +
-                           own_ms(policy, request, facts, i, weight) +
-                           REQUEST_MS * (double)facts->loads[i];
+        double load = (double)facts->loads[i];
+        double crowd = CROWD_WEIGHT * (load / usual) * (load / usual);
+        facts->scores[i] = ((double)facts->queued_bytes[i] + crowd * whole) / facts->speeds[i] +
+                           own_ms(policy, request, facts, i, weight) + REQUEST_MS * load;
     }
     uint32_t best;
     double lowest = find_lowest(request, facts, load_limit, &best);

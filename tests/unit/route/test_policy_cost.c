@@ -1,5 +1,7 @@
 /* test_policy_cost.c - prefix_cost. A block is 256 bytes, prefill is taken as 32 bytes a ms: a
- * block that is not held scores 8 x 8 ms, one that waits 8 ms, a request in flight 1 ms. */
+ * block that is not held scores 8 x 8 ms, one that waits 8 ms; each request in flight 1 ms, and
+ * all of them half of the prompt (20 blocks: 160 ms) where they are as many as on average and one
+ * more, four times that where they are twice as many. */
 #include "unit/route/stage.h"
 
 #define BLOCK 256
@@ -47,13 +49,13 @@ static void of_equal_holders_the_one_with_less_waiting_is_chosen(void)
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 3);
     gv_load_take(stage.load, 3, 100 * BLOCK); /* our own count as theirs */
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 2);
-    gv_load_first_byte(stage.load, 3, 100 * BLOCK); /* worked off */
+    gv_load_give(stage.load, 3, 100 * BLOCK); /* worked off */
     CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 3);
     stage_end(&stage);
 }
 
-/* cache_threshold is 0.3: 6 of 20 blocks are not followed, 7 are. */
-static void a_match_up_to_the_threshold_counts_as_none(void)
+/* cache_threshold is 0.3, and none of this policy's business. */
+static void every_block_held_counts(void)
 {
     struct stage stage = stage_of("prefix_cost", 8);
     struct gv_candidate candidates[8];
@@ -64,15 +66,35 @@ static void a_match_up_to_the_threshold_counts_as_none(void)
                                         .prompt_bytes = 20 * BLOCK,
                                         .eligible = stage.eligible,
                                         .eligible_count = 8};
-    record(&stage, "regular::m", path, 6, 2);
-    gv_policy_decide(stage.policy, &request, &decision);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 20 * 64, 1e-9);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[3].score, 20 * 64, 1e-9);
-    record(&stage, "regular::m", path, 7, 2);
-    gv_policy_decide(stage.policy, &request, &decision);
-    CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, 13 * 64, 1e-9);
-    CU_ASSERT_EQUAL(decision.worker, 2);
+    for (uint32_t held = 1; held <= 20; held++) {
+        record(&stage, "regular::m", path, held, 2);
+        gv_policy_decide(stage.policy, &request, &decision);
+        CU_ASSERT_DOUBLE_EQUAL(candidates[2].score, (20 - held) * 64, 1e-9);
+        CU_ASSERT_DOUBLE_EQUAL(candidates[3].score, 20 * 64, 1e-9);
+        CU_ASSERT_EQUAL(decision.worker, 2);
+    }
     stage_end(&stage);
+}
+
+/* What waits at the least is the wait of all: 10 blocks everywhere, half of the prompt, make a
+ * block of one's own weigh 8 x (1 + 4 / 2) = 24 that wait, without end. */
+static void the_longer_all_wait_the_longer_a_prefix_is_waited_for(void)
+{
+    for (uint64_t common = 10; common <= 10000; common *= 10) {
+        struct stage stage = stage_of("prefix_cost", 2);
+        uint64_t worth =
+            20 * 8 + 32 * common * 5120 / 5121; /* of the whole prompt, in blocks that wait */
+        record(&stage, "regular::m", path, 20, 1);
+        wait_at(&stage, 0, common);
+        wait_at(&stage, 1, common + worth - 3);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 1);
+        wait_at(&stage, 1, common + worth + 3);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 0);
+        wait_at(&stage, 0, 0); /* that wait could be avoided */
+        wait_at(&stage, 1, common + worth - 3);
+        CU_ASSERT_EQUAL(decide(&stage, "regular::m", path, 20).worker, 0);
+        stage_end(&stage);
+    }
 }
 
 /* All 20 blocks at a quarter of the speed cost as much as 4 x 20 at the usual. */
@@ -105,24 +127,53 @@ static void what_a_worker_computes_slowly_costs_more_there(void)
     stage_end(&stage);
 }
 
-/* Longest match alone would send everything where the first prompt went. */
+/* Longest match alone would send everything where the first prompt went. What is shared is computed
+ * as often as the requests in flight need workers: one block of 20 everywhere. */
 static void prompts_that_share_their_first_blocks_are_spread(void)
 {
-    for (uint32_t common = 1; common <= 6; common += 5) {
+    for (uint32_t common = 1; common <= 4; common += 3) {
         struct stage stage = stage_of("prefix_cost", 4);
         uint32_t given[FLEET] = {0};
-        for (int i = 0; i < 1000; i++) { /* one at a time: nothing ever waits */
+        uint32_t under_way[64];
+        for (uint32_t i = 0; i < 1000; i++) { /* nothing ever waits, 64 are being decoded for */
             uint64_t chain[20];
             unique(&stage.prng, chain, common, 20);
             uint32_t worker = decide(&stage, "regular::m", chain, 20).worker;
             record(&stage, "regular::m", chain, 20, worker);
+            if (i >= 64) {
+                gv_load_give(stage.load, under_way[i % 64], 0);
+            }
+            gv_load_take(stage.load, worker, 0);
+            under_way[i % 64] = worker;
             given[worker] += 1;
         }
         for (int i = 0; i < 4; i++) {
-            CU_ASSERT_TRUE(given[i] > 180 && given[i] < 320);
+            CU_ASSERT_TRUE(given[i] < (common == 1 ? 320 : 500));
         }
         stage_end(&stage);
     }
+}
+
+/* One at a time, and nothing else to decide by: the caches fill up one by one, and none forgets
+ * while another has room. */
+static void of_an_idle_fleet_every_cache_is_used(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    uint32_t given[FLEET] = {0};
+    for (uint32_t i = 0; i < 4; i++) {
+        gv_forest_set_capacity(stage.forest, i, 500);
+    }
+    for (int i = 0; i < 100; i++) { /* 1,901 blocks in all, 2,000 fit */
+        uint64_t chain[20];
+        unique(&stage.prng, chain, 1, 20);
+        uint32_t worker = decide(&stage, "regular::m", chain, 20).worker;
+        record(&stage, "regular::m", chain, 20, worker);
+        given[worker] += 1;
+    }
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(given[i] >= 20 && given[i] <= 30);
+    }
+    stage_end(&stage);
 }
 
 /* Half of each prompt is the same document. It waits at its one holder until a second copy pays. */
@@ -255,9 +306,11 @@ static void two_nodes_decide_alike(void)
 GV_SUITE("route/policy cost",
          GV_CASE(a_prefix_is_waited_for_as_long_as_computing_it_would_cost_more),
          GV_CASE(of_equal_holders_the_one_with_less_waiting_is_chosen),
-         GV_CASE(a_match_up_to_the_threshold_counts_as_none),
+         GV_CASE(every_block_held_counts),
+         GV_CASE(the_longer_all_wait_the_longer_a_prefix_is_waited_for),
          GV_CASE(what_a_worker_computes_slowly_costs_more_there),
          GV_CASE(prompts_that_share_their_first_blocks_are_spread),
+         GV_CASE(of_an_idle_fleet_every_cache_is_used),
          GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
          GV_CASE(a_new_prompt_goes_where_the_oldest_gives_way),
          GV_CASE(a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds),

@@ -161,8 +161,8 @@ void lab_options_init(struct lab_options *options);
 /** "cache_aware", "prefix_hash:16", "cache_aware@1" (one router), "smg-mesh". false: unknown. */
 bool lab_contender_parse(const char *text, struct lab_contender *contender);
 
-/** Made-up traces: "turns", "root", "hot", "chats", "agents". false: there is none of this name, or
- * no memory. */
+/** Made-up traces: "turns", "root", "hot", "chats", "agents", "pairs". false: there is none of this
+ * name, or no memory. */
 bool lab_synthetic(struct trace *trace, const char *name, const struct options *options);
 
 /** run.c. false: out of memory. */

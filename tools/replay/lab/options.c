@@ -12,7 +12,7 @@ static const char help[] =
     "replay lab - ways to route compared over one trace, in virtual time\n"
     "\n"
     "  --trace FILE|NAME        a trace of replay, or made up: turns, root, hot, chats,\n"
-    "                           agents\n"
+    "                           agents, pairs\n"
     "  --requests N             only the first N (all; made up: 6000)\n"
     "  --rate R                 R requests per second instead of the trace's times (made up: 20)\n"
     "  --speed X                the trace's times, X times as fast (1)\n"

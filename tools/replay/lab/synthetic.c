@@ -7,6 +7,8 @@
  *   hot     40 % of the requests ask one thing each of one long document, the rest are turns
  *   chats   longer sessions, quick turns: nine tenths of all tokens were seen before
  *   agents  tool agents: 12 long lists of tools, many quick turns
+ *   pairs   one request or two of 10,000 tokens under one system prompt, long answers: the load of
+ *           smg's published runs with 240 workers (docs/benchmarks.md)
  *
  * Sessions begin at random (Poisson) so that --rate requests a second come about; the times between
  * turns are exponential. All is drawn from --seed.
@@ -37,7 +39,7 @@ struct kind {
 static const struct kind kinds[] = {
     {"turns", 40, 16, 7, 20, 10, 200, 20, 0, 0},   {"root", 1, 64, 7, 12, 8, 200, 20, 0, 0},
     {"hot", 40, 16, 7, 20, 10, 200, 20, 0.4, 128}, {"chats", 40, 32, 12, 12, 6, 150, 10, 0, 0},
-    {"agents", 12, 128, 20, 16, 12, 120, 4, 0, 0},
+    {"agents", 12, 128, 20, 16, 12, 120, 4, 0, 0}, {"pairs", 1, 32, 1.43, 124, 38, 1900, 12, 0, 0},
 };
 
 struct maker {
