@@ -5,6 +5,7 @@
 
 #include "admin/admin.h"
 #include "admin/connection.h"
+#include "admin/jobs.h"
 #include "admin/round.h"
 #include "grapevine/net/inbox.h"
 #include "grapevine/net/listener.h"
@@ -22,6 +23,7 @@ struct gv_admin {
     struct gv_loop *loop; /* borrowed */
     struct gv_admin_parts parts;
     struct gv_rounds rounds;
+    struct gv_jobs jobs;
     struct gv_inbox *inbox; /* owned: calls of the data port */
     struct gv_timer *sweep; /* owned */
     struct port main;
@@ -165,6 +167,7 @@ enum gv_err gv_admin_open(struct gv_loop *loop, const struct gv_admin_parts *par
     admin->loop = loop;
     admin->parts = *parts;
     admin->parts.rounds = &admin->rounds;
+    admin->parts.jobs = &admin->jobs;
     gv_list_init(&admin->rounds.list);
     init_port(admin, &admin->main, false);
     init_port(admin, &admin->probes, true);

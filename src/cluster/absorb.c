@@ -190,6 +190,13 @@ static void fill(struct gv_worker *worker, const struct gv_gossip_worker *from)
     worker->cost = from->cost;
     worker->capacity_tokens = from->capacity_tokens;
     gv_slice_copy_text(from->runtime, worker->runtime, sizeof worker->runtime);
+    gv_slice_copy_text(from->labels, worker->labels, sizeof worker->labels);
+    worker->health = (struct gv_worker_health){.timeout_ms = from->health_timeout_ms,
+                                               .interval_ms = from->health_interval_ms,
+                                               .success_threshold = from->health_successes,
+                                               .failure_threshold = from->health_failures,
+                                               .drain_settle_ms = from->drain_settle_ms,
+                                               .is_off = from->unprobed};
     worker->model_count = 0;
     for (uint32_t i = 0; i < from->model_count && i < GV_WORKER_MODELS_MAX; i++) {
         if (from->models[i].len < GV_WORKER_MODEL_MAX) {
@@ -294,7 +301,14 @@ static enum gv_err write_record(struct gv_cluster *cluster, const struct gv_work
                                       .priority = worker->priority,
                                       .cost = worker->cost,
                                       .capacity_tokens = worker->capacity_tokens,
-                                      .runtime = gv_slice_text(worker->runtime)};
+                                      .runtime = gv_slice_text(worker->runtime),
+                                      .labels = gv_slice_text(worker->labels),
+                                      .health_timeout_ms = worker->health.timeout_ms,
+                                      .health_interval_ms = worker->health.interval_ms,
+                                      .health_successes = worker->health.success_threshold,
+                                      .health_failures = worker->health.failure_threshold,
+                                      .drain_settle_ms = worker->health.drain_settle_ms,
+                                      .unprobed = worker->health.is_off};
     for (uint32_t i = 0; i < worker->model_count && i < GV_WORKER_MODELS_MAX; i++) {
         record.models[record.model_count++] = gv_slice_text(worker->models[i]);
     }

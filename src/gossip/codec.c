@@ -203,7 +203,7 @@ static bool worker_fits(const Mesh__Worker *worker)
 {
     return worker->url[0] != '\0' && text_fits(worker->url, GV_GOSSIP_URL_MAX) &&
            name_fits(worker->origin) && text_fits(worker->runtime, GV_GOSSIP_RUNTIME_MAX) &&
-           worker->pool <= UINT8_MAX &&
+           text_fits(worker->labels, GV_GOSSIP_LABELS_MAX) && worker->pool <= UINT8_MAX &&
            texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX);
 }
 
@@ -479,6 +479,13 @@ Mesh__Worker *gv_codec_worker_out(struct gv_arena *arena, const struct gv_gossip
     message->url = gv_arena_copy(arena, worker->url);
     message->origin = gv_arena_copy(arena, worker->origin);
     message->runtime = gv_arena_copy(arena, worker->runtime);
+    message->labels = gv_arena_copy(arena, worker->labels);
+    message->health_timeout_ms = worker->health_timeout_ms;
+    message->health_interval_ms = worker->health_interval_ms;
+    message->health_successes = worker->health_successes;
+    message->health_failures = worker->health_failures;
+    message->drain_settle_ms = worker->drain_settle_ms;
+    message->unprobed = worker->unprobed;
     message->deleted = worker->deleted;
     message->version_ms = worker->version_ms;
     message->pool = worker->pool;
@@ -488,7 +495,8 @@ Mesh__Worker *gv_codec_worker_out(struct gv_arena *arena, const struct gv_gossip
     message->capacity_tokens = worker->capacity_tokens;
     message->models = models;
     message->n_models = worker->model_count;
-    bool whole = message->url != NULL && message->origin != NULL && message->runtime != NULL;
+    bool whole = message->url != NULL && message->origin != NULL && message->runtime != NULL &&
+                 message->labels != NULL;
     for (size_t i = 0; i < worker->model_count; i++) {
         models[i] = gv_arena_copy(arena, worker->models[i]);
         whole = whole && models[i] != NULL;
@@ -508,6 +516,13 @@ void gv_codec_worker_in(const Mesh__Worker *message, struct gv_gossip_worker *wo
                                         .cost = message->cost,
                                         .capacity_tokens = message->capacity_tokens,
                                         .runtime = gv_slice_text(message->runtime),
+                                        .labels = gv_slice_text(message->labels),
+                                        .health_timeout_ms = message->health_timeout_ms,
+                                        .health_interval_ms = message->health_interval_ms,
+                                        .health_successes = message->health_successes,
+                                        .health_failures = message->health_failures,
+                                        .drain_settle_ms = message->drain_settle_ms,
+                                        .unprobed = message->unprobed != 0,
                                         .model_count = (uint32_t)message->n_models};
     for (size_t i = 0; i < message->n_models; i++) {
         worker->models[i] = gv_slice_text(message->models[i]);

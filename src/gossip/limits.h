@@ -20,6 +20,7 @@
 #define GV_GOSSIP_MODELS_MAX  16
 #define GV_GOSSIP_REASON_MAX  255
 #define GV_GOSSIP_RUNTIME_MAX 15
+#define GV_GOSSIP_LABELS_MAX  511
 
 #define GV_BATCH_OPERATIONS_MAX 16384 /* operations in one batch or chunk */
 #define GV_OPERATION_PRINTS_MAX 16384 /* fingerprints in one operation */

@@ -77,7 +77,7 @@ static bool fits(const struct gv_gossip_worker *worker)
 {
     if (worker->url.len == 0 || worker->url.len > GV_GOSSIP_URL_MAX || worker->origin.len == 0 ||
         worker->origin.len >= GV_NODE_NAME_MAX || worker->runtime.len > GV_GOSSIP_RUNTIME_MAX ||
-        worker->model_count > GV_GOSSIP_MODELS_MAX) {
+        worker->labels.len > GV_GOSSIP_LABELS_MAX || worker->model_count > GV_GOSSIP_MODELS_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < worker->model_count; i++) {
@@ -109,7 +109,7 @@ static uint64_t hash_of(const struct gv_gossip_worker *worker)
 
 static struct gv_worker_entry *copy(const struct gv_gossip_worker *worker)
 {
-    size_t bytes = worker->url.len + worker->origin.len + worker->runtime.len;
+    size_t bytes = worker->url.len + worker->origin.len + worker->runtime.len + worker->labels.len;
     for (uint32_t i = 0; i < worker->model_count; i++) {
         bytes += worker->models[i].len;
     }
@@ -122,6 +122,7 @@ static struct gv_worker_entry *copy(const struct gv_gossip_worker *worker)
     entry->record.url = keep(entry->text, &used, worker->url);
     entry->record.origin = keep(entry->text, &used, worker->origin);
     entry->record.runtime = keep(entry->text, &used, worker->runtime);
+    entry->record.labels = keep(entry->text, &used, worker->labels);
     for (uint32_t i = 0; i < worker->model_count; i++) {
         entry->record.models[i] = keep(entry->text, &used, worker->models[i]);
     }

@@ -58,7 +58,10 @@ static void drain(struct gv_ward *ward, const struct gv_worker *worker)
     }
     uint64_t age_ms = now - ward->draining_since_ms;
     bool quiet = gv_load_get(shared->load, ward->index).own_count == 0;
-    if (age_ms < GV_PROBE_DRAIN_MIN_MS || (!quiet && age_ms < shared->config->shutdown_grace_ms)) {
+    uint64_t least_ms = worker->health.drain_settle_ms > GV_PROBE_DRAIN_MIN_MS
+                            ? worker->health.drain_settle_ms
+                            : GV_PROBE_DRAIN_MIN_MS;
+    if (age_ms < least_ms || (!quiet && age_ms < shared->config->shutdown_grace_ms)) {
         return;
     }
     struct gv_worker gone = *worker;

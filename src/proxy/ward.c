@@ -36,7 +36,8 @@ static bool is_alike(const struct gv_ward *ward, const struct gv_ward *other)
 static bool is_rank_of(const struct gv_worker *worker, const struct gv_worker *other)
 {
     return worker->engine != worker->index && worker->engine == other->engine &&
-           worker->pool == other->pool && strcmp(worker->api_key, other->api_key) == 0;
+           worker->pool == other->pool && worker->health.is_off == other->health.is_off &&
+           strcmp(worker->api_key, other->api_key) == 0;
 }
 
 /* Who asks for this worker; itself, unless it is a rank. */
@@ -120,6 +121,19 @@ void gv_ward_forget(struct gv_ward *ward, enum gv_floor_reason reason, uint64_t 
 
 /* ---- when to ask again ---- */
 
+static uint64_t own_or(uint32_t own, uint64_t ours)
+{
+    return own > 0 ? own : ours;
+}
+
+/* What it was registered with goes before the node's options. */
+static uint64_t interval_of(struct gv_ward *ward)
+{
+    const struct gv_worker *worker = gv_ward_look(ward);
+    uint64_t ours = ward->probe->shared->config->health_interval_ms;
+    return worker != NULL ? own_or(worker->health.interval_ms, ours) : ours;
+}
+
 static void rest(struct gv_ward *ward, uint64_t wait_ms)
 {
     ward->step = GV_WARD_IDLE;
@@ -129,14 +143,14 @@ static void rest(struct gv_ward *ward, uint64_t wait_ms)
 /* Ready workers are spread over a tenth of the interval. */
 static void rest_ready(struct gv_ward *ward)
 {
-    uint64_t interval = ward->probe->shared->config->health_interval_ms;
+    uint64_t interval = interval_of(ward);
     uint64_t spread = interval / 10 + 1;
     rest(ward, interval - (uint64_t)ward->index * 7919 % spread);
 }
 
-static uint64_t fast_ms(const struct gv_ward *ward)
+static uint64_t fast_ms(struct gv_ward *ward)
 {
-    uint64_t interval = ward->probe->shared->config->health_interval_ms;
+    uint64_t interval = interval_of(ward);
     return interval < GV_WARD_FAST_MS ? interval : GV_WARD_FAST_MS;
 }
 
@@ -150,9 +164,11 @@ void gv_ward_rest(struct gv_ward *ward)
 static void judge_bad_alone(struct gv_ward *ward, const char *trouble)
 {
     const struct gv_config *config = ward->probe->shared->config;
+    const struct gv_worker *worker = gv_ward_look(ward);
+    uint32_t own = worker != NULL ? worker->health.failure_threshold : 0;
     ward->good_count = 0;
     ward->bad_count += 1;
-    if (ward->bad_count >= config->health_failure_threshold) {
+    if (ward->bad_count >= own_or(own, config->health_failure_threshold)) {
         gv_ward_set_state(ward, GV_WORKER_NOT_READY, trouble);
     }
     rest(ward, fast_ms(ward));
@@ -209,7 +225,8 @@ void gv_ward_approve(struct gv_ward *ward)
         rest_ready(ward);
         return;
     }
-    if (ward->good_count >= config->health_success_threshold) {
+    if (ward->good_count >=
+        own_or(worker->health.success_threshold, config->health_success_threshold)) {
         gv_ward_set_state(ward, GV_WORKER_READY, "");
         ward->was_ready = true; /* removed and added again before the next look: starts over */
         rest_ready(ward);
@@ -354,8 +371,10 @@ static void send(struct gv_ward *ward, enum gv_ward_step step, const char *path)
     const struct gv_worker *worker = gv_ward_look(ward);
     const struct gv_config *config = ward->probe->shared->config;
     ward->step = step;
-    if (worker == NULL || gv_fetch_start(&ward->fetch, ward->target, path, worker->api_key,
-                                         config->health_timeout_ms, on_answer, ward) != GV_OK) {
+    if (worker == NULL ||
+        gv_fetch_start(&ward->fetch, ward->target, path, worker->api_key,
+                       own_or(worker->health.timeout_ms, config->health_timeout_ms), on_answer,
+                       ward) != GV_OK) {
         judge_bad(ward, "health probe: no connection could be made", false);
         return;
     }
@@ -413,6 +432,11 @@ void gv_ward_tick(struct gv_ward *ward)
     uint64_t now = gv_ward_now_ms(ward);
     if (ward->step != GV_WARD_IDLE || ward->target == NULL ||
         ward->probe->active_count >= GV_WARD_ACTIVE_MAX) {
+        return;
+    }
+    const struct gv_worker *worker = gv_ward_look(ward);
+    if (worker != NULL && worker->health.is_off) {
+        gv_ward_set_state(ward, GV_WORKER_READY, "");
         return;
     }
     struct gv_ward *leader = leader_of(ward);

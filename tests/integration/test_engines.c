@@ -127,7 +127,7 @@ static void an_engine_with_ranks_is_a_worker_for_each(void)
     CU_ASSERT_TRUE_FATAL(await_number(node, "/readiness", "", "healthy_workers", 3));
     CU_ASSERT_EQUAL(gv_world_number(node, "/workers", "", "total"), 3);
     char whole[80];
-    snprintf(whole, sizeof whole, "\"%s\"", engine->url);
+    snprintf(whole, sizeof whole, "\"url\":\"%s\"", engine->url);
     CU_ASSERT_FALSE(says(node, "/workers", whole)); /* only as its ranks */
     CU_ASSERT_EQUAL(gv_world_number(node, workers_path, "", "capacity_tokens"), 524288 / 3);
     char first[600];

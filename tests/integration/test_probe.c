@@ -180,6 +180,45 @@ static void ranks_of_one_engine_are_probed_as_one_and_become_ready_and_unready_t
     gv_rig_stop(&rig);
 }
 
+static void add_with(struct gv_rig *rig, const char *url, struct gv_worker_health health)
+{
+    struct gv_worker worker = {.pool = GV_POOL_REGULAR,
+                               .state = GV_WORKER_PENDING,
+                               .source = GV_SOURCE_API,
+                               .bootstrap_port = -1,
+                               .cost = 1,
+                               .health = health};
+    snprintf(worker.url, sizeof worker.url, "%s", url);
+    CU_ASSERT_EQUAL_FATAL(gv_fleet_put(rig->fleet, &worker), GV_OK);
+}
+
+/* What a worker was registered with goes before the options; and one without probes is ready. */
+static void a_worker_is_probed_as_it_was_registered_to_be(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fake;
+    struct gv_fake dead;
+    gv_rig_init(&rig);
+    atomic_store(&metadata_role, 0);
+    atomic_store(&health_count, 0);
+    gv_fake_start(&fake, reply_as_counted_engine);
+    gv_fake_start(&dead, reply_busy);
+    gv_fake_stop(&dead);
+    add_with(&rig, fake.url,
+             (struct gv_worker_health){.success_threshold = 4, .interval_ms = 1000000});
+    add_with(&rig, dead.url, (struct gv_worker_health){.is_off = true});
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
+                          GV_OK);
+    gv_rig_start(&rig);
+    struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
+    struct wanted unasked = {&rig, dead.url, GV_WORKER_READY};
+    CU_ASSERT(gv_test_await(has_state, &ready, 0));
+    CU_ASSERT(gv_test_await(has_state, &unasked, 0));
+    CU_ASSERT_EQUAL(atomic_load(&health_count), 4); /* of the options it would have been 2 */
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fake);
+}
+
 struct count_wish {
     atomic_int *count;
     int least;
@@ -384,7 +423,7 @@ static void engines_that_hang_do_not_keep_others_from_being_asked(void)
     gv_fake_stop(&fake);
 }
 
-GV_SUITE("integration/probe",
+GV_SUITE("integration/probe", GV_CASE(a_worker_is_probed_as_it_was_registered_to_be),
          GV_CASE(ranks_of_one_engine_are_probed_as_one_and_become_ready_and_unready_together),
          GV_CASE(engines_that_hang_do_not_keep_others_from_being_asked),
          GV_CASE(a_worker_registered_anew_becomes_ready_again),

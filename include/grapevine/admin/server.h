@@ -32,6 +32,7 @@
 #define GV_ADMIN_IDLE_MS         60000 /* a silent client of the admin port is closed */
 
 struct gv_admin;
+struct gv_jobs;
 struct gv_rounds;
 
 /* What admin looks at; everything borrowed, and must outlive it. */
@@ -46,6 +47,7 @@ struct gv_admin_parts {
     struct gv_tls *tls;        /* of the admin port; NULL: plain HTTP */
     struct gv_addr probe_addr; /* of a port for probes alone; family 0: none */
     struct gv_rounds *rounds;  /* admin's own; leave NULL */
+    struct gv_jobs *jobs;      /* the same */
 };
 
 /** Listen on `addr`. Errors: as gv_listener_open(); GV_ENOMEM. */

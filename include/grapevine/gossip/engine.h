@@ -66,6 +66,13 @@ struct gv_gossip_worker {
     double cost;
     uint64_t capacity_tokens;
     struct gv_slice runtime;
+    struct gv_slice labels;     /* a JSON object of texts; empty none */
+    uint32_t health_timeout_ms; /* these four: 0 as the node is set up */
+    uint32_t health_interval_ms;
+    uint32_t health_successes;
+    uint32_t health_failures;
+    uint32_t drain_settle_ms;
+    bool unprobed;
     struct gv_slice models[16];
     uint32_t model_count;
 };

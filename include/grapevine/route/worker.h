@@ -16,6 +16,7 @@
 #define GV_WORKER_URL_MAX    512   /* bytes with NUL */
 #define GV_WORKER_MODEL_MAX  256   /* bytes with NUL */
 #define GV_WORKER_MODELS_MAX 16
+#define GV_WORKER_LABELS_MAX 512 /* bytes with NUL */
 #define GV_KEY_MAX           280 /* bytes of "pool::model" with NUL */
 #define GV_MODEL_UNKNOWN     "unknown"
 
@@ -42,6 +43,16 @@ enum gv_worker_source {
     GV_SOURCE_COUNT
 };
 
+/* How it is probed; 0 everywhere: as the node is set up. */
+struct gv_worker_health {
+    uint32_t timeout_ms;
+    uint32_t interval_ms;
+    uint32_t success_threshold;
+    uint32_t failure_threshold;
+    uint32_t drain_settle_ms; /* it drains for at least that long */
+    bool is_off;              /* not at all: it counts as ready */
+};
+
 struct gv_worker {
     char url[GV_WORKER_URL_MAX]; /* canonical, see http/uri.h */
     char id[40];                 /* UUID text, made from the URL, equal on all nodes */
@@ -59,7 +70,9 @@ struct gv_worker {
     char runtime[16];         /* "sglang", "vllm", "openai", or "" */
     uint64_t capacity_tokens; /* KV cache, from metadata; 0: unknown */
     uint64_t ready_since_ms;  /* wall clock; 0: not ready */
-    char reason[160];         /* why it is in its state, for people */
+    struct gv_worker_health health;
+    char labels[GV_WORKER_LABELS_MAX]; /* a JSON object of texts; "" none */
+    char reason[160];                  /* why it is in its state, for people */
 };
 
 /** The URL of the engine that answers at `url`: the same, but for a rank ("url@3"). Borrowed. */

@@ -223,6 +223,123 @@ static void a_worker_is_added_shown_changed_and_removed(void)
     tear_down(&fixture);
 }
 
+/* From the answer on it can be asked for, whether or not the fleet has it yet; and it says how far
+ * it is. */
+static void a_worker_that_was_accepted_is_there_at_once_and_says_how_far_it_is(void)
+{
+    struct fixture fixture;
+    char words[4000];
+    char path[80];
+    set_up(&fixture, NULL);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", NULL, "{\"url\":\"http://127.0.0.1:9102\"}",
+                        words, sizeof words),
+                    202);
+    const char *at = strstr(words, "\"worker_id\":\"");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(path, sizeof path, "/workers/%.36s", at + sizeof "\"worker_id\":\"" - 1);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", path, NULL, NULL, words, sizeof words), 200);
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"status\":\"pending\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"job_type\":\"AddWorker\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"is_healthy\":false"));
+    struct waiting waiting = {
+        .fixture = &fixture, .words = "\"status\":\"processing\"", .wanted = true};
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    struct gv_slice url = gv_slice_text("http://127.0.0.1:9102");
+    CU_ASSERT_EQUAL(gv_fleet_set_state(fixture.shared.fleet, url, GV_WORKER_REFUSED, "no", 1),
+                    GV_OK);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", path, NULL, NULL, words, sizeof words), 200);
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"status\":\"failed\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"message\":\"no\""));
+    CU_ASSERT_EQUAL(gv_fleet_set_state(fixture.shared.fleet, url, GV_WORKER_READY, "", 1), GV_OK);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", path, NULL, NULL, words, sizeof words), 200);
+    CU_ASSERT_PTR_NULL(strstr(words, "job_status")); /* done */
+    CU_ASSERT_EQUAL(ask(&fixture, "DELETE", path, NULL, NULL, words, sizeof words), 202);
+    tear_down(&fixture);
+}
+
+static void a_patch_changes_what_it_names_and_leaves_the_rest(void)
+{
+    static const char spec[] =
+        "{\"url\":\"http://127.0.0.1:9103\",\"worker_type\":\"prefill\",\"bootstrap_port\":8998,"
+        "\"labels\":{\"zone\":\"a\",\"rack\":\"7\"},\"health\":{\"timeout_secs\":9}}";
+    static const char patch[] =
+        "{\"cost\":2.5,\"labels\":{\"zone\":\"b\",\"rack\":null},\"api_key\":\"secret\","
+        "\"health\":{\"check_interval_secs\":7,\"disable_health_check\":true}}";
+    static const char *const wrongs[] = {"{\"labels\":[]}",
+                                         "{\"labels\":{\"a\":1}}",
+                                         "{\"health\":1}",
+                                         "{\"health\":{\"timeout_secs\":0}}",
+                                         "{\"health\":{\"timeout_secs\":86401}}",
+                                         "{\"health\":{\"disable_health_check\":1}}",
+                                         "{\"worker_type\":\"decode\"}"};
+    static const char *const after[] = {"\"cost\":2.5",
+                                        "\"labels\":{\"zone\":\"b\"}",
+                                        "\"timeout_secs\":9",
+                                        "\"check_interval_secs\":7",
+                                        "\"disable_health_check\":true",
+                                        "\"bootstrap_port\":8998",
+                                        "\"priority\":50"};
+    struct fixture fixture;
+    char words[4000];
+    char path[80];
+    set_up(&fixture, NULL);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", NULL, spec, words, sizeof words), 202);
+    const char *at = strstr(words, "\"worker_id\":\"");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(path, sizeof path, "/workers/%.36s", at + sizeof "\"worker_id\":\"" - 1);
+    struct waiting waiting = {.fixture = &fixture, .words = "\"rack\":\"7\"", .wanted = true};
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++) {
+        CU_ASSERT_EQUAL(ask(&fixture, "PATCH", path, NULL, wrongs[i], NULL, 0), 400);
+    }
+    CU_ASSERT_EQUAL(ask(&fixture, "PATCH", path, NULL, patch, words, sizeof words), 202);
+    waiting.words = "\"cost\":2.5";
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", path, NULL, NULL, words, sizeof words), 200);
+    for (size_t i = 0; i < sizeof after / sizeof after[0]; i++) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(words, after[i]));
+    }
+    CU_ASSERT_PTR_NULL(strstr(words, "secret"));
+    tear_down(&fixture);
+}
+
+/* What was registered as one engine is changed and removed as one, by the id it was given. */
+static void ranks_are_shown_changed_and_removed_by_the_id_of_their_engine(void)
+{
+    struct fixture fixture;
+    char words[4000];
+    char path[80];
+    struct gv_worker engine = {.url = "http://127.0.0.1:9104"};
+    set_up(&fixture, NULL);
+    for (int i = 0; i < 2; i++) {
+        char spec[100];
+        snprintf(spec, sizeof spec, "{\"url\":\"%s@%d\"}", engine.url, i);
+        CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", NULL, spec, NULL, 0), 202);
+        struct waiting waiting = {.fixture = &fixture,
+                                  .words = i == 0 ? "\"dp_rank\":0" : "\"dp_rank\":1",
+                                  .wanted = true};
+        CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    }
+    gv_worker_identify(&engine);
+    snprintf(path, sizeof path, "/workers/%s", engine.id);
+    CU_ASSERT_EQUAL(ask(&fixture, "GET", path, NULL, NULL, words, sizeof words), 200);
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"url\":\"http://127.0.0.1:9104\""));
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"dp_size\":2"));
+    CU_ASSERT_EQUAL(
+        ask(&fixture, "POST", "/workers", NULL, "{\"url\":\"http://127.0.0.1:9104\"}", NULL, 0),
+        409);
+    CU_ASSERT_EQUAL(
+        ask(&fixture, "PUT", path, NULL, "{\"url\":\"http://127.0.0.1:9104\"}", NULL, 0), 400);
+    CU_ASSERT_EQUAL(ask(&fixture, "PATCH", path, NULL, "{\"priority\":3}", NULL, 0), 202);
+    struct waiting old = {.fixture = &fixture, .words = "\"priority\":50", .wanted = false};
+    CU_ASSERT_TRUE(gv_test_await(list_says, &old, 0)); /* of both */
+    CU_ASSERT_EQUAL(ask(&fixture, "DELETE", path, NULL, NULL, words, sizeof words), 202);
+    CU_ASSERT_PTR_NOT_NULL(strstr(words, "\"url\":\"http://127.0.0.1:9104\""));
+    struct waiting gone = {.fixture = &fixture, .words = "9104@", .wanted = false};
+    CU_ASSERT_TRUE(gv_test_await(list_says, &gone, 0));
+    tear_down(&fixture);
+}
+
 static void a_bad_worker_is_refused_with_the_field_that_is_wrong(void)
 {
     static const struct {
@@ -240,6 +357,7 @@ static void a_bad_worker_is_refused_with_the_field_that_is_wrong(void)
         {"{\"url\":\"http://h\",\"bootstrap_port\":0}", "1 to 65535"},
         {"{\"url\":\"http://h\",\"bootstrap_port\":65536}", "1 to 65535"},
         {"{\"url\":\"http://h\",\"cost\":-1}", "'cost'"},
+        {"{\"url\":\"http://h\",\"connection_mode\":\"grpc\"}", "'connection_mode'"},
         {"{\"url\":\"http://h\",\"url\":\"http://i\"}", "duplicate"},
     };
     struct fixture fixture;
@@ -473,6 +591,9 @@ static void every_metric_has_help_and_type_and_the_port_keeps_connections(void)
 GV_SUITE("admin/server", GV_CASE(unknown_paths_are_404_and_wrong_methods_405),
          GV_CASE(probes_are_open_and_readiness_needs_a_ready_worker),
          GV_CASE(a_worker_is_added_shown_changed_and_removed),
+         GV_CASE(a_worker_that_was_accepted_is_there_at_once_and_says_how_far_it_is),
+         GV_CASE(a_patch_changes_what_it_names_and_leaves_the_rest),
+         GV_CASE(ranks_are_shown_changed_and_removed_by_the_id_of_their_engine),
          GV_CASE(a_bad_worker_is_refused_with_the_field_that_is_wrong),
          GV_CASE(keys_guard_what_is_not_public),
          GV_CASE(every_door_but_the_open_ones_wants_an_admins_key),
