@@ -142,6 +142,8 @@ static const struct gv_option table[] = {
         "Longest time for a client's handshake."),
     ROW("tls-max-handshakes", COUNT, TLS, tls_max_handshakes, "4096", 0, 16777216,
         "Handshakes of clients under way at a time; more are reset; 0 means no limit."),
+    ROW("tls-max-handshakes-per-address", COUNT, TLS, tls_max_handshakes_per_address, "512", 0,
+        16777216, "The same of one client address (of IPv6, one /64); 0 means no limit."),
     ROW("admin-tls-cert-path", TEXT, TLS, admin_tls_cert_path, "", 0, 4096,
         "As --tls-cert-path, for --prometheus-port."),
     ROW("admin-tls-key-path", TEXT, TLS, admin_tls_key_path, "", 0, 4096,

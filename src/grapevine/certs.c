@@ -80,6 +80,7 @@ static enum gv_err open_ports(struct gv_node *node)
             .proof = proof_of(&config->tls_client_ca_paths, config->tls_client_auth),
             .handshake_timeout_ms = config->tls_handshake_timeout_ms,
             .handshakes_max = config->tls_max_handshakes,
+            .handshakes_per_address_max = config->tls_max_handshakes_per_address,
             .plain_answer = (const char *)node->plain_answer.data};
         err = open_one(&options, &node->client_tls);
     }

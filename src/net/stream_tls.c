@@ -95,7 +95,8 @@ enum gv_err gv_stream_secure(struct gv_stream *stream, struct gv_tls *tls, const
     if (made == NULL) {
         return GV_ENOMEM;
     }
-    enum gv_err err = gv_tls_session_new(tls, host, &made->session);
+    struct gv_addr peer = gv_stream_peer(stream);
+    enum gv_err err = gv_tls_session_new(tls, host, host == NULL ? &peer : NULL, &made->session);
     if (err != GV_OK) {
         gv_mem_free(GV_MEM_NET, made);
         return err;

@@ -12,6 +12,7 @@
 #include "grapevine/base/mem.h"
 #include "grapevine/base/metric.h"
 #include "grapevine/net/loop.h"
+#include "tls_crowd.h"
 #include "tls_session.h"
 #include <errno.h>
 #include <openssl/err.h>
@@ -44,6 +45,7 @@ struct gv_tls {
     uint64_t read_at_us; /* of the clock that never goes back */
     bool is_bad;         /* the files were not usable when last read */
     atomic_uint shaking; /* handshakes under way */
+    struct gv_tls_crowd crowd;
     struct gv_metric *outcomes[GV_TLS_OUTCOME_COUNT];
     struct gv_metric *shaking_gauge;
     struct gv_metric *expires;
@@ -107,11 +109,25 @@ static void open_metrics(struct gv_tls *tls)
     tls->reloads = cell(&reloads_family, of, NULL);
 }
 
-bool gv_tls_shake(struct gv_tls *tls)
+/* Is the peer counted, because it may have only so many? */
+static bool is_crowd(const struct gv_tls *tls, const struct gv_addr *peer)
 {
+    return peer != NULL && tls->options.handshakes_per_address_max != 0;
+}
+
+bool gv_tls_shake(struct gv_tls *tls, const struct gv_addr *peer)
+{
+    uint32_t most = tls->options.handshakes_per_address_max;
+    if (is_crowd(tls, peer) && !gv_tls_crowd_enter(&tls->crowd, peer, most)) {
+        gv_metric_add(tls->outcomes[GV_TLS_OUTCOME_CROWD], 1);
+        return false;
+    }
     unsigned before = atomic_fetch_add(&tls->shaking, 1);
     if (tls->options.handshakes_max != 0 && before >= tls->options.handshakes_max) {
         atomic_fetch_sub(&tls->shaking, 1);
+        if (is_crowd(tls, peer)) {
+            gv_tls_crowd_leave(&tls->crowd, peer);
+        }
         gv_metric_add(tls->outcomes[GV_TLS_OUTCOME_LIMIT], 1);
         return false;
     }
@@ -119,8 +135,11 @@ bool gv_tls_shake(struct gv_tls *tls)
     return true; /* loops may set it in another order than they count: gv_tls_reload() mends that */
 }
 
-void gv_tls_shaken(struct gv_tls *tls, enum gv_tls_outcome outcome)
+void gv_tls_shaken(struct gv_tls *tls, const struct gv_addr *peer, enum gv_tls_outcome outcome)
 {
+    if (is_crowd(tls, peer)) {
+        gv_tls_crowd_leave(&tls->crowd, peer);
+    }
     unsigned before = atomic_fetch_sub(&tls->shaking, 1);
     gv_metric_set(tls->shaking_gauge, before - 1.0);
     gv_metric_add(tls->outcomes[outcome], 1);
@@ -381,6 +400,7 @@ enum gv_err gv_tls_open(const struct gv_tls_options *options, struct gv_tls **tl
     }
     gv_mutex_init(&made->lock);
     open_metrics(made);
+    gv_tls_crowd_init(&made->crowd);
     tell(made, made->context);
     *tls = made;
     return GV_OK;

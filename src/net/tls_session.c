@@ -24,6 +24,8 @@ struct gv_tls_session {
     struct gv_buf *out; /* where it writes; borrowed for a call, else NULL */
     enum gv_tls_phase phase;
     bool is_counted; /* among the handshakes under way */
+    bool has_peer;   /* and among those of `peer` */
+    struct gv_addr peer;
     bool has_read;   /* any byte */
     bool is_starved; /* out of memory while writing */
     int verify_error;
@@ -147,19 +149,21 @@ static enum gv_err begin(struct gv_tls_session *session, const char *host)
     return expect_host(session, host) ? GV_OK : GV_ENOMEM;
 }
 
-enum gv_err gv_tls_session_new(struct gv_tls *tls, const char *host,
+enum gv_err gv_tls_session_new(struct gv_tls *tls, const char *host, const struct gv_addr *peer,
                                struct gv_tls_session **session)
 {
     struct gv_tls_session *made = gv_mem_new(GV_MEM_NET, sizeof *made);
     if (made == NULL) {
         return GV_ENOMEM;
     }
-    if (!gv_tls_shake(tls)) {
+    if (!gv_tls_shake(tls, peer)) {
         gv_mem_free(GV_MEM_NET, made);
         return GV_EFULL;
     }
     made->tls = tls;
     made->is_counted = true;
+    made->has_peer = peer != NULL;
+    made->peer = peer != NULL ? *peer : (struct gv_addr){.family = 0};
     ERR_clear_error();
     enum gv_err err = begin(made, host);
     ERR_clear_error();
@@ -175,7 +179,7 @@ static void count(struct gv_tls_session *session, enum gv_tls_outcome outcome)
 {
     if (session->is_counted) {
         session->is_counted = false;
-        gv_tls_shaken(session->tls, outcome);
+        gv_tls_shaken(session->tls, session->has_peer ? &session->peer : NULL, outcome);
     }
 }
 

@@ -12,6 +12,7 @@
 #ifndef GV_NET_TLS_SESSION_H
 #define GV_NET_TLS_SESSION_H
 
+#include "grapevine/base/addr.h"
 #include "grapevine/base/buf.h"
 #include "grapevine/net/tls.h"
 
@@ -39,7 +40,8 @@ enum gv_tls_phase {
     X(GARBAGE, "broken")                                                                           \
     X(CLOSED, "closed")                                                                            \
     X(TIMEOUT, "timeout")                                                                          \
-    X(LIMIT, "too_many")
+    X(LIMIT, "too_many")                                                                           \
+    X(CROWD, "too_many_of_address")
 
 enum gv_tls_outcome {
 #define GV_TLS_OUTCOME_ENUM(name, text) GV_TLS_OUTCOME_##name,
@@ -50,10 +52,11 @@ enum gv_tls_outcome {
 
 /**
  * Begin with what `tls` holds now. `host`: the name or address that the peer's certificate must
- * be for; NULL on the accepting side. Errors: GV_EFULL too many handshakes are under way, which is
- * counted; GV_ENOMEM.
+ * be for; NULL on the accepting side. `peer`: whose places it takes, NULL for nobody's. Errors:
+ * GV_EFULL too many handshakes are under way, of all or of that peer, which is counted; GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_tls_session_new(struct gv_tls *tls, const char *host,
+                                           const struct gv_addr *peer,
                                            struct gv_tls_session **session);
 
 /** A handshake that did not end otherwise is counted as `closed`. NULL is fine. */
@@ -98,10 +101,11 @@ struct ssl_ctx_st *gv_tls_context(struct gv_tls *tls);
 
 const struct gv_tls_options *gv_tls_options_of(const struct gv_tls *tls);
 
-/** A handshake begins: false when too many are under way, which is counted. */
-bool gv_tls_shake(struct gv_tls *tls);
+/** A handshake with `peer` (NULL: nobody's) begins: false when too many are under way, which is
+ * counted. */
+bool gv_tls_shake(struct gv_tls *tls, const struct gv_addr *peer);
 
 /** A handshake that gv_tls_shake() let begin has ended. */
-void gv_tls_shaken(struct gv_tls *tls, enum gv_tls_outcome outcome);
+void gv_tls_shaken(struct gv_tls *tls, const struct gv_addr *peer, enum gv_tls_outcome outcome);
 
 #endif

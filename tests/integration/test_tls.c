@@ -299,6 +299,26 @@ static void handshakes_beyond_the_limit_are_reset(void)
     gv_world_end(&world);
 }
 
+static bool is_a_crowd(void *owner)
+{
+    return counts(owner, "clients", "too_many_of_address");
+}
+
+/* Silent connections of one address; others would still be served. */
+static void one_address_cannot_take_the_handshake_places_of_all(void)
+{
+    struct gv_world_node *node = start_https(ARGS("--threads", "1", "--tls-handshake-timeout-secs",
+                                                  "60", "--tls-max-handshakes-per-address", "2"));
+    int silent[2] = {gv_talk_connect(node->port), gv_talk_connect(node->port)};
+    CU_ASSERT_EQUAL(ask(node->port, "/health"), 0);
+    CU_ASSERT_TRUE(gv_test_await(is_a_crowd, node, 0));
+    CU_ASSERT_FALSE(counts(node, "clients", "too_many"));
+    (void)close(silent[0]);
+    CU_ASSERT_TRUE(gv_test_await(is_healthy, node, 0));
+    (void)close(silent[1]);
+    gv_world_end(&world);
+}
+
 static int ask_as(uint16_t port, const char *cert, const char *key)
 {
     return curl(
@@ -560,6 +580,7 @@ GV_SUITE("integration/tls", GV_CASE(clients_are_answered_over_https),
          GV_CASE(a_client_that_leaves_ends_its_engines_work),
          GV_CASE(plain_http_and_garbage_are_answered_and_closed),
          GV_CASE(a_slow_handshake_is_ended_and_holds_nobody_else_up),
+         GV_CASE(one_address_cannot_take_the_handshake_places_of_all),
          GV_CASE(handshakes_beyond_the_limit_are_reset),
          GV_CASE(clients_prove_themselves_where_they_must),
          GV_CASE(nothing_fails_while_certificates_are_renewed),

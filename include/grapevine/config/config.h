@@ -70,6 +70,7 @@ struct gv_config {
     char *tls_client_auth;                     /* "required" or "optional" */
     uint64_t tls_handshake_timeout_ms;         /* 10 s */
     uint32_t tls_max_handshakes;               /* under way, per port; 0: no limit */
+    uint32_t tls_max_handshakes_per_address;   /* the same of one client address */
     char *admin_tls_cert_path;                 /* of the admin port; "" plain HTTP */
     char *admin_tls_key_path;
     struct gv_config_list admin_tls_client_ca_paths;

@@ -42,10 +42,11 @@ struct gv_tls_options {
     const char *key_path;  /* PEM, without a passphrase */
     char *const *ca_paths; /* PEM: whom we trust; connecting side: none means the system's */
     size_t ca_count;
-    enum gv_tls_proof proof;       /* accepting side */
-    uint64_t handshake_timeout_ms; /* 0: the owner of the stream watches the time */
-    uint32_t handshakes_max;       /* under way at a time; more are reset; 0: no limit */
-    const char *plain_answer;      /* accepting side: for who speaks plain HTTP; NULL: none */
+    enum gv_tls_proof proof;             /* accepting side */
+    uint64_t handshake_timeout_ms;       /* 0: the owner of the stream watches the time */
+    uint32_t handshakes_max;             /* under way at a time; more are reset; 0: no limit */
+    uint32_t handshakes_per_address_max; /* the same of one peer; an IPv6 one by its /64 */
+    const char *plain_answer;            /* accepting side: for who speaks plain HTTP; NULL: none */
 };
 
 /**

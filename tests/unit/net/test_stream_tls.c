@@ -472,7 +472,7 @@ static void a_handshake_too_many_is_reset(void)
     struct gv_tls_options few = {.name = "test", .handshakes_max = 1};
     struct gv_tls_session *other = NULL;
     begin_with(&world, few, as_usual);
-    CU_ASSERT_EQUAL_FATAL(gv_tls_session_new(world.server_tls, NULL, &other), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_tls_session_new(world.server_tls, NULL, NULL, &other), GV_OK);
     connect_as(&world, "localhost");
     run_until(&world, client_closed);
     CU_ASSERT(world.client.why != GV_OK);

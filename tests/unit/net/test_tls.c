@@ -62,7 +62,7 @@ static void begin_side(struct side *side, struct gv_tls *tls, const char *host)
     memset(side, 0, sizeof *side);
     gv_buf_init(&side->out, GV_MEM_BUFFER, 16 * BIG_BYTES);
     gv_buf_init(&side->plain, GV_MEM_BUFFER, 16 * BIG_BYTES);
-    CU_ASSERT_EQUAL_FATAL(gv_tls_session_new(tls, host, &side->session), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_tls_session_new(tls, host, NULL, &side->session), GV_OK);
 }
 
 static void end_side(struct side *side)
@@ -348,15 +348,61 @@ static void only_so_many_handshakes_are_under_way(void)
     struct gv_tls *tls = open_tls(options);
     struct gv_tls_session *sessions[3] = {NULL};
     double before = count_of("test-server", "too_many");
-    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &sessions[0]), GV_OK);
-    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &sessions[1]), GV_OK);
-    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &sessions[2]), GV_EFULL);
+    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, NULL, &sessions[0]), GV_OK);
+    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, NULL, &sessions[1]), GV_OK);
+    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, NULL, &sessions[2]), GV_EFULL);
     CU_ASSERT_EQUAL(count_of("test-server", "too_many"), before + 1);
     gv_tls_session_free(sessions[0]);
-    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &sessions[2]), GV_OK);
+    CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, NULL, &sessions[2]), GV_OK);
     gv_tls_session_free(sessions[1]);
     gv_tls_session_free(sessions[2]);
     gv_tls_free(tls);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_NET), 0);
+}
+
+static struct gv_addr address(const char *text)
+{
+    struct gv_addr addr;
+    CU_ASSERT_EQUAL_FATAL(gv_addr_parse(gv_slice_text(text), 1, &addr), GV_OK);
+    return addr;
+}
+
+/* One that holds all its places holds nobody else's. */
+static void one_address_may_have_only_so_many_handshakes_under_way(void)
+{
+    static const struct {
+        const char *held;  /* twice, which is all it may */
+        const char *other; /* asks next */
+        bool is_same;
+    } cases[] = {
+        {"10.0.0.1", "10.0.0.1", true},
+        {"10.0.0.1", "10.0.0.2", false},
+        {"[::ffff:10.0.0.1]:7", "10.0.0.1", true},
+        {"[::ffff:10.0.0.1]:7", "[::ffff:10.0.0.2]:7", false},
+        {"[2001:db8::1]:7", "[2001:db8::2]:9", true},
+        {"[2001:db8:0:1::1]:7", "[2001:db8:0:2::1]:7", false},
+    };
+    struct gv_tls_options options = server_options("server.pem");
+    options.handshakes_per_address_max = 2;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gv_tls *tls = open_tls(options);
+        struct gv_tls_session *sessions[4] = {NULL};
+        struct gv_addr held = address(cases[i].held);
+        struct gv_addr other = address(cases[i].other);
+        double before = count_of("test-server", "too_many_of_address");
+        CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &held, &sessions[0]), GV_OK);
+        CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &held, &sessions[1]), GV_OK);
+        CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &other, &sessions[2]),
+                        cases[i].is_same ? GV_EFULL : GV_OK);
+        CU_ASSERT_EQUAL(count_of("test-server", "too_many_of_address"),
+                        before + (cases[i].is_same ? 1 : 0));
+        gv_tls_session_free(sessions[0]);
+        CU_ASSERT_EQUAL(gv_tls_session_new(tls, NULL, &held, &sessions[3]), GV_OK);
+        gv_tls_session_free(sessions[1]);
+        gv_tls_session_free(sessions[2]);
+        gv_tls_session_free(sessions[3]);
+        gv_tls_free(tls);
+    }
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_NET), 0);
 }
 
@@ -458,6 +504,7 @@ GV_SUITE("net/tls", GV_CASE(a_handshake_that_comes_byte_by_byte_succeeds),
          GV_CASE(a_clients_certificate_is_believed_when_an_authority_vouches_for_it),
          GV_CASE(what_is_not_tls_ends_the_handshake), GV_CASE(plain_http_gets_the_plain_answer),
          GV_CASE(a_record_that_was_changed_on_its_way_breaks_the_session),
+         GV_CASE(one_address_may_have_only_so_many_handshakes_under_way),
          GV_CASE(only_so_many_handshakes_are_under_way), GV_CASE(files_that_do_not_do_are_named),
          GV_CASE(changed_files_are_used_and_broken_ones_are_not),
          GV_CASE(a_session_keeps_what_it_began_with))
