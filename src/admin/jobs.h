@@ -11,9 +11,10 @@
 
 #include "admin/admin.h"
 
-#define GV_JOBS_MAX        256
-#define GV_JOB_RESERVED_MS 30000u /* an addition that the fleet has not seen for so long is none   \
-                                   */
+#define GV_JOBS_MAX 256
+#define GV_JOB_RESERVED_MS                                                                         \
+    30000u /* an addition that the fleet has not seen for so long is none                          \
+            */
 
 struct gv_job {
     char url[GV_WORKER_URL_MAX];
