@@ -312,7 +312,7 @@ static void ranks_are_shown_changed_and_removed_by_the_id_of_their_engine(void)
     struct gv_worker engine = {.url = "http://127.0.0.1:9104"};
     set_up(&fixture, NULL);
     for (int i = 0; i < 2; i++) {
-        char spec[100];
+        char spec[GV_WORKER_URL_MAX + 32];
         snprintf(spec, sizeof spec, "{\"url\":\"%s@%d\"}", engine.url, i);
         CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", NULL, spec, NULL, 0), 202);
         struct waiting waiting = {.fixture = &fixture,
