@@ -14,6 +14,7 @@
 struct gv_arena_chunk {
     struct gv_arena_chunk *older; /* owned */
     size_t used;                  /* bytes handed out of `pieces` */
+    size_t touched;               /* handed out before the last reset; beyond, all is zero yet */
     size_t room;                  /* bytes in `pieces` */
     alignas(max_align_t) uint8_t pieces[];
 };
@@ -52,6 +53,7 @@ void gv_arena_reset(struct gv_arena *arena)
         kept = NULL;
     }
     if (kept != NULL) {
+        kept->touched = kept->used > kept->touched ? kept->used : kept->touched;
         kept->used = 0;
     }
     arena->chunks = kept;
@@ -80,10 +82,14 @@ void *gv_arena_take(struct gv_arena *arena, size_t bytes)
         chunk->older = arena->chunks;
         arena->chunks = chunk;
     }
-    void *piece = chunk->pieces + chunk->used;
+    uint8_t *piece = chunk->pieces + chunk->used;
+    if (chunk->used < chunk->touched) {
+        size_t stale = chunk->touched - chunk->used;
+        memset(piece, 0, stale < size ? stale : size);
+    }
     chunk->used += size;
     arena->used_bytes += size;
-    return memset(piece, 0, size);
+    return piece;
 }
 
 char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice)

@@ -6,28 +6,15 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 
-struct gv_outbox_blob {
-    struct gv_outbox_blob *next; /* owned */
-    size_t len;                  /* bytes behind this head */
-};
-
 void gv_outbox_init(struct gv_outbox *outbox)
 {
     *outbox = (struct gv_outbox){0};
-}
-
-static void drop_blobs(struct gv_outbox *outbox)
-{
-    while (outbox->blobs != NULL) {
-        struct gv_outbox_blob *blob = outbox->blobs;
-        outbox->blobs = blob->next;
-        gv_mem_free(GV_MEM_GOSSIP, blob);
-    }
+    gv_arena_init(&outbox->bytes, GV_MEM_GOSSIP, SIZE_MAX); /* sessions have limits, and paces */
 }
 
 void gv_outbox_deinit(struct gv_outbox *outbox)
 {
-    drop_blobs(outbox);
+    gv_arena_deinit(&outbox->bytes);
     gv_mem_free(GV_MEM_GOSSIP, outbox->effects);
     *outbox = (struct gv_outbox){0};
 }
@@ -38,20 +25,13 @@ void gv_outbox_begin(struct gv_outbox *outbox)
     if (outbox->next == outbox->count) {
         outbox->next = 0;
         outbox->count = 0;
-        drop_blobs(outbox);
+        gv_arena_reset(&outbox->bytes);
     }
 }
 
 uint8_t *gv_outbox_bytes(struct gv_outbox *outbox, size_t bytes)
 {
-    struct gv_outbox_blob *blob = gv_mem_new(GV_MEM_GOSSIP, sizeof *blob + bytes);
-    if (blob == NULL) {
-        return NULL;
-    }
-    blob->len = bytes;
-    blob->next = outbox->blobs;
-    outbox->blobs = blob;
-    return (uint8_t *)(blob + 1);
+    return gv_arena_take(&outbox->bytes, bytes);
 }
 
 bool gv_outbox_add(struct gv_outbox *outbox, const struct gv_effect *effect)

@@ -7,14 +7,13 @@
 #ifndef GV_GOSSIP_OUTBOX_H
 #define GV_GOSSIP_OUTBOX_H
 
+#include "grapevine/base/arena.h"
 #include "grapevine/gossip/engine.h"
 
-struct gv_outbox_blob;
-
 struct gv_outbox {
-    struct gv_effect *effects;    /* owned */
-    struct gv_outbox_blob *blobs; /* owned; newest first */
-    size_t count, next, room;     /* effects[next..count) wait */
+    struct gv_effect *effects; /* owned */
+    struct gv_arena bytes;     /* of messages */
+    size_t count, next, room;  /* effects[next..count) wait */
 };
 
 void gv_outbox_init(struct gv_outbox *outbox);
