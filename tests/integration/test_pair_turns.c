@@ -75,6 +75,26 @@ static void decode_gets_what_prefill_returned_streamed_or_not(void)
     gv_world_end(&world);
 }
 
+/* An answer has one kv_transfer_params, whatever number of prompts it is for: those of one prompt
+ * must not be used for the others. */
+static void of_one_prompt_in_an_array_the_kv_is_handed_over_and_of_two_it_is_not(void)
+{
+    static const char *const prompts[] = {"[\"tell me\"]", "[\"tell me\",\"tell us\"]"};
+    struct gv_world_node *node = start(calm);
+    for (int i = 0; i < 2; i++) {
+        struct gv_reply reply;
+        char body[128];
+        snprintf(body, sizeof body, "{\"prompt\":%s,\"max_tokens\":5}", prompts[i]);
+        gv_talk_ask(node->port, "POST", "/v1/completions", NULL, body, &reply);
+        CU_ASSERT_EQUAL(reply.status, 200);
+        gv_reply_deinit(&reply);
+        CU_ASSERT_TRUE(was_asked(prefill, "do_remote_decode"));
+        CU_ASSERT_EQUAL(was_asked(decode, "remote_engine_id"), i == 0);
+    }
+    CU_ASSERT_TRUE(gv_world_await_idle(&world));
+    gv_world_end(&world);
+}
+
 /* The client gets `status`, and decode was asked `decodes` times in all. */
 static void fails(struct gv_world_node *node, struct gv_world_worker *worker, const char *fault,
                   int status, long decodes)
@@ -142,6 +162,7 @@ static void a_client_that_leaves_while_prefill_works_ends_it_and_decode_is_never
 }
 
 GV_SUITE("integration/pair_turns", GV_CASE(decode_gets_what_prefill_returned_streamed_or_not),
+         GV_CASE(of_one_prompt_in_an_array_the_kv_is_handed_over_and_of_two_it_is_not),
          GV_CASE(decode_is_not_asked_when_prefill_fails),
          GV_CASE(decode_fails_behind_a_good_prefill_and_is_named),
          GV_CASE(a_pair_is_tried_again_from_prefill_on),
