@@ -62,9 +62,8 @@ uint64_t gv_feed_wake_at(const struct gv_gossip *gossip)
     }
     for (uint32_t i = 0; gossip->may_be_behind && i < gossip->session_count; i++) {
         const struct gv_channel *session = gossip->sessions[i];
-        if (gv_feed_is_behind(gossip, session) && session->queued < GV_PACE_BYTES &&
-            gossip->now.now_ms < at) {
-            at = gossip->now.now_ms;
+        if (gv_feed_is_behind(gossip, session) && session->queued < GV_PACE_BYTES) {
+            return gossip->now.now_ms < at ? gossip->now.now_ms : at;
         }
     }
     return at;

@@ -249,16 +249,16 @@ struct gv_gossip {
     uint64_t pull_at_ms; /* next look at what is wanted; GV_NEVER_MS: nothing is */
     uint64_t said_round, said_at_ms, ask_said_at_ms;
     struct gv_map peers_by_name;
-    struct gv_map peers_by_boot; /* boot id to peer */
-    uint64_t roster_sum;   /* over the members, see news.c; meaningful when roster_sum_known */
-    uint64_t digest_round; /* of the vector, at the last digest */
+    struct gv_map peers_by_boot;          /* boot id to peer */
+    uint64_t roster_sums[GV_ROSTER_SUMS]; /* over the members, see news.c; when roster_sums_known */
+    uint64_t digest_round;                /* of the vector, at the last digest */
     uint64_t digest_count;
     uint64_t news_at_ms;   /* when what is new of members is passed on */
     uint32_t news_waiting; /* peers of whom something is */
     uint32_t news_riding;  /* peers with news_left, at least */
     uint64_t dial_due_ms;  /* nothing to dial before; meaningful when dial_known */
     bool dial_known;
-    bool roster_sum_known;
+    bool roster_sums_known;
     bool is_quiet;   /* no log had moved between the last two digests */
     bool wants_said; /* some peer's loads or opinions are wanted */
 
@@ -330,7 +330,7 @@ void gv_news_forget(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_news_tick(struct gv_gossip *gossip);
 uint64_t gv_news_wake_at(const struct gv_gossip *gossip);
 uint64_t gv_news_sum(struct gv_gossip *gossip);
-uint64_t gv_news_sums(const struct gv_gossip *gossip, uint64_t sums[GV_ROSTER_SUMS]);
+const uint64_t *gv_news_sums(struct gv_gossip *gossip);
 void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer);
 void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, const uint64_t *sums);
 void gv_news_take_roster(struct gv_gossip *gossip, struct gv_channel *session,

@@ -174,32 +174,34 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 33);
 }
 
-/** A sum for each share of the names, over who is alive or doubted; returns the sum of all. */
-uint64_t gv_news_sums(const struct gv_gossip *gossip, uint64_t sums[GV_ROSTER_SUMS])
+/** A sum for each share of the names, over who is alive or doubted; added up only when somebody has
+ * come, gone, or is thought of differently. Until the roster is touched. */
+const uint64_t *gv_news_sums(struct gv_gossip *gossip)
 {
-    uint64_t total = 0;
-    memset(sums, 0, GV_ROSTER_SUMS * sizeof *sums);
+    if (gossip->roster_sums_known) {
+        return gossip->roster_sums;
+    }
+    memset(gossip->roster_sums, 0, sizeof gossip->roster_sums);
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
         const struct gv_peer *peer = gossip->peers[i];
         if (peer->member.status <= GV_MEMBER_SUSPECT) {
-            uint64_t one =
+            gossip->roster_sums[peer->hash % GV_ROSTER_SUMS] +=
                 mix(peer->hash + mix(peer->member.boot_id + mix(peer->member.incarnation)));
-            sums[peer->hash % GV_ROSTER_SUMS] += one;
-            total += one;
         }
     }
-    return total == 0 ? 1 : total;
+    gossip->roster_sums_known = true;
+    return gossip->roster_sums;
 }
 
 /** The sum of all. */
 uint64_t gv_news_sum(struct gv_gossip *gossip)
 {
-    uint64_t sums[GV_ROSTER_SUMS];
-    if (!gossip->roster_sum_known) {
-        gossip->roster_sum = gv_news_sums(gossip, sums);
-        gossip->roster_sum_known = true;
+    const uint64_t *sums = gv_news_sums(gossip);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < GV_ROSTER_SUMS; i++) {
+        total += sums[i];
     }
-    return gossip->roster_sum;
+    return total == 0 ? 1 : total;
 }
 
 void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, bool is_answer)
@@ -207,7 +209,7 @@ void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, b
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__Roster roster = MESH__ROSTER__INIT;
     uint64_t sums[GV_ROSTER_SUMS];
-    (void)gv_news_sums(gossip, sums);
+    memcpy(sums, gv_news_sums(gossip), sizeof sums);
     roster.sums = sums;
     roster.n_sums = GV_ROSTER_SUMS;
     roster.answer = is_answer;
@@ -219,8 +221,7 @@ void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, b
 /** The peer's sums: it gets our members, the gone ones too, where they differ. */
 void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, const uint64_t *theirs)
 {
-    uint64_t ours[GV_ROSTER_SUMS];
-    (void)gv_news_sums(gossip, ours);
+    const uint64_t *ours = gv_news_sums(gossip);
     gv_arena_reset(&gossip->scratch);
     struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
     if (bundle == NULL) {

@@ -75,7 +75,7 @@ void gv_repair_greet(struct gv_gossip *gossip, struct gv_channel *session)
     session->sent_roster = gossip->peer_count > STATE_WHOLE_MAX;
     uint32_t count = session->sent_roster ? 0 : gossip->peer_count;
     if (session->sent_roster) {
-        (void)gv_news_sums(gossip, sums);
+        memcpy(sums, gv_news_sums(gossip), sizeof sums);
         state.roster = sums;
         state.n_roster = GV_ROSTER_SUMS;
     }

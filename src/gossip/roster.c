@@ -129,7 +129,7 @@ bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation
 void gv_roster_touch(struct gv_gossip *gossip)
 {
     gossip->counts.known = false;
-    gossip->roster_sum_known = false;
+    gossip->roster_sums_known = false;
     gossip->ring.is_dirty = true;
     gossip->dial_known = false;
 }
