@@ -56,7 +56,7 @@ enum gv_err gv_buf_fit(struct gv_buf *buf, size_t bytes)
     return needed > buf->room ? move_to(buf, needed) : GV_OK;
 }
 
-enum gv_err gv_buf_reserve(struct gv_buf *buf, size_t bytes, uint8_t **where)
+enum gv_err gv_buf_reserve_grown(struct gv_buf *buf, size_t bytes, uint8_t **where)
 {
     check(buf);
     if (bytes > buf->max_bytes - buf->len) {
@@ -77,15 +77,7 @@ enum gv_err gv_buf_reserve(struct gv_buf *buf, size_t bytes, uint8_t **where)
     return GV_OK;
 }
 
-void gv_buf_commit(struct gv_buf *buf, size_t bytes)
-{
-    check(buf);
-    GV_ASSERT(bytes <= buf->room - buf->start - buf->len);
-    GV_ASSERT(bytes <= buf->max_bytes - buf->len);
-    buf->len += bytes;
-}
-
-enum gv_err gv_buf_append(struct gv_buf *buf, struct gv_slice bytes)
+enum gv_err gv_buf_append_grown(struct gv_buf *buf, struct gv_slice bytes)
 {
     if (bytes.len == 0) {
         return GV_OK;
@@ -98,11 +90,6 @@ enum gv_err gv_buf_append(struct gv_buf *buf, struct gv_slice bytes)
     memcpy(where, bytes.data, bytes.len);
     gv_buf_commit(buf, bytes.len);
     return GV_OK;
-}
-
-enum gv_err gv_buf_append_text(struct gv_buf *buf, const char *text)
-{
-    return gv_buf_append(buf, gv_slice_text(text));
 }
 
 enum gv_err gv_buf_append_u64(struct gv_buf *buf, uint64_t value)

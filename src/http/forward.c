@@ -33,6 +33,21 @@ static bool is_one_of(struct gv_slice name, const struct gv_slice *list, size_t 
     return false;
 }
 
+/* Their lengths as bits: most names that come are ruled out by theirs. All of them are below 64. */
+#define LEN(literal) (UINT64_C(1) << (sizeof(literal) - 1))
+static const uint64_t hop_by_hop_lengths =
+    LEN("connection") | LEN("keep-alive") | LEN("proxy-connection") | LEN("proxy-authenticate") |
+    LEN("proxy-authorization") | LEN("te") | LEN("transfer-encoding") | LEN("trailer") |
+    LEN("upgrade") | LEN("http2-settings") | LEN("content-length");
+
+static bool is_hop_by_hop(struct gv_slice name)
+{
+    if (name.len >= 64 || ((hop_by_hop_lengths >> name.len) & 1) == 0) {
+        return false;
+    }
+    return is_one_of(name, hop_by_hop, sizeof hop_by_hop / sizeof hop_by_hop[0]);
+}
+
 static bool is_named_by_connection(const struct gv_head *head, struct gv_slice name)
 {
     static const struct gv_slice connection = GV_SLICE("connection");
@@ -49,8 +64,7 @@ bool gv_forward_response_header(const struct gv_head *head, size_t index)
 {
     GV_ASSERT(index < head->header_count);
     struct gv_slice name = head->headers[index].name;
-    return !is_one_of(name, hop_by_hop, sizeof hop_by_hop / sizeof hop_by_hop[0]) &&
-           !is_named_by_connection(head, name);
+    return !is_hop_by_hop(name) && !is_named_by_connection(head, name);
 }
 
 bool gv_forward_request_header(const struct gv_head *head, size_t index)

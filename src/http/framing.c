@@ -83,9 +83,17 @@ static enum gv_problem read_expect(struct gv_header header, struct gv_head *head
     return GV_PROBLEM_NONE;
 }
 
+/* How long the names are that read_header() looks for: most headers are none of them. */
+#define LEN(name) (UINT64_C(1) << (sizeof(name) - 1))
+static const uint64_t framing_lengths = LEN("content-length") | LEN("transfer-encoding") |
+                                        LEN("connection") | LEN("host") | LEN("expect");
+
 static enum gv_problem read_header(struct gv_header header, bool is_request, struct gv_head *head,
                                    struct seen *seen)
 {
+    if ((framing_lengths & gv_head_length_bit(header.name.len)) == 0) {
+        return GV_PROBLEM_NONE;
+    }
     if (is(header, "content-length")) {
         return read_length(header, head);
     }

@@ -8,6 +8,7 @@
 #include "http/token.h"
 
 #define CHUNK_SIZE_DIGITS_MAX 16
+#define HEADER_ROOM_STEP      16 /* a resting connection keeps room for few headers */
 
 void gv_guard_init(struct gv_guard *guard, enum gv_parser_kind kind, struct gv_parser_limits limits)
 {
@@ -19,6 +20,7 @@ void gv_guard_init(struct gv_guard *guard, enum gv_parser_kind kind, struct gv_p
 void gv_guard_deinit(struct gv_guard *guard)
 {
     gv_buf_deinit(&guard->text);
+    gv_mem_free(GV_MEM_BUFFER, guard->headers);
 }
 
 void gv_guard_reset(struct gv_guard *guard)
@@ -41,6 +43,9 @@ enum gv_err gv_guard_refuse(struct gv_guard *guard, enum gv_problem problem)
 {
     GV_ASSERT(problem != GV_PROBLEM_NONE);
     guard->problem = problem;
+    if (problem == GV_PROBLEM_OVERLOADED) {
+        return GV_ENOMEM;
+    }
     if (problem == GV_PROBLEM_BODY_TOO_BIG || problem == GV_PROBLEM_HEAD_TOO_BIG ||
         problem == GV_PROBLEM_URI_TOO_LONG) {
         return GV_ETOOBIG;
@@ -84,6 +89,41 @@ static size_t line_room(const struct gv_guard *guard, enum gv_problem *problem)
     return room;
 }
 
+/* Room for one header more. */
+static bool make_room(struct gv_guard *guard)
+{
+    if (guard->header_count < guard->header_room) {
+        return true;
+    }
+    uint32_t room = guard->header_room + HEADER_ROOM_STEP;
+    struct gv_header *headers =
+        gv_mem_resize(GV_MEM_BUFFER, guard->headers, room * sizeof *headers);
+    if (headers != NULL) {
+        guard->headers = headers;
+        guard->header_room = room;
+    }
+    return headers != NULL;
+}
+
+static void follow(struct gv_slice *part, uintptr_t from, const uint8_t *to)
+{
+    if (part->data != NULL) {
+        part->data = to + ((uintptr_t)part->data - from);
+    }
+}
+
+/* The text was at address `from` and had to move: so must all that was borrowed from it. */
+static void follow_text(struct gv_guard *guard, uintptr_t from)
+{
+    const uint8_t *to = gv_buf_slice(&guard->text).data;
+    follow(&guard->line.method_text, from, to);
+    follow(&guard->line.target, from, to);
+    for (uint32_t i = 0; i < guard->header_count; i++) {
+        follow(&guard->headers[i].name, from, to);
+        follow(&guard->headers[i].value, from, to);
+    }
+}
+
 /* A whole line has come: `line` is without its CRLF. */
 static enum gv_problem check_line(struct gv_guard *guard, struct gv_slice line)
 {
@@ -99,9 +139,16 @@ static enum gv_problem check_line(struct gv_guard *guard, struct gv_slice line)
     if (guard->header_count == guard->limits.header_count) {
         return GV_PROBLEM_HEAD_TOO_BIG;
     }
-    struct gv_header header;
-    guard->header_count += 1;
-    return gv_line_header(line, &header);
+    if (!make_room(guard)) {
+        return GV_PROBLEM_OVERLOADED;
+    }
+    enum gv_problem problem = gv_line_header(line, &guard->headers[guard->header_count]);
+    if (problem == GV_PROBLEM_NONE) {
+        guard->line.name_lengths |=
+            gv_head_length_bit(guard->headers[guard->header_count].name.len);
+        guard->header_count += 1;
+    }
+    return problem;
 }
 
 /* Take bytes up to the end of the line, or all of them. */
@@ -114,10 +161,14 @@ static enum gv_err step_head(struct gv_guard *guard, struct gv_slice bytes, size
     if (take > line_room(guard, &problem) - had) {
         return gv_guard_refuse(guard, problem);
     }
+    uintptr_t was_at = (uintptr_t)guard->text.data;
     enum gv_err err = gv_buf_append(&guard->text, gv_slice_of(bytes.data, take));
     if (err != GV_OK) {
         guard->problem = GV_PROBLEM_OVERLOADED;
         return err;
+    }
+    if ((uintptr_t)guard->text.data != was_at) {
+        follow_text(guard, was_at);
     }
     *taken = take;
     if (end == NULL) {
@@ -135,28 +186,12 @@ static enum gv_err step_head(struct gv_guard *guard, struct gv_slice bytes, size
     return problem == GV_PROBLEM_NONE ? GV_OK : gv_guard_refuse(guard, problem);
 }
 
-void gv_guard_fill_head(struct gv_guard *guard, struct gv_head *head, struct gv_header *headers)
+void gv_guard_fill_head(const struct gv_guard *guard, struct gv_head *head)
 {
     GV_ASSERT(guard->state == GV_GUARD_HEAD_DONE);
-    struct gv_slice text = gv_buf_slice(&guard->text);
     *head = guard->line;
-    size_t count = 0;
-    for (size_t at = 0; at < text.len;) {
-        const uint8_t *end = memchr(text.data + at, '\n', text.len - at);
-        size_t len = (size_t)(end - (text.data + at)) - 1;
-        struct gv_slice line = gv_slice_of(text.data + at, len);
-        if (at == 0 && guard->kind == GV_PARSER_REQUEST) {
-            /* the buffer may have moved since the line was read */
-            head->method_text.data = text.data;
-            head->target.data = text.data + head->method_text.len + 1;
-        } else if (at > 0 && len > 0) {
-            headers[count++] = gv_line_split(line);
-        }
-        at += len + 2;
-    }
-    GV_ASSERT(count == guard->header_count);
-    head->headers = headers;
-    head->header_count = count;
+    head->headers = guard->headers;
+    head->header_count = guard->header_count;
 }
 
 /* Count announced body bytes against the limit. */

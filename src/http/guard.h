@@ -49,17 +49,19 @@ struct gv_guard {
     struct gv_parser_limits limits;
     enum gv_parser_kind kind;
     enum gv_guard_state state;
-    struct gv_buf text;      /* owned: the head, line by line */
-    size_t line_at;          /* where the unfinished line starts in `text` */
-    struct gv_head line;     /* what the first line said */
-    uint32_t header_count;   /* header lines seen */
-    bool blank_line_used;    /* the forgiven one */
-    uint8_t size_digits;     /* of the current chunk size line */
-    uint64_t left_bytes;     /* of LENGTH or DATA */
-    uint64_t body_bytes;     /* announced so far */
-    size_t extension_bytes;  /* this message */
-    size_t trailer_bytes;    /* this message */
-    enum gv_problem problem; /* after an error */
+    struct gv_buf text;        /* owned: the head, line by line */
+    size_t line_at;            /* where the unfinished line starts in `text` */
+    struct gv_head line;       /* what the first line said */
+    struct gv_header *headers; /* owned: of the lines seen; NULL until a head has one */
+    uint32_t header_room;      /* at most limits.header_count, rounded up */
+    uint32_t header_count;     /* header lines seen */
+    bool blank_line_used;      /* the forgiven one */
+    uint8_t size_digits;       /* of the current chunk size line */
+    uint64_t left_bytes;       /* of LENGTH or DATA */
+    uint64_t body_bytes;       /* announced so far */
+    size_t extension_bytes;    /* this message */
+    size_t trailer_bytes;      /* this message */
+    enum gv_problem problem;   /* after an error */
 };
 
 void gv_guard_init(struct gv_guard *guard, enum gv_parser_kind kind,
@@ -76,9 +78,9 @@ void gv_guard_reset(struct gv_guard *guard);
 GV_MUST_USE enum gv_err gv_guard_step(struct gv_guard *guard, struct gv_slice bytes, size_t *taken,
                                       enum gv_guard_kind *kind);
 
-/** In HEAD_DONE: fill `head` with the first line and the headers, into `headers` (room for
- * guard->header_count). Borrowed from the guard until the next message. */
-void gv_guard_fill_head(struct gv_guard *guard, struct gv_head *head, struct gv_header *headers);
+/** In HEAD_DONE: fill `head` with the first line and the headers. Borrowed from the guard until the
+ * next message. */
+void gv_guard_fill_head(const struct gv_guard *guard, struct gv_head *head);
 
 /** In HEAD_DONE: the body is LENGTH (`bytes`), CHUNK_SIZE, UNTIL_CLOSE, or none (END). Errors:
  * GV_ETOOBIG. */

@@ -7,6 +7,9 @@
 struct gv_slice gv_head_find(const struct gv_head *head, const char *name)
 {
     struct gv_slice wanted = gv_slice_text(name);
+    if (head->name_lengths != 0 && (head->name_lengths & gv_head_length_bit(wanted.len)) == 0) {
+        return gv_slice_of(NULL, 0);
+    }
     for (size_t i = 0; i < head->header_count; i++) {
         if (gv_slice_equal_nocase(head->headers[i].name, wanted)) {
             return head->headers[i].value;

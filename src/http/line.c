@@ -48,10 +48,8 @@ static bool take_word(struct gv_slice *rest, struct gv_slice *word)
 
 enum gv_problem gv_line_request(struct gv_slice line, size_t uri_bytes, struct gv_head *head)
 {
-    for (size_t i = 0; i < line.len; i++) {
-        if (line.data[i] < ' ' || line.data[i] == 0x7f) {
-            return GV_PROBLEM_BAD_SYNTAX;
-        }
+    if (gv_token_has_control(line)) {
+        return GV_PROBLEM_BAD_SYNTAX;
     }
     struct gv_slice method;
     struct gv_slice target;
@@ -77,10 +75,8 @@ enum gv_problem gv_line_request(struct gv_slice line, size_t uri_bytes, struct g
 
 enum gv_problem gv_line_status(struct gv_slice line, struct gv_head *head)
 {
-    for (size_t i = 0; i < line.len; i++) {
-        if (!gv_token_is_value_char(line.data[i])) {
-            return GV_PROBLEM_BAD_SYNTAX;
-        }
+    if (!gv_token_is_value(line)) {
+        return GV_PROBLEM_BAD_SYNTAX;
     }
     struct gv_slice version;
     if (!take_word(&line, &version)) {
@@ -99,30 +95,34 @@ enum gv_problem gv_line_status(struct gv_slice line, struct gv_head *head)
     return GV_PROBLEM_NONE;
 }
 
+static struct gv_header split_at(struct gv_slice line, size_t colon)
+{
+    return (struct gv_header){
+        .name = gv_slice_of(line.data, colon),
+        .value = gv_slice_trim(gv_slice_of(line.data + colon + 1, line.len - colon - 1)),
+    };
+}
+
 struct gv_header gv_line_split(struct gv_slice line)
 {
     const uint8_t *colon = memchr(line.data, ':', line.len);
     GV_ASSERT(colon != NULL);
-    size_t len = (size_t)(colon - line.data);
-    return (struct gv_header){
-        .name = gv_slice_of(line.data, len),
-        .value = gv_slice_trim(gv_slice_of(colon + 1, line.len - len - 1)),
-    };
+    return split_at(line, (size_t)(colon - line.data));
 }
 
 enum gv_problem gv_line_header(struct gv_slice line, struct gv_header *header)
 {
-    if (line.len == 0 || memchr(line.data, ':', line.len) == NULL) {
+    const uint8_t *colon = line.len == 0 ? NULL : memchr(line.data, ':', line.len);
+    if (colon == NULL) {
         return GV_PROBLEM_BAD_HEADER;
     }
-    struct gv_header result = gv_line_split(line);
+    struct gv_header result = split_at(line, (size_t)(colon - line.data));
     if (!gv_token_is(result.name)) {
         return GV_PROBLEM_BAD_HEADER; /* also a folded line and a blank before the colon */
     }
-    for (size_t i = result.name.len + 1; i < line.len; i++) {
-        if (!gv_token_is_value_char(line.data[i])) {
-            return GV_PROBLEM_BAD_HEADER;
-        }
+    /* around the value are only blanks and tabs */
+    if (!gv_token_is_value(result.value)) {
+        return GV_PROBLEM_BAD_HEADER;
     }
     *header = result;
     return GV_PROBLEM_NONE;

@@ -17,21 +17,16 @@
 
 /* 1xx responses that may come before the real one. */
 #define INTERIM_COUNT_MAX 8
-#define HEADER_ROOM_STEP                                                                           \
-    16 /* a resting connection keeps room for few headers, not for the limit                       \
-        */
 
 struct gv_parser {
     /* owned */
     struct gv_guard guard;
-    struct gv_header *headers; /* header_room of them; NULL until a head needs some */
     /* borrowed */
     const struct gv_parser_events *events;
     void *owner;
     /* state */
     llhttp_t second; /* the second reader */
     struct gv_head head;
-    uint32_t header_room;   /* at most limits.header_count, rounded up */
     uint64_t passed_bytes;  /* body bytes given to on_body */
     uint32_t interim_count; /* 1xx responses seen before this one */
     enum gv_err owner_err;  /* what a callback returned */
@@ -120,7 +115,6 @@ void gv_parser_free(struct gv_parser *parser)
         return;
     }
     gv_guard_deinit(&parser->guard);
-    gv_mem_free(GV_MEM_BUFFER, parser->headers);
     gv_mem_free(GV_MEM_BUFFER, parser);
 }
 
@@ -204,31 +198,9 @@ static enum gv_guard_state framing_of(struct gv_parser *parser)
     return is_request ? GV_GUARD_END : GV_GUARD_UNTIL_CLOSE;
 }
 
-/* Room for as many headers as the head has. Errors: GV_ENOMEM. */
-static enum gv_err make_room(struct gv_parser *parser)
-{
-    uint32_t count = parser->guard.header_count;
-    if (count <= parser->header_room) {
-        return GV_OK;
-    }
-    uint32_t room = (count + HEADER_ROOM_STEP - 1) / HEADER_ROOM_STEP * HEADER_ROOM_STEP;
-    struct gv_header *headers =
-        gv_mem_resize(GV_MEM_BUFFER, parser->headers, room * sizeof *headers);
-    if (headers == NULL) {
-        return GV_ENOMEM;
-    }
-    parser->headers = headers;
-    parser->header_room = room;
-    return GV_OK;
-}
-
 static enum gv_err check_head(struct gv_parser *parser)
 {
-    enum gv_err err = make_room(parser);
-    if (err != GV_OK) {
-        return err;
-    }
-    gv_guard_fill_head(&parser->guard, &parser->head, parser->headers);
+    gv_guard_fill_head(&parser->guard, &parser->head);
     enum gv_problem problem = parser->guard.kind == GV_PARSER_REQUEST
                                   ? gv_framing_read_request(&parser->head)
                                   : gv_framing_read_response(&parser->head);

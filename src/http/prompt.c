@@ -380,37 +380,37 @@ enum field {
 };
 
 static const struct {
-    const char *name;
+    struct gv_slice name;
     unsigned endpoints;
     int field;
 } fields[] = {
-    {"model", ON_ANY, FIELD_MODEL},
-    {"stream", ON_TEXT, FIELD_STREAM},
-    {"messages", ON_CHAT, FIELD_MESSAGES},
-    {"prompt", ON(GV_ENDPOINT_COMPLETIONS), FIELD_PROMPT},
-    {"text", ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
-    {"input_ids", ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
-    {"input", ON(GV_ENDPOINT_EMBEDDINGS) | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
-    {"query", ON(GV_ENDPOINT_RERANK), FIELD_PROMPT},
-    {"n", ON_OPENAI, FIELD_N},
-    {"max_tokens", ON_OPENAI, FIELD_MAX_TOKENS},
-    {"max_completion_tokens", ON_OPENAI, FIELD_MAX_TOKENS},
-    {"sampling_params", ON_GENERATE, FIELD_SAMPLING},
-    {"logprobs", ON_OPENAI, FIELD_LOGPROBS},
-    {"return_logprob", ON_TEXT, FIELD_LOGPROBS},
-    {"lora_path", ON_ANY, FIELD_LEAD + LEAD_LORA},
-    {"cache_salt", ON_ANY, FIELD_LEAD + LEAD_SALT},
-    {"tools", ON_CHAT, FIELD_LEAD + LEAD_TOOLS},
-    {"functions", ON_CHAT, FIELD_LEAD + LEAD_FUNCTIONS},
-    {"image_data", ON_GENERATE, FIELD_LEAD + LEAD_IMAGES},
-    {"audio_data", ON_GENERATE, FIELD_LEAD + LEAD_AUDIO},
-    {"video_data", ON_GENERATE, FIELD_LEAD + LEAD_VIDEO},
+    {GV_SLICE("model"), ON_ANY, FIELD_MODEL},
+    {GV_SLICE("stream"), ON_TEXT, FIELD_STREAM},
+    {GV_SLICE("messages"), ON_CHAT, FIELD_MESSAGES},
+    {GV_SLICE("prompt"), ON(GV_ENDPOINT_COMPLETIONS), FIELD_PROMPT},
+    {GV_SLICE("text"), ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
+    {GV_SLICE("input_ids"), ON_GENERATE | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
+    {GV_SLICE("input"), ON(GV_ENDPOINT_EMBEDDINGS) | ON(GV_ENDPOINT_CLASSIFY), FIELD_PROMPT},
+    {GV_SLICE("query"), ON(GV_ENDPOINT_RERANK), FIELD_PROMPT},
+    {GV_SLICE("n"), ON_OPENAI, FIELD_N},
+    {GV_SLICE("max_tokens"), ON_OPENAI, FIELD_MAX_TOKENS},
+    {GV_SLICE("max_completion_tokens"), ON_OPENAI, FIELD_MAX_TOKENS},
+    {GV_SLICE("sampling_params"), ON_GENERATE, FIELD_SAMPLING},
+    {GV_SLICE("logprobs"), ON_OPENAI, FIELD_LOGPROBS},
+    {GV_SLICE("return_logprob"), ON_TEXT, FIELD_LOGPROBS},
+    {GV_SLICE("lora_path"), ON_ANY, FIELD_LEAD + LEAD_LORA},
+    {GV_SLICE("cache_salt"), ON_ANY, FIELD_LEAD + LEAD_SALT},
+    {GV_SLICE("tools"), ON_CHAT, FIELD_LEAD + LEAD_TOOLS},
+    {GV_SLICE("functions"), ON_CHAT, FIELD_LEAD + LEAD_FUNCTIONS},
+    {GV_SLICE("image_data"), ON_GENERATE, FIELD_LEAD + LEAD_IMAGES},
+    {GV_SLICE("audio_data"), ON_GENERATE, FIELD_LEAD + LEAD_AUDIO},
+    {GV_SLICE("video_data"), ON_GENERATE, FIELD_LEAD + LEAD_VIDEO},
 };
 
 static int field_of(struct gv_slice name, enum gv_endpoint endpoint)
 {
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-        if ((fields[i].endpoints & ON(endpoint)) != 0 && gv_slice_is(name, fields[i].name)) {
+        if ((fields[i].endpoints & ON(endpoint)) != 0 && gv_slice_equal(name, fields[i].name)) {
             return fields[i].field;
         }
     }

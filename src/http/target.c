@@ -8,10 +8,10 @@
 static bool is_clean(struct gv_slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!gv_token_is_uri_char(text.data[i])) {
-            return false;
-        }
         if (text.data[i] != '%') {
+            if (!gv_token_is_uri_char(text.data[i])) {
+                return false;
+            }
             continue;
         }
         if (text.len - i < 3) {

@@ -20,6 +20,40 @@ static inline bool gv_token_is_value_char(uint8_t c)
     return (c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
+/** Not 0 when one of the eight bytes at `at` is below 0x20, or 0x7f. */
+static inline uint64_t gv_token_controls_of(const uint8_t *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    uint64_t deleted = word ^ (ones * 0x7f); /* a zero byte where 0x7f was */
+    uint64_t found = ((word - ones * 0x20) & ~word) | ((deleted - ones) & ~deleted);
+    return found & (ones << 7);
+}
+
+/**
+ * Has it a byte below 0x20, or 0x7f? A field value that has none is fine; one that has is looked at
+ * byte by byte, for its tabs. Eight bytes at a time: every head is asked twice, coming and going.
+ */
+static inline bool gv_token_has_control(struct gv_slice text)
+{
+    uint64_t found = 0;
+    if (text.len >= 8) {
+        const uint8_t *last = text.data + text.len - 8;
+        for (const uint8_t *at = text.data; at < last; at += 8) {
+            found |= gv_token_controls_of(at);
+        }
+        return (found | gv_token_controls_of(last)) != 0; /* the last ones overlap */
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        found |= text.data[i] < 0x20 || text.data[i] == 0x7f;
+    }
+    return found != 0;
+}
+
+/** All bytes may stand in a field value. */
+bool gv_token_is_value(struct gv_slice text);
+
 /** A byte that may stand in a path or a query as it is (RFC 3986, pchar, '/', '?', and '%'). */
 bool gv_token_is_uri_char(uint8_t c);
 

@@ -15,16 +15,6 @@
         }                                                                                          \
     } while (0)
 
-static bool is_value(struct gv_slice value)
-{
-    for (size_t i = 0; i < value.len; i++) {
-        if (!gv_token_is_value_char(value.data[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A target that ends the request line early would let its author write the rest of the head. */
 static bool is_target(struct gv_slice target)
 {
@@ -39,7 +29,7 @@ static bool is_target(struct gv_slice target)
 enum gv_err gv_writer_request(struct gv_buf *out, struct gv_slice method, struct gv_slice target,
                               struct gv_slice host)
 {
-    if (!gv_token_is(method) || !is_target(target) || !is_value(host)) {
+    if (!gv_token_is(method) || !is_target(target) || !gv_token_is_value(host)) {
         return GV_EINVAL;
     }
     TRY(gv_buf_append(out, method));
@@ -61,7 +51,7 @@ enum gv_err gv_writer_status(struct gv_buf *out, uint16_t status)
 
 enum gv_err gv_writer_header(struct gv_buf *out, struct gv_slice name, struct gv_slice value)
 {
-    if (!gv_token_is(name) || !is_value(value)) {
+    if (!gv_token_is(name) || !gv_token_is_value(value)) {
         return GV_EINVAL;
     }
     uint8_t *at;

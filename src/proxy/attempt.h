@@ -51,16 +51,15 @@ struct gv_carrier {
     struct gv_relay relay;
     struct gv_kept kept;
     struct gv_merge merge;
-    struct gv_kept merged;  /* the head of the answer that is merged, or made of another */
-    struct gv_buf rerank;   /* owned: the engine's answer to a rerank request */
-    bool is_reranking;      /* it is held there */
-    bool is_merging;        /* decode's answer passes through `merge` */
-    bool prefill_done;      /* its answer is complete, and was understood as far as it can be */
-    bool decode_done;       /* its answer is complete, and waits for prefill's */
-    struct gv_timer *timer; /* owned; NULL until a backoff is needed */
-    struct gv_list pause;   /* in proxy->pausing while in BACKOFF */
-    uint32_t failed[GV_CARRIER_FAILED_MAX]; /* indexes of workers, or of engines */
-    uint32_t failed_count;
+    struct gv_kept merged;     /* the head of the answer that is merged, or made of another */
+    struct gv_buf rerank;      /* owned: the engine's answer to a rerank request */
+    bool is_reranking;         /* it is held there */
+    bool is_merging;           /* decode's answer passes through `merge` */
+    bool prefill_done;         /* its answer is complete, and was understood as far as it can be */
+    bool decode_done;          /* its answer is complete, and waits for prefill's */
+    struct gv_timer *timer;    /* owned; NULL until a backoff is needed */
+    struct gv_list pause;      /* in proxy->pausing while in BACKOFF */
+    uint32_t failed_count;     /* of `failed` */
     uint32_t asking_back;      /* the worker that asked last to be called again */
     uint64_t began_us;         /* it had its place */
     uint64_t decided_us;       /* a worker was first chosen */
@@ -72,6 +71,7 @@ struct gv_carrier {
     enum gv_problem problem; /* the answer was ours */
     const char *outcome;
     char detail[GV_DISPATCH_DETAIL_BYTES];
+    uint32_t failed[GV_CARRIER_FAILED_MAX]; /* indexes of workers, or of engines */
 };
 
 #endif

@@ -24,7 +24,14 @@
 #include "reranking.h"
 #include <stdio.h>
 
-#define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
+#define GV_RETRY_AFTER_MAX_S  UINT64_C(86400)
+#define GV_CARRIER_KEEP_BYTES (8u * 1024) /* of heads, by a carrier kept for requests to come */
+
+#ifdef __SANITIZE_ADDRESS__
+static const bool keeps_carriers = false; /* so that use after the end is seen */
+#else
+static const bool keeps_carriers = true;
+#endif
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -113,16 +120,42 @@ static void leave(struct gv_proxy *proxy)
     }
 }
 
+static void free_carrier(struct gv_carrier *carrier)
+{
+    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
+        gv_buf_deinit(&carrier->legs[i].head);
+    }
+    gv_mem_free(GV_MEM_EXCHANGE, carrier);
+}
+
+/* Some are kept for requests to come, with the room that their heads have taken. */
+static void discard(struct gv_proxy *proxy, struct gv_carrier *carrier)
+{
+    size_t room = carrier->legs[0].head.room + carrier->legs[1].head.room;
+    if (keeps_carriers && proxy->spare_count < GV_CARRIERS_SPARE && room <= GV_CARRIER_KEEP_BYTES) {
+        proxy->spare[proxy->spare_count++] = carrier;
+    } else {
+        free_carrier(carrier);
+    }
+}
+
+void gv_carriers_free(struct gv_proxy *proxy)
+{
+    while (proxy->spare_count > 0) {
+        free_carrier(proxy->spare[--proxy->spare_count]);
+    }
+}
+
 /* Give everything back. Afterwards the carrier is gone; the client is told by the caller. */
 static void destroy(struct gv_carrier *carrier)
 {
+    struct gv_proxy *proxy = carrier->proxy;
     gv_account_close(carrier);
     end_pause(carrier);
     for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
         if (carrier->legs[i].target != NULL) {
             gv_leg_release(carrier, &carrier->legs[i]);
         }
-        gv_buf_deinit(&carrier->legs[i].head);
     }
     if (carrier->planned) {
         gv_plan_deinit(&carrier->plan);
@@ -135,9 +168,9 @@ static void destroy(struct gv_carrier *carrier)
     gv_kept_drop(&carrier->merged);
     gv_merge_deinit(&carrier->merge);
     gv_buf_deinit(&carrier->rerank);
-    carrier->proxy->exchange_count -= 1;
-    leave(carrier->proxy);
-    gv_mem_free(GV_MEM_EXCHANGE, carrier);
+    proxy->exchange_count -= 1;
+    leave(proxy);
+    discard(proxy, carrier);
 }
 
 /* ---- events in, effects out ---- */
@@ -248,6 +281,16 @@ static void apply_end(struct gv_carrier *carrier, const struct gv_exchange_effec
     }
 }
 
+/* The time; where the first bytes of a leg are passed on as they come, it was just looked at. */
+static uint64_t first_byte_at(const struct gv_carrier *carrier,
+                              const struct gv_exchange_effects *effects)
+{
+    const struct gv_leg *leg = &carrier->legs[effects->relay_leg];
+    bool is_passed = !carrier->is_merging && !carrier->is_reranking;
+    return is_passed && leg->first_byte_us > 0 ? leg->upstream.sent_us + leg->first_byte_us
+                                               : gv_clock_us();
+}
+
 /* Carry out one step's effects. true: `*next` is to be stepped. After an end nothing is left. */
 static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *effects,
                   struct gv_slice first, struct gv_exchange_event *next)
@@ -281,7 +324,7 @@ static bool apply(struct gv_carrier *carrier, const struct gv_exchange_effects *
         gv_legs_forgive(carrier, carrier->asking_back);
     }
     if (effects->relay) {
-        carrier->first_byte_us = gv_clock_us() - carrier->client->started_us;
+        carrier->first_byte_us = first_byte_at(carrier, effects) - carrier->client->started_us;
         gv_reply_start(carrier,
                        carrier->is_reranking ||
                                (carrier->is_merging && effects->relay_leg == GV_LEG_DECODE)
@@ -461,14 +504,39 @@ static const struct gv_upstream_events upstream_events = {on_head, on_body, on_e
 
 /* ---- from the client ---- */
 
+/* A carrier of which nothing is known but the room of its heads; `failed` and the words of `detail`
+ * count for nothing before they are written. */
+static struct gv_carrier *blank(struct gv_proxy *proxy)
+{
+    if (proxy->spare_count == 0) {
+        struct gv_carrier *carrier = gv_mem_new(GV_MEM_EXCHANGE, sizeof *carrier);
+        for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX && carrier != NULL; i++) {
+            gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
+        }
+        return carrier;
+    }
+    struct gv_carrier *carrier = proxy->spare[--proxy->spare_count];
+    struct gv_buf heads[GV_EXCHANGE_LEGS_MAX];
+    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
+        heads[i] = carrier->legs[i].head;
+        gv_buf_clear(&heads[i]);
+    }
+    memset(carrier, 0, offsetof(struct gv_carrier, detail));
+    carrier->detail[0] = '\0';
+    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
+        carrier->legs[i].head = heads[i];
+    }
+    return carrier;
+}
+
 static struct gv_carrier *make(struct gv_client *client)
 {
-    struct gv_carrier *carrier = gv_mem_new(GV_MEM_EXCHANGE, sizeof *carrier);
+    struct gv_proxy *proxy = client->proxy;
+    const struct gv_config *config = proxy->shared->config;
+    struct gv_carrier *carrier = blank(proxy);
     if (carrier == NULL) {
         return NULL;
     }
-    struct gv_proxy *proxy = client->proxy;
-    const struct gv_config *config = proxy->shared->config;
     gv_list_init(&carrier->pause);
     carrier->client = client;
     carrier->proxy = proxy;
@@ -481,9 +549,6 @@ static struct gv_carrier *make(struct gv_client *client)
     gv_kept_init(&carrier->merged);
     gv_buf_init(&carrier->rerank, GV_MEM_BUFFER, GV_RERANK_BYTES_MAX);
     gv_kept_init(&carrier->kept);
-    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
-        gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
-    }
     uint32_t attempts = config->disable_retries ? 1 : config->retry_max;
     struct gv_exchange_limits limits = {
         .max_attempts = attempts < 1 ? 1 : attempts,
@@ -528,7 +593,8 @@ void gv_carrier_start(struct gv_client *client)
         gv_client_done(client, gv_client_must_close(client));
         return;
     }
-    carrier->began_us = gv_clock_us();
+    bool waited = carrier->proxy->shared->admission != NULL;
+    carrier->began_us = waited ? gv_clock_us() : client->started_us;
     gv_budget_earn(&carrier->proxy->budget);
     enum gv_problem problem = plan(carrier);
     struct gv_exchange_event event;

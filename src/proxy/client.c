@@ -210,13 +210,12 @@ void gv_client_answer(struct gv_client *client, enum gv_problem problem, const c
     }
     struct gv_buf *out = &client->proxy->scratch;
     gv_buf_clear(out);
-    struct gv_buf lines;
-    gv_buf_init(&lines, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
-    enum gv_err err = gv_request_lines(client, problem, &lines);
+    struct gv_buf *lines = &client->proxy->lines;
+    gv_buf_clear(lines);
+    enum gv_err err = gv_request_lines(client, problem, lines);
     if (err == GV_OK) {
-        err = gv_problem_response_with(problem, detail, gv_buf_slice(&lines), close, out);
+        err = gv_problem_response_with(problem, detail, gv_buf_slice(lines), close, out);
     }
-    gv_buf_deinit(&lines);
     if (err != GV_OK) {
         gv_client_close(client);
         return;

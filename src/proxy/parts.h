@@ -37,6 +37,7 @@
 #define GV_CLIENT_DRAIN_IDLE_MS 1000u /* a silent client is closed, while draining */
 #define GV_PROXY_SHUT_MS        100u  /* a round trip: connections that have begun come in */
 #define GV_REQUEST_ID_BYTES     128
+#define GV_CARRIERS_SPARE       64u           /* kept for requests to come, by a loop */
 #define GV_CLIENT_LINES_BYTES   (256u * 1024) /* of header lines of our own */
 #define GV_WAITS_EXTRA          1024u /* whose turn has come but is not delivered; more is 503 */
 #define GV_RETRY_RESERVE        10u   /* retries of a loop before any traffic */
@@ -66,10 +67,13 @@ struct gv_proxy {
     const struct gv_proxy_shared *shared; /* borrowed */
     struct gv_listener *listener;         /* owned; NULL once closed */
     struct gv_addr addr;
-    struct gv_targets *targets;       /* owned */
-    struct gv_prompt_reader *reader;  /* owned */
-    struct gv_buf text;               /* owned: the canonical prompt of the request being planned */
-    struct gv_buf scratch;            /* owned: bytes being written */
+    struct gv_targets *targets;      /* owned */
+    struct gv_prompt_reader *reader; /* owned */
+    struct gv_buf text;              /* owned: the canonical prompt of the request being planned */
+    struct gv_buf scratch;           /* owned: bytes being written */
+    struct gv_buf lines;             /* owned: header lines of our own being written */
+    struct gv_carrier *spare[GV_CARRIERS_SPARE]; /* owned: carriers for requests to come */
+    uint32_t spare_count;
     struct gv_inbox *inbox;           /* owned */
     struct gv_timer *tick;            /* owned */
     struct gv_timer *settle;          /* owned; NULL unless settling */
@@ -212,6 +216,8 @@ void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now_ms);
 
 /** The fleet has changed: those that wait for a worker look around. */
 void gv_carriers_wake(struct gv_proxy *proxy);
+/** Free the carriers that were kept for requests to come. */
+void gv_carriers_free(struct gv_proxy *proxy);
 
 /* ---- wait.c ---- */
 

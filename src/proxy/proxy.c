@@ -41,6 +41,8 @@ static void free_proxy(struct gv_proxy *proxy)
     gv_prompt_reader_free(proxy->reader);
     gv_buf_deinit(&proxy->text);
     gv_buf_deinit(&proxy->scratch);
+    gv_buf_deinit(&proxy->lines);
+    gv_carriers_free(proxy);
     gv_mem_free(GV_MEM_NET, proxy);
 }
 
@@ -285,6 +287,7 @@ enum gv_err gv_proxy_open(struct gv_loop *loop, const struct gv_proxy_shared *sh
     gv_list_init(&proxy->pausing);
     gv_buf_init(&proxy->text, GV_MEM_EXCHANGE, shared->config->max_payload_bytes * 2);
     gv_buf_init(&proxy->scratch, GV_MEM_EXCHANGE, GV_PROXY_SCRATCH_BYTES);
+    gv_buf_init(&proxy->lines, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
     proxy->view = gv_fleet_acquire(shared->fleet);
     uint64_t seed;
     gv_random_bytes(&seed, sizeof seed);

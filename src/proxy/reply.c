@@ -77,23 +77,22 @@ static enum gv_err append_decision(const struct gv_carrier *carrier, struct gv_b
 void gv_reply_start(struct gv_carrier *carrier, const struct gv_head *answer, struct gv_slice first)
 {
     struct gv_client *client = carrier->client;
-    struct gv_buf extra;
-    gv_buf_init(&extra, GV_MEM_EXCHANGE, GV_CLIENT_LINES_BYTES);
-    enum gv_err err = gv_request_lines(client, GV_PROBLEM_NONE, &extra);
+    struct gv_buf *extra = &carrier->proxy->lines;
+    gv_buf_clear(extra);
+    enum gv_err err = gv_request_lines(client, GV_PROBLEM_NONE, extra);
     if (err == GV_OK && carrier->proxy->shared->config->decision_headers && !carrier->passed_kept) {
-        err = append_decision(carrier, &extra);
+        err = append_decision(carrier, extra);
     }
     if (err == GV_OK) {
         struct gv_relay_start start = {
             .request = &client->head,
             .answer = answer,
-            .extra = gv_buf_slice(&extra),
+            .extra = gv_buf_slice(extra),
             .first = first,
             .close = gv_client_must_close(client),
         };
         err = gv_relay_start(&carrier->relay, client->stream, &start, &carrier->proxy->scratch);
     }
-    gv_buf_deinit(&extra);
     gv_reply_sent(carrier, err);
 }
 

@@ -98,6 +98,8 @@ const char *gv_request_tenant(const struct gv_client *client)
 
 /* ---- its name ---- */
 
+#define GV_REQUEST_ID_RANDOM 24u /* random characters behind the prefix */
+
 static const char *id_prefix(const struct gv_client *client)
 {
     if (client->route != GV_ROUTE_WORKER) {
@@ -135,6 +137,7 @@ static bool take_id(struct gv_client *client, const struct gv_head *head, const 
     return false;
 }
 
+/* Each draw of 64 bits makes eight of the characters. */
 void gv_request_name(struct gv_client *client, const struct gv_head *head)
 {
     if (head == NULL) {
@@ -152,8 +155,14 @@ void gv_request_name(struct gv_client *client, const struct gv_head *head)
     const char *prefix = id_prefix(client);
     size_t len = strlen(prefix);
     memcpy(client->request_id, prefix, len);
-    for (size_t i = 0; i < 24; i++) {
-        client->request_id[len++] = alphabet[gv_prng_below(&client->proxy->prng, 62)];
+    for (size_t i = 0; i < GV_REQUEST_ID_RANDOM; i += 8) {
+        uint64_t drawn = gv_prng_next(&client->proxy->prng);
+        uint64_t halves[2] = {drawn & UINT32_MAX, drawn >> 32};
+        for (size_t j = 0; j < 8; j++) { /* the next digit of a fraction, in base 62 */
+            uint64_t digit = halves[j / 4] * 62;
+            halves[j / 4] = digit & UINT32_MAX;
+            client->request_id[len++] = alphabet[digit >> 32];
+        }
     }
     client->request_id[len] = '\0';
 }

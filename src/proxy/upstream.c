@@ -45,6 +45,7 @@ static void send_all(struct gv_upstream *upstream)
     upstream->phase = GV_UPSTREAM_WAITING;
     upstream->since_ms = now_of(upstream);
     upstream->sent_us = gv_clock_us();
+    upstream->begun_us = upstream->begun_us > 0 ? upstream->begun_us : upstream->sent_us;
     upstream->body_sent = 0;
     if (upstream->head_only) {
         gv_line_expect_no_body(upstream->line);
@@ -134,7 +135,9 @@ static enum gv_err take_line(struct gv_upstream *upstream, bool fresh)
     upstream->since_ms = now_of(upstream);
     upstream->paused = false;
     if (is_ready) {
-        send_all(upstream);
+        send_all(upstream); /* begun and sent in one */
+    } else if (upstream->begun_us == 0) {
+        upstream->begun_us = gv_clock_us();
     }
     return GV_OK;
 }
@@ -152,7 +155,6 @@ enum gv_err gv_upstream_start(struct gv_upstream *upstream, struct gv_target *ta
         .head = request.head,
         .body = request.body,
         .head_only = request.head_only,
-        .begun_us = gv_clock_us(),
         .limits = limits,
     };
     return take_line(upstream, false);

@@ -7,7 +7,8 @@ static const char *const names[GV_USAGE_COUNT] = {
     [GV_USAGE_CACHED] = "\"cached_tokens\":",
     [GV_USAGE_PROMPT] = "\"prompt_tokens\":",
 };
-#define NAME_BYTES (sizeof "\"cached_tokens\":" - 1) /* of both */
+#define NAME_BYTES    (sizeof "\"cached_tokens\":" - 1) /* of both */
+#define UNDERSCORE_AT (sizeof "\"cached" - 1)           /* in both */
 
 /* Behind the name: blanks, then digits; anything else ends it. false: `byte` is not part of it. */
 static bool read_number(struct gv_usage *usage, uint8_t byte)
@@ -44,13 +45,40 @@ static bool choose(struct gv_usage *usage, uint8_t byte)
     return false;
 }
 
+/*
+ * Go to where the next whole name ends, or to where one may begin that these bytes do not hold
+ * whole. A name is found by its only underscore, which is rarer than a quote in what engines say.
+ */
+static const uint8_t *skip(struct gv_usage *usage, const uint8_t *at, const uint8_t *end)
+{
+    while ((size_t)(end - at) >= NAME_BYTES) {
+        size_t places = (size_t)(end - at) - NAME_BYTES + 1; /* that a whole name may begin at */
+        const uint8_t *underscore = memchr(at + UNDERSCORE_AT, '_', places);
+        if (underscore == NULL) {
+            return at + places;
+        }
+        at = underscore - UNDERSCORE_AT;
+        for (uint8_t i = 0; i < GV_USAGE_COUNT; i++) {
+            if (memcmp(at, names[i], NAME_BYTES) == 0) {
+                usage->name = i;
+                usage->matched = NAME_BYTES;
+                return at + NAME_BYTES;
+            }
+        }
+        at += 1;
+    }
+    return at;
+}
+
 void gv_usage_feed(struct gv_usage *usage, struct gv_slice bytes)
 {
     const uint8_t *at = bytes.data;
     const uint8_t *end = bytes.data + bytes.len;
     while (at < end) {
         const char *name = names[usage->name];
-        if (usage->matched == 0) {
+        if (usage->matched == 0 && (size_t)(end - at) >= NAME_BYTES) {
+            at = skip(usage, at, end);
+        } else if (usage->matched == 0) {
             at = memchr(at, '"', (size_t)(end - at));
             if (at == NULL) {
                 return;

@@ -48,7 +48,9 @@ static inline bool gv_slice_is(struct gv_slice a, const char *text)
 bool gv_slice_equal_letters(const uint8_t *a, const uint8_t *b, size_t len);
 static inline bool gv_slice_equal_nocase(struct gv_slice a, struct gv_slice b)
 {
-    return a.len == b.len && gv_slice_equal_letters(a.data, b.data, a.len);
+    /* Most that differ differ in their first bytes, by more than the bit between the cases. */
+    return a.len == b.len && (a.len == 0 || ((a.data[0] ^ b.data[0]) & 0xdf) == 0) &&
+           gv_slice_equal_letters(a.data, b.data, a.len);
 }
 
 /** Starts with `prefix`. */

@@ -43,7 +43,15 @@ struct gv_head {
     uint64_t content_length;         /* bytes, when has_content_length */
     const struct gv_header *headers; /* borrowed */
     size_t header_count;
+    uint64_t name_lengths; /* gv_head_length_bit() of each header's name; 0: not known */
 };
+
+/** The bit of gv_head.name_lengths for a name of `len` bytes: most names that are looked for are in
+ * no header of a head, and none there is even as long. */
+static inline uint64_t gv_head_length_bit(size_t len)
+{
+    return UINT64_C(1) << (len < 63 ? len : 63);
+}
 
 /** The value of the first header `name` (any case), or an empty slice with data NULL. */
 struct gv_slice gv_head_find(const struct gv_head *head, const char *name);
