@@ -99,6 +99,35 @@ static void the_values_never_change(void)
                     UINT64_C(0xE4966F00964C28BD));
 }
 
+/* A mesh has processors of several kinds, and what hashes by theirs must not show: short and long
+ * blocks take different ways through the hash, and long ones the processor's widest. */
+static void every_processor_names_alike(void)
+{
+    static const struct {
+        uint32_t block_bytes;
+        uint64_t last;
+    } rows[] = {
+        {16, UINT64_C(0x2cd89d1a500a3644)},   {100, UINT64_C(0xed18f2975d382ca5)},
+        {240, UINT64_C(0xd9683d27960c5331)},  {241, UINT64_C(0xfdd4c2853c18ea09)},
+        {256, UINT64_C(0xe8513576222af542)},  {1024, UINT64_C(0x4c60b78f2fe0211f)},
+        {4096, UINT64_C(0xebfbfc61f0d58082)},
+    };
+    struct gv_fingerprint_secret secret = secret_of(7);
+    uint64_t chain[300];
+    for (size_t i = 0; i < sizeof prompt; i++) {
+        prompt[i] = (uint8_t)(i * 31 + i / 256);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint32_t count =
+            gv_fingerprint_chain(&secret, "regular::m", gv_slice_of(prompt, sizeof prompt),
+                                 rows[i].block_bytes, chain, 300);
+        CU_ASSERT_EQUAL_FATAL(count,
+                              (sizeof prompt + rows[i].block_bytes - 1) / rows[i].block_bytes);
+        CU_ASSERT_EQUAL(chain[count - 1], rows[i].last);
+    }
+}
+
 GV_SUITE("route/fingerprint", GV_CASE(a_partial_block_counts_as_its_own),
          GV_CASE(a_fingerprint_names_the_whole_prefix), GV_CASE(the_order_of_blocks_matters),
-         GV_CASE(pools_models_and_secrets_have_nothing_in_common), GV_CASE(the_values_never_change))
+         GV_CASE(pools_models_and_secrets_have_nothing_in_common), GV_CASE(the_values_never_change),
+         GV_CASE(every_processor_names_alike))
