@@ -65,7 +65,8 @@ struct gv_loop {
     uint64_t read_number;        /* of the on_data that runs, or ran last */
     struct gv_loop_clock *clock; /* points into this struct; the clock is a cache */
     struct gv_loop_clock clock_space;
-    uint8_t *read_buffer; /* owned; GV_LOOP_READ_BYTES */
+    uint8_t *read_buffer; /* owned; GV_LOOP_READ_BYTES, counted as GV_MEM_BUFFER */
+    size_t read_bytes;    /* of the last read, in there */
     struct gv_buf plain;  /* owned: what a stream's TLS has opened; for the length of an on_data */
     struct gv_buf sealed; /* owned: what it has sealed; until it is sent or queued */
     pthread_t thread;

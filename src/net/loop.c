@@ -177,7 +177,7 @@ enum gv_err gv_loop_new(const char *name, struct gv_loop **loop)
     if (made == NULL) {
         return GV_ENOMEM;
     }
-    made->read_buffer = gv_mem_new(GV_MEM_NET, GV_LOOP_READ_BYTES);
+    made->read_buffer = gv_mem_resize(GV_MEM_BUFFER, NULL, GV_LOOP_READ_BYTES);
     if (made->read_buffer == NULL) {
         gv_mem_free(GV_MEM_NET, made);
         return GV_ENOMEM;
@@ -206,7 +206,7 @@ enum gv_err gv_loop_new(const char *name, struct gv_loop **loop)
     *loop = made;
     return GV_OK;
 fail:
-    gv_mem_free(GV_MEM_NET, made->read_buffer);
+    gv_mem_free(GV_MEM_BUFFER, made->read_buffer);
     gv_mem_free(GV_MEM_NET, made);
     return err == GV_ENOMEM ? GV_ENOMEM : GV_EIO;
 }
@@ -292,7 +292,7 @@ void gv_loop_free(struct gv_loop *loop)
     }
     gv_buf_deinit(&loop->plain);
     gv_buf_deinit(&loop->sealed);
-    gv_mem_free(GV_MEM_NET, loop->read_buffer);
+    gv_mem_free(GV_MEM_BUFFER, loop->read_buffer);
     gv_mem_free(GV_MEM_NET, loop);
 }
 

@@ -56,6 +56,29 @@ void gv_stream_give(struct gv_stream *stream, struct gv_slice bytes)
     }
 }
 
+bool gv_stream_keep(struct gv_stream *stream, struct gv_slice tail, struct gv_buf *buf)
+{
+    struct gv_loop *loop = stream->thing.loop;
+    GV_ASSERT(loop->is_reading && buf->len == 0 && buf->kind == GV_MEM_BUFFER);
+    if (stream->tls != NULL || tail.len < GV_LOOP_READ_BYTES / 2 || tail.len > buf->max_bytes) {
+        return false;
+    }
+    size_t start = (size_t)(tail.data - loop->read_buffer);
+    GV_ASSERT(start + tail.len == loop->read_bytes); /* nobody else needs what lies behind */
+    uint8_t *other = gv_mem_resize(GV_MEM_BUFFER, NULL, GV_LOOP_READ_BYTES);
+    if (other == NULL) {
+        return false;
+    }
+    gv_buf_reset(buf);
+    buf->data = loop->read_buffer;
+    buf->start = start;
+    buf->len = tail.len;
+    buf->room = GV_LOOP_READ_BYTES;
+    loop->read_buffer = other;
+    loop->read_bytes = 0;
+    return true;
+}
+
 /* The kernel says that no more comes. */
 static void take_end(struct gv_stream *stream)
 {
@@ -97,6 +120,7 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
     } else if (stream->tls != NULL) {
         gv_stream_tls_take(stream, gv_slice_of(buffer->base, (size_t)count));
     } else if (!stream->is_finishing) { /* what comes after our last word is read and dropped */
+        stream->thing.loop->read_bytes = (size_t)count;
         gv_stream_give(stream, gv_slice_of(buffer->base, (size_t)count));
     }
 }

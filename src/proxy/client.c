@@ -55,6 +55,13 @@ static enum gv_err make_room(struct gv_client *client, size_t come)
     return gv_buf_fit(&client->body, bytes);
 }
 
+/* The whole body, and nothing behind it? */
+static bool is_all_there_is(const struct gv_client *client, struct gv_slice bytes)
+{
+    return client->body.len == 0 && client->head.has_content_length &&
+           client->head.content_length == bytes.len && client->data_end == bytes.data + bytes.len;
+}
+
 static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
 {
     struct gv_client *client = owner;
@@ -63,6 +70,9 @@ static enum gv_err parsed_body(void *owner, struct gv_slice bytes)
         return GV_EREFUSED;
     }
     gv_pace_add(&client->pace, bytes.len, gv_loop_now_ms(client->proxy->loop));
+    if (is_all_there_is(client, bytes) && gv_stream_keep(client->stream, bytes, &client->body)) {
+        return GV_OK;
+    }
     enum gv_err err = client->body.len == 0 ? make_room(client, bytes.len) : GV_OK;
     if (err == GV_OK) {
         err = gv_buf_append(&client->body, bytes);
@@ -374,7 +384,9 @@ static void stream_data(void *owner, struct gv_slice bytes)
         if (!client->head_seen && gv_parser_is_idle(client->parser)) {
             client->since_ms = gv_loop_now_ms(client->proxy->loop);
         }
+        client->data_end = bytes.data + bytes.len;
         turn(client, bytes);
+        client->data_end = NULL;
         return;
     case GV_CLIENT_BUSY:
         keep(client, bytes);

@@ -143,6 +143,7 @@ struct gv_client {
     struct gv_wait *wait;       /* borrowed; NULL without: the place we wait for */
     struct gv_buf ahead;        /* owned: bytes of requests to come */
     struct gv_buf body;         /* owned: of the request arriving */
+    const uint8_t *data_end;    /* of the bytes that the stream brings; NULL outside of that */
     struct gv_pace pace;        /* of the body arriving */
     struct gv_head head;        /* of the current request; slices live until the next one */
     enum gv_client_state state;
@@ -216,8 +217,6 @@ void gv_carrier_tick(struct gv_carrier *carrier, uint64_t now_ms);
 
 /** The fleet has changed: those that wait for a worker look around. */
 void gv_carriers_wake(struct gv_proxy *proxy);
-/** Free the carriers that were kept for requests to come. */
-void gv_carriers_free(struct gv_proxy *proxy);
 
 /* ---- wait.c ---- */
 

@@ -14,6 +14,7 @@
 #define GV_NET_STREAM_H
 
 #include "grapevine/base/addr.h"
+#include "grapevine/base/buf.h"
 #include "grapevine/base/slice.h"
 #include "grapevine/net/loop.h"
 #include "grapevine/net/tls.h"
@@ -88,6 +89,14 @@ size_t gv_stream_queued_bytes(const struct gv_stream *stream);
 /** Does something wait in the kernel that was not told yet: bytes, an end, a failure? One system
  * call. */
 bool gv_stream_has_news(const struct gv_stream *stream);
+
+/**
+ * Inside on_data: keep `tail`, the last of the bytes it brought, in `buf`, which is empty and
+ * counts as GV_MEM_BUFFER, by giving `buf` the memory that they were read to; the loop takes other
+ * memory. false, and nothing done: they lie elsewhere (TLS), fill less than half of that memory, or
+ * there is no other: then copy them.
+ */
+bool gv_stream_keep(struct gv_stream *stream, struct gv_slice tail, struct gv_buf *buf);
 
 /** Stop and resume on_data. While paused, the peer's end or reset is still noticed where the kernel
  * tells. */
