@@ -22,16 +22,10 @@
 #include "reply.h"
 #include "rerank.h"
 #include "reranking.h"
+#include "spare.h"
 #include <stdio.h>
 
-#define GV_RETRY_AFTER_MAX_S  UINT64_C(86400)
-#define GV_CARRIER_KEEP_BYTES (8u * 1024) /* of heads, by a carrier kept for requests to come */
-
-#ifdef __SANITIZE_ADDRESS__
-static const bool keeps_carriers = false; /* so that use after the end is seen */
-#else
-static const bool keeps_carriers = true;
-#endif
+#define GV_RETRY_AFTER_MAX_S UINT64_C(86400)
 
 static void run(struct gv_carrier *carrier, struct gv_exchange_event event);
 static const struct gv_upstream_events upstream_events;
@@ -120,32 +114,6 @@ static void leave(struct gv_proxy *proxy)
     }
 }
 
-static void free_carrier(struct gv_carrier *carrier)
-{
-    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
-        gv_buf_deinit(&carrier->legs[i].head);
-    }
-    gv_mem_free(GV_MEM_EXCHANGE, carrier);
-}
-
-/* Some are kept for requests to come, with the room that their heads have taken. */
-static void discard(struct gv_proxy *proxy, struct gv_carrier *carrier)
-{
-    size_t room = carrier->legs[0].head.room + carrier->legs[1].head.room;
-    if (keeps_carriers && proxy->spare_count < GV_CARRIERS_SPARE && room <= GV_CARRIER_KEEP_BYTES) {
-        proxy->spare[proxy->spare_count++] = carrier;
-    } else {
-        free_carrier(carrier);
-    }
-}
-
-void gv_carriers_free(struct gv_proxy *proxy)
-{
-    while (proxy->spare_count > 0) {
-        free_carrier(proxy->spare[--proxy->spare_count]);
-    }
-}
-
 /* Give everything back. Afterwards the carrier is gone; the client is told by the caller. */
 static void destroy(struct gv_carrier *carrier)
 {
@@ -170,7 +138,7 @@ static void destroy(struct gv_carrier *carrier)
     gv_buf_deinit(&carrier->rerank);
     proxy->exchange_count -= 1;
     leave(proxy);
-    discard(proxy, carrier);
+    gv_spare_put(proxy, carrier);
 }
 
 /* ---- events in, effects out ---- */
@@ -504,36 +472,11 @@ static const struct gv_upstream_events upstream_events = {on_head, on_body, on_e
 
 /* ---- from the client ---- */
 
-/* A carrier of which nothing is known but the room of its heads; `failed` and the words of `detail`
- * count for nothing before they are written. */
-static struct gv_carrier *blank(struct gv_proxy *proxy)
-{
-    if (proxy->spare_count == 0) {
-        struct gv_carrier *carrier = gv_mem_new(GV_MEM_EXCHANGE, sizeof *carrier);
-        for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX && carrier != NULL; i++) {
-            gv_buf_init(&carrier->legs[i].head, GV_MEM_EXCHANGE, GV_CARRIER_HEAD_BYTES_MAX);
-        }
-        return carrier;
-    }
-    struct gv_carrier *carrier = proxy->spare[--proxy->spare_count];
-    struct gv_buf heads[GV_EXCHANGE_LEGS_MAX];
-    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
-        heads[i] = carrier->legs[i].head;
-        gv_buf_clear(&heads[i]);
-    }
-    memset(carrier, 0, offsetof(struct gv_carrier, detail));
-    carrier->detail[0] = '\0';
-    for (uint32_t i = 0; i < GV_EXCHANGE_LEGS_MAX; i++) {
-        carrier->legs[i].head = heads[i];
-    }
-    return carrier;
-}
-
 static struct gv_carrier *make(struct gv_client *client)
 {
     struct gv_proxy *proxy = client->proxy;
     const struct gv_config *config = proxy->shared->config;
-    struct gv_carrier *carrier = blank(proxy);
+    struct gv_carrier *carrier = gv_spare_take(proxy);
     if (carrier == NULL) {
         return NULL;
     }

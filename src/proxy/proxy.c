@@ -8,6 +8,7 @@
 #include "grapevine/base/mem.h"
 #include "grapevine/proxy/admission.h"
 #include "parts.h"
+#include "spare.h"
 #include <stdio.h>
 
 /* A drain or a close on its way to the loop. */
@@ -42,7 +43,7 @@ static void free_proxy(struct gv_proxy *proxy)
     gv_buf_deinit(&proxy->text);
     gv_buf_deinit(&proxy->scratch);
     gv_buf_deinit(&proxy->lines);
-    gv_carriers_free(proxy);
+    gv_spares_free(proxy);
     gv_mem_free(GV_MEM_NET, proxy);
 }
 
