@@ -2,24 +2,13 @@
  * test_probe.c - how workers become ready, are refused, restart and leave, against fake engines.
  */
 #include "../../src/proxy/ward.h"
-#include "support/fake.h"
-#include "support/process.h"
-#include "support/rig.h"
+#include "support/replies.h"
 #include "support/suite.h"
-#include "support/talk.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static bool reply_busy(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nbusy now");
-    return true;
-}
 
 static atomic_int metadata_role; /* 0: none told, 1: decode */
 static atomic_int boot;
@@ -58,22 +47,6 @@ static bool reply_as_engine(struct gv_fake *fake, int fd)
     return true;
 }
 
-static void on_opinion(void *owner, const struct gv_worker *worker)
-{
-    struct gv_rig *rig = owner;
-    CU_ASSERT(worker->url[0] != '\0');
-    atomic_fetch_add(&rig->opinions, 1);
-}
-
-static void on_removed(void *owner, const struct gv_worker *worker)
-{
-    struct gv_rig *rig = owner;
-    CU_ASSERT(worker->url[0] != '\0');
-    atomic_fetch_add(&rig->removed, 1);
-}
-
-static const struct gv_probe_events probe_events = {on_opinion, on_removed, NULL};
-
 struct wanted {
     struct gv_rig *rig;
     const char *url;
@@ -110,8 +83,7 @@ static void a_worker_becomes_ready_with_its_metadata_and_leaves_when_drained(voi
     atomic_store(&metadata_role, 0);
     gv_fake_start(&fake, reply_as_engine);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
     CU_ASSERT(gv_test_await(has_state, &ready, 0));
@@ -155,8 +127,7 @@ static void ranks_of_one_engine_are_probed_as_one_and_become_ready_and_unready_t
         gv_rig_add_worker(&rig, urls[i], GV_POOL_REGULAR, GV_WORKER_PENDING);
     }
     rig.config.health_interval_ms = 1000000;
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     for (int i = 0; i < 4; i++) {
         struct wanted ready = {&rig, urls[i], GV_WORKER_READY};
@@ -202,13 +173,12 @@ static void a_worker_is_probed_as_it_was_registered_to_be(void)
     atomic_store(&metadata_role, 0);
     atomic_store(&health_count, 0);
     gv_fake_start(&fake, reply_as_counted_engine);
-    gv_fake_start(&dead, reply_busy);
+    gv_fake_start(&dead, gv_fake_busy);
     gv_fake_stop(&dead);
     add_with(&rig, fake.url,
              (struct gv_worker_health){.success_threshold = 4, .interval_ms = 1000000});
     add_with(&rig, dead.url, (struct gv_worker_health){.is_off = true});
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
     struct wanted unasked = {&rig, dead.url, GV_WORKER_READY};
@@ -242,8 +212,7 @@ static void an_uptime_or_a_counter_that_goes_back_is_a_restart(void)
         atomic_store(&life_value, 100);
         gv_fake_start(&fake, reply_as_engine);
         gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-        CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                              GV_OK);
+        gv_rig_probe(&rig);
         gv_rig_start(&rig);
         struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
         CU_ASSERT(gv_test_await(has_state, &ready, 0));
@@ -269,8 +238,7 @@ static void a_suspicion_brings_the_next_probe_forward(void)
     atomic_store(&metadata_role, 0);
     gv_fake_start(&fake, reply_as_engine);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     rig.config.health_interval_ms = 1000000;
     gv_rig_start(&rig);
     struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
@@ -302,8 +270,7 @@ static void a_live_worker_that_is_given_another_model_serves_only_that(void)
     atomic_store(&other_model, false);
     gv_fake_start(&fake, reply_as_engine);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
     CU_ASSERT(gv_test_await(has_state, &ready, 0));
@@ -322,8 +289,7 @@ static void a_worker_whose_role_contradicts_is_refused_until_it_agrees(void)
     atomic_store(&metadata_role, 1);
     gv_fake_start(&fake, reply_as_engine);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_PREFILL, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted refused = {&rig, fake.url, GV_WORKER_REFUSED};
     CU_ASSERT(gv_test_await(has_state, &refused, 0));
@@ -341,10 +307,9 @@ static void a_dead_worker_is_not_ready_and_never_given_up(void)
     struct gv_fake fake;
     gv_rig_init(&rig);
     atomic_store(&metadata_role, 0);
-    gv_fake_start(&fake, reply_busy);
+    gv_fake_start(&fake, gv_fake_busy);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted dead = {&rig, fake.url, GV_WORKER_NOT_READY};
     CU_ASSERT(gv_test_await(has_state, &dead, 0));
@@ -366,8 +331,7 @@ static void a_worker_registered_anew_becomes_ready_again(void)
     atomic_store(&metadata_role, 0);
     gv_fake_start(&fake, reply_as_engine);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted ready = {&rig, fake.url, GV_WORKER_READY};
     for (int i = 0; i < 3; i++) {
@@ -413,8 +377,7 @@ static void engines_that_hang_do_not_keep_others_from_being_asked(void)
     }
     snprintf(good, sizeof good, "http://localhost:%u", (unsigned)fake.port); /* last in the view */
     gv_rig_add_worker(&rig, good, GV_POOL_REGULAR, GV_WORKER_PENDING);
-    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig.loop, &rig.shared, &probe_events, &rig, &rig.probe),
-                          GV_OK);
+    gv_rig_probe(&rig);
     gv_rig_start(&rig);
     struct wanted ready = {&rig, good, GV_WORKER_READY};
     CU_ASSERT(gv_test_await(has_state, &ready, 0));

@@ -3,58 +3,11 @@
  * client gets.
  */
 #include "grapevine/proxy/exchange.h"
-#include "support/fake.h"
-#include "support/process.h"
-#include "support/rig.h"
+#include "support/replies.h"
 #include "support/suite.h"
-#include "support/talk.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#define CHAT "/v1/chat/completions"
-#define BODY                                                                                       \
-    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hello there, worker\"}]}"
-
-static bool reply_hello(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Engine: a\r\nX-Engine: b\r\n"
-            "Content-Length: 15\r\n\r\n{\"say\":\"hello\"}");
-    return true;
-}
-
-static bool reply_busy(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 503 Busy\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nbusy now");
-    return true;
-}
-
-static bool reply_bad_request(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 400 Bad\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot that!");
-    return true;
-}
-
-/* One event and then the end, in the middle. */
-static bool reply_cut(struct gv_fake *fake, int fd)
-{
-    (void)fake;
-    gv_fake_say(
-        fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-            "\r\n9\r\ndata: x\n\n\r\n");
-    return false;
-}
-
-static void chat(struct gv_rig *rig, struct gv_reply *reply)
-{
-    gv_talk_ask(rig->port, "POST", CHAT, "Content-Type: application/json\r\n", BODY, reply);
-}
 
 /* Busy, with words and a wish. */
 static bool reply_come_again(struct gv_fake *fake, int fd)
@@ -75,7 +28,7 @@ static void the_last_answer_of_a_worker_passes_whole_when_nothing_is_left_to_try
     char value[32];
     gv_rig_init(&rig);
     gv_fake_start(&busy, reply_come_again);
-    gv_fake_start(&dead, reply_hello);
+    gv_fake_start(&dead, gv_fake_hello);
     gv_fake_stop(&dead);
     gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_add_worker(&rig, dead.url, GV_POOL_REGULAR, GV_WORKER_READY);
@@ -86,7 +39,7 @@ static void the_last_answer_of_a_worker_passes_whole_when_nothing_is_left_to_try
         snprintf(body, sizeof body,
                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d words\"}]}",
                  i);
-        gv_talk_ask(rig.port, "POST", CHAT, NULL, body, &reply);
+        gv_talk_ask(rig.port, "POST", GV_RIG_CHAT, NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 429);
         CU_ASSERT(reply.whole);
         CU_ASSERT_STRING_EQUAL(reply.body, "come again");
@@ -102,7 +55,7 @@ static void the_last_answer_of_a_worker_passes_whole_when_nothing_is_left_to_try
 static void ask_for(struct gv_rig *rig, int status)
 {
     struct gv_reply reply;
-    chat(rig, &reply);
+    gv_rig_chat(rig, &reply);
     CU_ASSERT_EQUAL(reply.status, status);
     gv_reply_deinit(&reply);
     CU_ASSERT(gv_test_await(gv_rig_is_unloaded, rig, 0)); /* the breaker has been told */
@@ -121,13 +74,13 @@ static void a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_p
     struct gv_fake busy;
     struct gv_reply reply;
     gv_rig_init(&rig);
-    gv_fake_start(&busy, reply_busy);
+    gv_fake_start(&busy, gv_fake_busy);
     gv_rig_add_worker(&rig, busy.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig.config.cb_failure_threshold = 2;
     gv_rig_start(&rig);
     CU_ASSERT_EQUAL(breaker_of(&rig, busy.url), GV_BREAKER_CLOSED);
     for (int i = 1; i <= 2; i++) { /* each is asked once: nobody else may come */
-        chat(&rig, &reply);
+        gv_rig_chat(&rig, &reply);
         CU_ASSERT_EQUAL(reply.status, 503);
         CU_ASSERT_STRING_EQUAL(reply.body, "busy now");
         gv_reply_deinit(&reply);
@@ -135,7 +88,7 @@ static void a_worker_that_keeps_failing_is_left_alone_and_what_it_said_last_is_p
         CU_ASSERT_EQUAL(atomic_load(&busy.request_count), i);
     }
     CU_ASSERT_EQUAL(breaker_of(&rig, busy.url), GV_BREAKER_OPEN);
-    chat(&rig, &reply);
+    gv_rig_chat(&rig, &reply);
     CU_ASSERT_EQUAL(reply.status, 503);
     CU_ASSERT_PTR_NOT_NULL(strstr(reply.body, "1 with an open breaker"));
     gv_reply_deinit(&reply);
@@ -148,7 +101,7 @@ static atomic_bool is_well;
 
 static bool reply_cut_or_hello(struct gv_fake *fake, int fd)
 {
-    return atomic_load(&is_well) ? reply_hello(fake, fd) : reply_cut(fake, fd);
+    return atomic_load(&is_well) ? gv_fake_hello(fake, fd) : gv_fake_cut(fake, fd);
 }
 
 static void a_break_in_mid_stream_opens_the_breaker_and_good_trials_close_it(void)
@@ -182,7 +135,7 @@ static void what_is_the_clients_fault_is_not_held_against_a_worker(void)
     struct gv_rig rig;
     struct gv_fake fake;
     gv_rig_init(&rig);
-    gv_fake_start(&fake, reply_bad_request);
+    gv_fake_start(&fake, gv_fake_bad_request);
     gv_rig_add_worker(&rig, fake.url, GV_POOL_REGULAR, GV_WORKER_READY);
     rig.config.cb_failure_threshold = 1;
     gv_rig_start(&rig);
@@ -225,7 +178,8 @@ static void retries_end_when_their_budget_is_spent(void)
 /* Busy the first time, well from then on. */
 static bool reply_later(struct gv_fake *fake, int fd)
 {
-    return atomic_load(&fake->request_count) > 1 ? reply_hello(fake, fd) : reply_too_many(fake, fd);
+    return atomic_load(&fake->request_count) > 1 ? gv_fake_hello(fake, fd)
+                                                 : reply_too_many(fake, fd);
 }
 
 /* Fleets of one engine that says "too many" for a moment: the client is not to see it. */
@@ -304,7 +258,7 @@ static void who_gets_well_while_a_request_waits_takes_it_at_once(void)
     pthread_t thread;
     gv_rig_init(&rig);
     gv_fake_start(&dying, reply_by_dying);
-    gv_fake_start(&other, reply_hello);
+    gv_fake_start(&other, gv_fake_hello);
     gv_rig_add_worker(&rig, dying.url, GV_POOL_REGULAR, GV_WORKER_READY);
     gv_rig_add_worker(&rig, other.url, GV_POOL_REGULAR, GV_WORKER_NOT_READY);
     rig.config.retry_initial_backoff_ms = 60000;
@@ -329,7 +283,7 @@ static void a_refused_connection_to_one_rank_counts_for_all_ranks_of_its_engine(
     struct gv_fake dead;
     char urls[2][GV_WORKER_URL_MAX];
     gv_rig_init(&rig);
-    gv_fake_start(&dead, reply_hello);
+    gv_fake_start(&dead, gv_fake_hello);
     gv_fake_stop(&dead);
     for (int i = 0; i < 2; i++) {
         snprintf(urls[i], sizeof urls[i], "%s@%d", dead.url, i);

@@ -124,6 +124,29 @@ void gv_rig_init(struct gv_rig *rig)
     CU_ASSERT_EQUAL_FATAL(gv_loop_new("test", &rig->loop), GV_OK);
 }
 
+static void on_opinion(void *owner, const struct gv_worker *worker)
+{
+    struct gv_rig *rig = owner;
+    CU_ASSERT(worker->url[0] != '\0');
+    atomic_fetch_add(&rig->opinions, 1);
+}
+
+static void on_removed(void *owner, const struct gv_worker *worker)
+{
+    struct gv_rig *rig = owner;
+    CU_ASSERT(worker->url[0] != '\0');
+    atomic_fetch_add(&rig->removed, 1);
+}
+
+static const struct gv_probe_events probe_events = {.on_opinion = on_opinion,
+                                                    .on_removed = on_removed};
+
+void gv_rig_probe(struct gv_rig *rig)
+{
+    CU_ASSERT_EQUAL_FATAL(gv_probe_open(rig->loop, &rig->shared, &probe_events, rig, &rig->probe),
+                          GV_OK);
+}
+
 void gv_rig_start(struct gv_rig *rig)
 {
     struct gv_addr addr;

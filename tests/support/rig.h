@@ -37,6 +37,9 @@ void gv_rig_init(struct gv_rig *rig);
 void gv_rig_add_worker(struct gv_rig *rig, const char *url, enum gv_pool pool,
                        enum gv_worker_state state);
 
+/** Between init and start: probe its workers; counts opinions and removals. */
+void gv_rig_probe(struct gv_rig *rig);
+
 /** Open the proxy and run the loop on a thread of its own. */
 void gv_rig_start(struct gv_rig *rig);
 
