@@ -106,6 +106,22 @@ static void beyond_what_engines_can_compute_prefixes_are_still_followed(void)
     }
 }
 
+/* Whoever had the shared root first must not get all prompts while other caches stay empty. */
+static void a_root_that_all_share_leaves_no_engine_idle(void)
+{
+    static struct bench bench;
+    bench_open(&bench, "root", 3000, 12, 100000);
+    struct lab_result cost = run(&bench, "prefix_cost");
+    struct lab_result aware = run(&bench, "cache_aware");
+    printf("hit rate %.3f, first token %.0f ms, spread %.3f; cache_aware %.3f, %.0f ms\n",
+           lab_hit_rate(&cost), lab_first_ms(&cost), cost.spread_requests, lab_hit_rate(&aware),
+           lab_first_ms(&aware));
+    CU_ASSERT(lab_hit_rate(&cost) >= 0.98 * lab_hit_rate(&aware));
+    CU_ASSERT(lab_first_ms(&cost) <= lab_first_ms(&aware));
+    CU_ASSERT(cost.spread_requests < 0.25);
+    bench_close(&bench);
+}
+
 /* As a published fleet is measured: sessions of one request or two, 680 requests an engine. */
 static void engines_get_equal_shares(void)
 {
@@ -182,6 +198,38 @@ static void loads_five_seconds_old_and_a_hot_prefix_do_not_make_a_herd(void)
     bench_close(&bench);
 }
 
+/* 20 requests a second in both; what begins in the second half is as the whole trace has it. */
+static void a_trace_may_begin_later(void)
+{
+    struct options options = {.request_max = 1000, .rate = 20, .seed = 1};
+    struct trace whole, half;
+    CU_ASSERT_TRUE_FATAL(lab_synthetic(&whole, "turns", &options));
+    CU_ASSERT_TRUE_FATAL(lab_synthetic(&half, "turns", &options));
+    size_t count = whole.request_count;
+    CU_ASSERT_EQUAL_FATAL(lab_skip(&half, 400), count - 400);
+    CU_ASSERT_EQUAL(half.requests[0].at_us, 0);
+    for (size_t i = 1; i < half.request_count; i++) {
+        CU_ASSERT_EQUAL(half.requests[i].first_run, whole.requests[400 + i].first_run);
+        CU_ASSERT_EQUAL(half.requests[i].at_us,
+                        whole.requests[400 + i].at_us - whole.requests[400].at_us);
+    }
+    CU_ASSERT_EQUAL(lab_skip(&half, 0), count - 400);
+    CU_ASSERT_EQUAL(lab_skip(&half, count), 0);
+    trace_free(&half);
+    trace_free(&whole);
+}
+
+/* `manual` knows sessions and nothing else, so what it reaches is what staying alone is worth. */
+static void manual_keeps_a_session_where_it_began(void)
+{
+    static struct bench bench;
+    bench_open(&bench, "turns", 2500, 12, 120000);
+    struct lab_result stays = run(&bench, "manual@1");
+    struct lab_result dealt = run(&bench, "least_load@1");
+    CU_ASSERT(lab_hit_rate(&stays) > 1.5 * lab_hit_rate(&dealt));
+    bench_close(&bench);
+}
+
 static void contenders_are_told_by_name_routers_and_blocks(void)
 {
     struct lab_contender contender;
@@ -202,7 +250,8 @@ static void contenders_are_told_by_name_routers_and_blocks(void)
 GV_SUITE("sim/lab", GV_CASE(the_same_seed_gives_the_same_run_to_the_byte),
          GV_CASE(eight_routers_do_as_well_as_one),
          GV_CASE(beyond_what_engines_can_compute_prefixes_are_still_followed),
-         GV_CASE(engines_get_equal_shares), GV_CASE(without_loads_of_the_others_it_is_worse),
-         GV_CASE(nothing_collapses),
+         GV_CASE(a_root_that_all_share_leaves_no_engine_idle), GV_CASE(engines_get_equal_shares),
+         GV_CASE(without_loads_of_the_others_it_is_worse), GV_CASE(nothing_collapses),
          GV_CASE(loads_five_seconds_old_and_a_hot_prefix_do_not_make_a_herd),
+         GV_CASE(a_trace_may_begin_later), GV_CASE(manual_keeps_a_session_where_it_began),
          GV_CASE(contenders_are_told_by_name_routers_and_blocks))

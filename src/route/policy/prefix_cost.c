@@ -11,10 +11,11 @@
  *
  * Every block held counts, however few: no threshold says from where on a prefix is one. What keeps
  * a system prompt that all share from drawing all to one worker are the other two things that a
- * prompt takes: room in a cache, which is dearer where what has to give way was used a moment ago
- * than where it was not for an hour (so all caches together forget nearly as one large one would);
- * and its part of the worker: each request in flight slows all others there, so twice the usual
- * number of them cost four times as much.
+ * prompt takes. Room in a cache: dearer where what has to give way was used a moment ago than where
+ * it was not for an hour, so all caches together forget nearly as one large one would; and dearest
+ * where anything has to go while another cache is half empty. And its part of the worker: each
+ * request in flight slows all others there, so twice the usual number of them cost four times as
+ * much.
  *
  * Bytes become time by the engine's prefill speed as all nodes measured it (a usual one before;
  * route/forecast.h). The lowest score wins; among near-equals rendezvous, by the first block that
@@ -22,6 +23,7 @@
  * worker. The figures behind the constants: docs/decisions/0014-what-a-prompt-costs-all.md.
  */
 #include "grapevine/base/assert.h"
+#include "route/forest_in.h"
 #include "route/policy_row.h"
 
 #define REQUEST_MS     1.0  /* what a request being decoded takes from the next prefill */
@@ -29,6 +31,7 @@
 #define WAIT_WEIGHT    4.0  /* of what waits at the least, against the prompt */
 #define CROWD_WEIGHT   0.5  /* of the whole prompt, where as many are in flight as on average */
 #define ROOM_WEIGHT    0.2  /* of the own bytes, where the youngest would give way */
+#define WASTE_WEIGHT   1.0  /* of the own bytes, where they push out while another is half empty */
 #define NEAR_SHARE     0.05 /* of what the whole prompt takes */
 #define NEAR_DECODE_MS (3 * REQUEST_MS) /* loads are a moment old: three more are no reason */
 
@@ -80,10 +83,18 @@ static double own_ms(const struct gv_policy *policy, const struct gv_policy_requ
     return weight * (double)own_bytes(policy, request, facts->depths[place]) / facts->speeds[place];
 }
 
+static bool is_half_empty(const struct gv_policy *policy, const struct gv_policy_request *request,
+                          uint32_t worker)
+{
+    uint64_t held = gv_forest_worker_blocks(policy->forest, request->key, worker);
+    return held < gv_forest_capacity(policy->forest, worker) / 2;
+}
+
 /*
  * Add what the room costs, for those that could be the best whatever it costs: the whole
  * ROOM_WEIGHT where the youngest would give way, half of it where what gives way is twice as old,
- * nothing where there is room. `reach` is the highest score that matters.
+ * WASTE_WEIGHT while another is half empty, nothing where there is room. `reach` is the highest
+ * score that matters.
  */
 static void add_room(const struct gv_policy *policy, const struct gv_policy_request *request,
                      const struct gv_policy_facts *facts, double weight, double reach)
@@ -103,14 +114,17 @@ static void add_room(const struct gv_policy *policy, const struct gv_policy_requ
     }
     gv_forest_yields(policy->forest, request->key, blocks, asked, count, ages_s);
     uint32_t youngest = GV_FOREST_ROOM;
+    bool any_empty = false;
     for (uint32_t i = 0; i < count; i++) {
         youngest = ages_s[i] < youngest ? ages_s[i] : youngest;
+        any_empty =
+            any_empty || (ages_s[i] == GV_FOREST_ROOM && is_half_empty(policy, request, asked[i]));
     }
     for (uint32_t i = 0; i < count; i++) {
         if (ages_s[i] != GV_FOREST_ROOM) {
             double young = ((double)youngest + 1) / ((double)ages_s[i] + 1);
-            facts->scores[places[i]] +=
-                ROOM_WEIGHT * young * own_ms(policy, request, facts, places[i], weight);
+            facts->scores[places[i]] += (any_empty ? WASTE_WEIGHT : ROOM_WEIGHT * young) *
+                                        own_ms(policy, request, facts, places[i], weight);
         }
     }
 }
@@ -150,7 +164,7 @@ static uint32_t choose(struct gv_policy *policy, const struct gv_policy_request 
     double lowest = find_lowest(request, facts, load_limit, &best);
     double near = NEAR_SHARE * (double)own_bytes(policy, request, 0) / facts->speeds[best];
     near = request->pool == GV_POOL_DECODE ? NEAR_DECODE_MS : near;
-    double room = ROOM_WEIGHT * own_ms(policy, request, facts, best, weight);
+    double room = WASTE_WEIGHT * own_ms(policy, request, facts, best, weight);
     add_room(policy, request, facts, weight, lowest + room + near);
     lowest = find_lowest(request, facts, load_limit, &best);
     uint64_t seed = gv_policy_seed(request, facts->depths);

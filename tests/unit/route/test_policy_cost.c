@@ -176,6 +176,28 @@ static void of_an_idle_fleet_every_cache_is_used(void)
     stage_end(&stage);
 }
 
+/* What all share is worth 8 blocks less to compute, but in the first cache the other 12 of somebody
+ * else would have to go. */
+static void nothing_gives_way_while_a_cache_is_half_empty(void)
+{
+    struct stage stage = stage_of("prefix_cost", 4);
+    uint32_t given[FLEET] = {0};
+    for (uint32_t i = 0; i < 4; i++) {
+        gv_forest_set_capacity(stage.forest, i, 500);
+    }
+    for (int i = 0; i < 140; i++) { /* 41 fit in one */
+        uint64_t chain[20];
+        unique(&stage.prng, chain, 8, 20);
+        uint32_t worker = decide(&stage, "regular::m", chain, 20).worker;
+        record(&stage, "regular::m", chain, 20, worker);
+        given[worker] += 1;
+    }
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(given[i] >= 17 && given[i] <= 41);
+    }
+    stage_end(&stage);
+}
+
 /* Half of each prompt is the same document. It waits at its one holder until a second copy pays. */
 static void a_hot_prefix_gets_as_many_holders_as_it_needs(void)
 {
@@ -311,6 +333,7 @@ GV_SUITE("route/policy cost",
          GV_CASE(what_a_worker_computes_slowly_costs_more_there),
          GV_CASE(prompts_that_share_their_first_blocks_are_spread),
          GV_CASE(of_an_idle_fleet_every_cache_is_used),
+         GV_CASE(nothing_gives_way_while_a_cache_is_half_empty),
          GV_CASE(a_hot_prefix_gets_as_many_holders_as_it_needs),
          GV_CASE(a_new_prompt_goes_where_the_oldest_gives_way),
          GV_CASE(a_prompt_that_is_wholly_held_does_not_pile_up_beyond_the_thresholds),

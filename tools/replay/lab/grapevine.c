@@ -10,15 +10,17 @@
 #include "lab.h"
 #include "vinesim/world.h"
 
-#define KEY        "regular::lab"
-#define TELL_US    5000  /* as cluster/shell.h while busy */
-#define SWEEP_US   50000 /* as cluster/shell.h */
-#define SETTLE_MS  3000  /* for the routers to find each other, before the trace begins */
-#define FLOORS     16
-#define MIN_AGE_S  10
-#define TOUCH_S    5
-#define AHEAD_S    60
-#define TRIE_BYTES ((size_t)1 << 30)
+#define KEY            "regular::lab"
+#define TELL_US        5000  /* as cluster/shell.h while busy */
+#define SWEEP_US       50000 /* as cluster/shell.h */
+#define SETTLE_MS      3000  /* for the routers to find each other, before the trace begins */
+#define FLOORS         16
+#define MIN_AGE_S      10
+#define TOUCH_S        5
+#define AHEAD_S        60
+#define TRIE_BYTES     ((size_t)1 << 30)
+#define MANUAL_IDLE_MS 14400000 /* as --manual-max-idle-secs */
+#define MANUAL_KEYS    262144
 
 /* What a router knows of the others' loads at one engine. */
 struct heard {
@@ -83,7 +85,9 @@ static struct gv_policy_options policy_options(const struct lab_setting *setting
                                       .load_bound = 1.25,
                                       .block_bytes = LAB_BLOCK_BYTES,
                                       .hash_blocks = setting->contender->hash_blocks,
-                                      .manual_key_max = 1};
+                                      .assignment = GV_ASSIGN_MIN_LOAD,
+                                      .manual_idle_ms = MANUAL_IDLE_MS,
+                                      .manual_key_max = MANUAL_KEYS};
 }
 
 static bool put_engine(struct our_router *router, uint32_t engine)

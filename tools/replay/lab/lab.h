@@ -65,7 +65,8 @@ struct lab_options {
     uint32_t engines;
     struct lab_engine_limits engine;
     enum lab_situation situation;
-    double gap_max_s; /* between two requests of a session; 0: as the trace says */
+    size_t skip_count; /* requests at the begin of the trace */
+    double gap_max_s;  /* between two requests of a session; 0: as the trace says */
     /* ablations */
     bool no_prefix_sync, no_load_sync;
     uint32_t load_age_ms; /* 0: as the product */
@@ -164,6 +165,9 @@ bool lab_contender_parse(const char *text, struct lab_contender *contender);
 /** Made-up traces: "turns", "root", "hot", "chats", "agents", "pairs". false: there is none of this
  * name, or no memory. */
 bool lab_synthetic(struct trace *trace, const char *name, const struct options *options);
+
+/** Drop the first `count` requests; the next one begins at 0. How many are left. */
+size_t lab_skip(struct trace *trace, size_t count);
 
 /** run.c. false: out of memory. */
 bool lab_run(const struct lab_options *options, const struct corpus *corpus,

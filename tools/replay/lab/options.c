@@ -14,6 +14,7 @@ static const char help[] =
     "  --trace FILE|NAME        a trace of replay, or made up: turns, root, hot, chats,\n"
     "                           agents, pairs\n"
     "  --requests N             only the first N (all; made up: 6000)\n"
+    "  --skip N                 but for the first N: what was not looked at before\n"
     "  --rate R                 R requests per second instead of the trace's times (made up: 20)\n"
     "  --speed X                the trace's times, X times as fast (1)\n"
     "  --session-spread-s N     agentic: sessions start within so many seconds (600)\n"
@@ -51,6 +52,7 @@ static const char usual_contenders[] =
 enum option_name {
     OPT_TRACE = 1,
     OPT_REQUESTS,
+    OPT_SKIP,
     OPT_RATE,
     OPT_SPEED,
     OPT_SESSION_SPREAD_S,
@@ -81,6 +83,7 @@ enum option_name {
 static const struct option long_options[] = {
     {"trace", required_argument, NULL, OPT_TRACE},
     {"requests", required_argument, NULL, OPT_REQUESTS},
+    {"skip", required_argument, NULL, OPT_SKIP},
     {"rate", required_argument, NULL, OPT_RATE},
     {"speed", required_argument, NULL, OPT_SPEED},
     {"session-spread-s", required_argument, NULL, OPT_SESSION_SPREAD_S},
@@ -336,6 +339,9 @@ static void read_options(struct lab_options *options, int argc, char **argv)
         case OPT_REQUESTS:
             options->trace.request_max = whole("--requests", 1, SIZE_MAX);
             break;
+        case OPT_SKIP:
+            options->skip_count = whole("--skip", 0, SIZE_MAX);
+            break;
         case OPT_RATE:
             options->trace.rate = real("--rate", 1e-6, 1e9);
             break;
@@ -370,6 +376,22 @@ static void read_options(struct lab_options *options, int argc, char **argv)
     }
 }
 
+size_t lab_skip(struct trace *trace, size_t count)
+{
+    count = count < trace->request_count ? count : trace->request_count;
+    size_t left = trace->request_count - count;
+    uint64_t begin_us = left > 0 ? trace->requests[count].at_us : 0;
+    for (size_t i = 0; i < count; i++) {
+        gv_mem_free(GV_MEM_GENERAL, trace->requests[i].text);
+    }
+    memmove(trace->requests, trace->requests + count, left * sizeof *trace->requests);
+    for (size_t i = 0; i < left; i++) {
+        trace->requests[i].at_us -= begin_us;
+    }
+    trace->request_count = left;
+    return left;
+}
+
 static bool read_corpus(const struct lab_options *options, struct corpus *corpus)
 {
     struct trace trace;
@@ -377,6 +399,10 @@ static bool read_corpus(const struct lab_options *options, struct corpus *corpus
     trace_options.gap_max_s = options->gap_max_s;
     bool good = lab_synthetic(&trace, options->trace.trace_file, &options->trace) ||
                 trace_read(&trace, &trace_options);
+    if (good && lab_skip(&trace, options->skip_count) == 0) {
+        (void)fprintf(stderr, "replay lab: --skip leaves no request\n");
+        good = false;
+    }
     if (good && !corpus_make(corpus, &trace, &options->trace)) {
         (void)fprintf(stderr, "replay lab: out of memory\n");
         corpus_free(corpus);
