@@ -174,6 +174,58 @@ static void what_a_silent_link_swallows_is_pulled_from_another(void)
     end(world);
 }
 
+/* Five times a second, not for every move: the tree has brought it already. */
+static void while_the_tree_holds_moves_are_announced_at_leisure(void)
+{
+    struct world *world = started(50);
+    uint64_t announced = sum(world).announcements_sent, sessions = 0;
+    for (uint32_t i = 0; i < 50; i++) {
+        sessions += connected(world, i);
+    }
+    publish(world, 50, 400); /* two seconds */
+    announced = sum(world).announcements_sent - announced;
+    CU_ASSERT(announced > sessions * 5);
+    CU_ASSERT(announced <= sessions * 11);
+    end(world);
+}
+
+/* Operations of others that the node has not applied. */
+static uint64_t lacking(const struct world *world, uint32_t node)
+{
+    static struct gv_member members[64];
+    uint32_t count = gv_gossip_members(world->nodes[node].engine, members, 64);
+    uint64_t lacks = 0;
+    for (uint32_t m = 0; m < count; m++) {
+        lacks += m == node ? 0 : world->nodes[m].published - members[m].applied;
+    }
+    return lacks;
+}
+
+/* All sessions of n12 are silent but one, which is no link of the tree: what it is told there every
+ * 40 ms it waits 100 ms for, then asks. Until it has a new parent, after 2.5 s. */
+static void who_had_to_ask_hears_of_the_next_move_at_once(void)
+{
+    static struct gv_member members[64];
+    struct world *world = started(50);
+    uint32_t count = gv_gossip_members(world->nodes[12].engine, members, 64), kept = 0, most = 0;
+    for (uint32_t m = 0; m < count; m++) {
+        kept = members[m].connected ? m : kept;
+    }
+    for (uint32_t i = 0; i < 50; i++) {
+        world_block(world, i, 12, i != kept && i != 12);
+    }
+    uint64_t pulled = world_counters(world, 12).ranges_pulled;
+    for (uint32_t i = 0; i < 60; i++) {
+        CU_ASSERT(world_publish(world, i % 10, i, 4) != 0);
+        world_run(world, 30);
+        uint32_t lacks = i < 20 ? 0 : (uint32_t)lacking(world, 12);
+        most = lacks > most ? lacks : most;
+    }
+    CU_ASSERT(world_counters(world, 12).ranges_pulled > pulled + 10);
+    CU_ASSERT(most <= 6); /* of the last 180 ms; 18 when it is told every 200 ms */
+    end(world);
+}
+
 static void loads_opinions_and_their_end_reach_nodes_that_are_not_neighbours(void)
 {
     struct world *world = started(50);
@@ -269,6 +321,8 @@ GV_SUITE("scenario/overlay",
          GV_CASE(a_cluster_crosses_the_border_and_comes_back_while_it_works),
          GV_CASE(a_lost_link_of_the_tree_is_replaced_at_once),
          GV_CASE(what_a_silent_link_swallows_is_pulled_from_another),
+         GV_CASE(while_the_tree_holds_moves_are_announced_at_leisure),
+         GV_CASE(who_had_to_ask_hears_of_the_next_move_at_once),
          GV_CASE(loads_opinions_and_their_end_reach_nodes_that_are_not_neighbours),
          GV_CASE(who_comes_later_hears_the_loads_of_all),
          GV_CASE(operations_pass_a_one_way_cut_through_a_third_node),
