@@ -150,9 +150,10 @@ static void apply_blame(struct gv_carrier *carrier, const struct gv_exchange_eff
                   effects->cause == GV_CAUSE_STATUS ? gv_leg_outcome(leg->answer.status)
                                                     : GV_BREAKER_FAILED);
     gv_legs_avoid(carrier, gv_leg_culprit(carrier, leg, effects->cause));
-    if (effects->cause == GV_CAUSE_STATUS) {
+    if (effects->asks_back) {
         carrier->asking_back = leg->worker;
-    } else if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_TLS) {
+    }
+    if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_TLS) {
         gv_leg_tell_ranks(carrier, leg);
     }
     if (effects->cause == GV_CAUSE_CONNECT || effects->cause == GV_CAUSE_CLOSED) {

@@ -162,20 +162,22 @@ static bool is_past_deadline(const struct gv_exchange *exchange, uint64_t at_ms)
            at_ms >= exchange->started_at_ms + exchange->limits.total_ms;
 }
 
-/* When to look again with nobody there: after the backoff, or when a worker asked to be called. */
-static uint64_t wake_at_ms(const struct gv_exchange *exchange,
-                           const struct gv_exchange_event *event, uint64_t now_ms)
-{
-    uint64_t at_ms = now_ms + backoff_ms(&exchange->limits, exchange->attempt, event->draw);
-    return at_ms < exchange->back_at_ms ? exchange->back_at_ms : at_ms;
-}
-
 /* Will a worker take it that asked to be called again, soon enough? */
 static bool is_called_back(const struct gv_exchange *exchange, uint64_t now_ms)
 {
     return exchange->back_at_ms > 0 &&
            (exchange->back_at_ms <= now_ms ||
             exchange->back_at_ms - now_ms <= exchange->limits.max_backoff_ms);
+}
+
+/* When to look again with nobody there: after the backoff, or when the worker may be asked
+ * that asked to be called again. */
+static uint64_t wake_at_ms(const struct gv_exchange *exchange,
+                           const struct gv_exchange_event *event, uint64_t now_ms)
+{
+    uint64_t at_ms = now_ms + backoff_ms(&exchange->limits, exchange->attempt, event->draw);
+    return is_called_back(exchange, now_ms) && at_ms < exchange->back_at_ms ? exchange->back_at_ms
+                                                                            : at_ms;
 }
 
 /* Is there an attempt, a token of the budget, time, and somebody who may take it? */
@@ -290,6 +292,7 @@ static bool refused(struct gv_exchange *exchange, const struct gv_exchange_event
 {
     if (event->asks_back) {
         exchange->back_at_ms = now_ms + event->retry_after_ms;
+        effects->asks_back = true;
     }
     if (!can_try_again(exchange, event, now_ms)) {
         return false;

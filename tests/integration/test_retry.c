@@ -197,6 +197,44 @@ static void a_worker_that_is_alone_and_busy_for_a_moment_is_asked_again(void)
     gv_fake_stop(&busy);
 }
 
+static struct gv_fake *_Atomic first_asked;
+static atomic_int asked_again; /* of those that had failed */
+
+/* Whoever is asked first is busy for a moment; the other one fails. */
+static bool reply_busy_or_failed(struct gv_fake *fake, int fd)
+{
+    struct gv_fake *nobody = NULL;
+    bool is_first = atomic_compare_exchange_strong(&first_asked, &nobody, fake);
+    if (is_first) {
+        return reply_too_many(fake, fd);
+    }
+    if (atomic_load(&first_asked) == fake) {
+        return gv_fake_hello(fake, fd);
+    }
+    atomic_store(&asked_again, atomic_load(&fake->request_count) - 1);
+    gv_fake_say(fd, "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n");
+    return true;
+}
+
+/* One was busy, the other broke: the one that asked for it is called again, and not the other. */
+static void who_asked_to_be_called_again_is_and_not_who_failed_after_it(void)
+{
+    struct gv_rig rig;
+    struct gv_fake fakes[2];
+    gv_rig_init(&rig);
+    for (int i = 0; i < 2; i++) {
+        gv_fake_start(&fakes[i], reply_busy_or_failed);
+        gv_rig_add_worker(&rig, fakes[i].url, GV_POOL_REGULAR, GV_WORKER_READY);
+    }
+    gv_rig_start(&rig);
+    ask_for(&rig, 200);
+    CU_ASSERT_EQUAL(atomic_load(&asked_again), 0);
+    CU_ASSERT_EQUAL(atomic_load(&fakes[0].request_count) + atomic_load(&fakes[1].request_count), 3);
+    gv_rig_stop(&rig);
+    gv_fake_stop(&fakes[0]);
+    gv_fake_stop(&fakes[1]);
+}
+
 /* It had the request, and is gone. */
 static bool reply_by_dying(struct gv_fake *fake, int fd)
 {
@@ -301,6 +339,7 @@ static void a_refused_connection_to_one_rank_counts_for_all_ranks_of_its_engine(
 }
 
 GV_SUITE("integration/retry", GV_CASE(a_worker_that_is_alone_and_busy_for_a_moment_is_asked_again),
+         GV_CASE(who_asked_to_be_called_again_is_and_not_who_failed_after_it),
          GV_CASE(a_request_that_kills_workers_kills_three_of_five),
          GV_CASE(who_gets_well_while_a_request_waits_takes_it_at_once),
          GV_CASE(a_refused_connection_to_one_rank_counts_for_all_ranks_of_its_engine),

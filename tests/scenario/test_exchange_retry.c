@@ -221,6 +221,38 @@ static void elsewhere_nobody_waits_however_long_a_worker_asks_for(void)
     EXPECT(story, "blame 0 for status; keep 0; pick; ");
 }
 
+static void the_time_a_worker_asks_for_does_not_lengthen_the_wait_for_somebody_else(void)
+{
+    struct story story = begin(4);
+    picked(&story, 1);
+    happens(&story, 1,
+            (struct gv_exchange_event){.kind = GV_EXCHANGE_HEAD,
+                                       .status = 429,
+                                       .asks_back = true,
+                                       .retry_after_ms = 9000,
+                                       .hope = true});
+    happens(&story, 1, (struct gv_exchange_event){.kind = GV_EXCHANGE_END, .hope = true});
+    time_passes_hopefully(&story, 50);
+    somebody_comes(&story, 99);
+    EXPECT(story, "blame 0 for status; keep 0; wait 50; wait 100; pick; ");
+}
+
+static void only_a_worker_that_asks_for_it_is_remembered_to_be_called_again(void)
+{
+    struct story story = begin(4);
+    struct gv_exchange_effects effects;
+    struct gv_exchange_event refusal = {
+        .kind = GV_EXCHANGE_HEAD, .status = 429, .asks_back = true, .another = true};
+    picked(&story, 1);
+    gv_exchange_step(&story.exchange, &refusal, story.now_ms, &effects);
+    CU_ASSERT(effects.blame == 0 && effects.asks_back);
+    ends(&story, 0);
+    picked(&story, 1);
+    struct gv_exchange_event failure = {.kind = GV_EXCHANGE_HEAD, .status = 500};
+    gv_exchange_step(&story.exchange, &failure, story.now_ms, &effects);
+    CU_ASSERT(effects.blame == 0 && !effects.asks_back);
+}
+
 static void a_spent_budget_ends_the_tries(void)
 {
     struct story story = begin(5);
@@ -286,6 +318,8 @@ GV_SUITE(
     GV_CASE(an_answer_that_can_not_be_kept_does_not_hold_up_the_next_try),
     GV_CASE(a_worker_that_asks_to_be_called_again_is_when_that_is_within_the_longest_backoff),
     GV_CASE(elsewhere_nobody_waits_however_long_a_worker_asks_for),
+    GV_CASE(the_time_a_worker_asks_for_does_not_lengthen_the_wait_for_somebody_else),
+    GV_CASE(only_a_worker_that_asks_for_it_is_remembered_to_be_called_again),
     GV_CASE(a_spent_budget_ends_the_tries),
     GV_CASE(a_pause_that_would_end_after_the_total_time_is_not_begun),
     GV_CASE(jitter_never_passes_the_maximum))

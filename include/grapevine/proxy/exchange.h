@@ -105,6 +105,7 @@ struct gv_exchange_event {
 struct gv_exchange_effects {
     int32_t blame;       /* the leg that failed, or -1 */
     enum gv_cause cause; /* of the blame, or of the retry */
+    bool asks_back;      /* the worker of the blame asks to be called again */
     bool retry;          /* another try begins: pay for it */
     bool forgive;        /* the worker that asked to be called again last may be chosen again */
     bool keep;           /* keep the answer of keep_leg from now on */
