@@ -72,8 +72,8 @@ static void share(struct gv_ward *ward, heard_fn heard, const char *text)
     const struct gv_fleet_view *view = gv_fleet_acquire(fleet); /* each may change the fleet */
     const struct gv_worker *worker = gv_fleet_find(view, gv_slice_text(ward->url));
     const struct gv_worker *end = view->workers + view->count;
-    for (const struct gv_worker *at = worker + 1;
-         worker != NULL && at < end && is_rank_of(at, worker); at++) {
+    const struct gv_worker *next = worker != NULL ? worker + 1 : end; /* NULL: just removed */
+    for (const struct gv_worker *at = next; at < end && is_rank_of(at, worker); at++) {
         struct gv_ward *other = probe->by_index[at->index];
         if (other != NULL && other->step == GV_WARD_IDLE && at->state != GV_WORKER_DRAINING &&
             is_alike(ward, other)) {
