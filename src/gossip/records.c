@@ -338,13 +338,21 @@ static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
     }
 }
 
+/* What a node may say however much the others do: an equal share of the room, so that no member's
+ * many words leave an honest one without. */
+static uint32_t fair_share(struct gv_gossip *gossip)
+{
+    uint32_t share = gossip->options.sayings_max / gv_roster_counts(gossip).active;
+    return share > GV_SAYINGS_FAIR ? share : GV_SAYINGS_FAIR;
+}
+
 /* The row of `url`, made when missing. NULL: no room among all that others say, or no memory. */
 static struct gv_saying *open_row(struct gv_gossip *gossip, struct gv_peer *peer,
                                   struct gv_slice url)
 {
     struct gv_saying *known = gv_sayings_find(&peer->sayings, url);
-    bool is_full =
-        gossip->said_rows >= gossip->options.sayings_max && peer->sayings.count >= GV_SAYINGS_FAIR;
+    bool is_full = gossip->said_rows >= gossip->options.sayings_max &&
+                   peer->sayings.count >= fair_share(gossip);
     struct gv_saying *row = known != NULL || is_full ? known : gv_sayings_open(&peer->sayings, url);
     gossip->said_rows += known == NULL && row != NULL;
     gossip->counters.records_refused += row == NULL;

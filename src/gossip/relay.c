@@ -2,10 +2,12 @@
  * relay.c - operations of other nodes: passed on, announced, pulled. Private to gossip, see
  * machine.h.
  *
- *     push      what is new here goes on along the tree, as the bytes it came in, once
- *     announce  which logs have moved here goes to all sessions: five times a second, and more
- * often where that was of use lately: to who had to ask, and while the tree changes pull      who
- * hears of more than it has waits a moment for the tree, then asks for the range
+ *     push:     what is new here goes on along the tree, as the bytes it came in, once
+ *
+ *     announce: which logs have moved here goes to all sessions: five times a second, and more
+ *               often where that was of use lately (to who had to ask, and while the tree changes)
+ *
+ *     pull:     who hears of more than it has waits a moment for the tree, then asks for the range
  *
  * So a batch crosses every node about once while the tree holds, and reaches every node while the
  * sessions connect them. Nobody but its node can number a log, but whoever passes it on is trusted

@@ -14,6 +14,7 @@
 #define SAID_ONCE 50 /* loads in one message */
 
 static struct gv_gossip *here;
+static uint32_t rows_max = ROWS_MAX;
 static struct gv_now now;
 
 /* A key is one byte, and signing is writing it down: enough to tell keys apart. */
@@ -42,7 +43,7 @@ static struct gv_gossip *engine(const char *name, uint8_t *key, uint64_t boot_id
         .block_bytes = 64,
         .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = (uint16_t)(2000 + *key)},
         .seed = 1,
-        .sayings_max = ROWS_MAX,
+        .sayings_max = rows_max,
         .signer = {.owner = key, .sign = sign, .verify = verify}};
     struct gv_gossip *made = NULL;
     (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
@@ -187,7 +188,33 @@ static void what_all_say_together_has_a_limit_and_everybody_a_share(void)
     gv_gossip_free(here);
 }
 
+/* Three nodes, so a third of the room: more than the least that everybody has. */
+static void who_says_more_than_all_may_leaves_the_others_an_equal_share(void)
+{
+    uint32_t share = 2 * SAID_ONCE;
+    rows_max = 3 * share;
+    CU_ASSERT(share > GV_SAYINGS_FAIR);
+    begin();
+    meet("liar", 2, 20, 1);
+    meet("y", 3, 30, 2);
+    for (uint32_t i = 0; i < 7; i++) {
+        say(1, i + 1, i * SAID_ONCE, SAID_ONCE);
+    }
+    CU_ASSERT_EQUAL(rows_of("liar"), rows_max);
+    uint64_t refused = gv_gossip_counters(here)->records_refused;
+    say(2, 1, 0, SAID_ONCE);
+    say(2, 2, SAID_ONCE, SAID_ONCE);
+    CU_ASSERT_EQUAL(rows_of("y"), share);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, refused);
+    say(2, 3, share, 1);
+    CU_ASSERT_EQUAL(rows_of("y"), share);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, refused + 1);
+    gv_gossip_free(here);
+    rows_max = ROWS_MAX;
+}
+
 GV_SUITE("gossip/claims", GV_CASE(a_claimed_boot_stays_its_first_holders),
          GV_CASE(a_boot_passes_on_when_its_first_holder_is_gone),
          GV_CASE(a_name_that_goes_to_another_key_leaves_no_boot_behind),
-         GV_CASE(what_all_say_together_has_a_limit_and_everybody_a_share))
+         GV_CASE(what_all_say_together_has_a_limit_and_everybody_a_share),
+         GV_CASE(who_says_more_than_all_may_leaves_the_others_an_equal_share))
