@@ -10,11 +10,18 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/mem.h"
 #include "stream_in.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define KEEPALIVE_S 30
-#define END_WAIT_MS 500 /* after our own end, how long we wait for the peer's */
+/* A peer that says nothing is asked after half a minute, and given up after half a minute more
+ * without an answer. The questions are far apart: a network that is gone for some seconds must not
+ * cost every silent stream, nor a host with tens of thousands of them ask each once a second. */
+#define KEEPALIVE_S       30
+#define KEEPALIVE_AGAIN_S 10
+#define KEEPALIVE_COUNT   3
+#define END_WAIT_MS       500 /* after our own end, how long we wait for the peer's */
 
 /* ---- closing ---- */
 
@@ -172,7 +179,14 @@ static enum gv_err make(struct gv_loop *loop, unsigned family, struct gv_stream 
 static void set_options(struct gv_stream *stream)
 {
     (void)uv_tcp_nodelay(&stream->tcp, 1);
-    (void)uv_tcp_keepalive(&stream->tcp, 1, KEEPALIVE_S);
+    int fd;
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0) {
+        int on = 1, idle = KEEPALIVE_S, again = KEEPALIVE_AGAIN_S, count = KEEPALIVE_COUNT;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof again);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    }
 }
 
 static enum gv_err refuse(struct gv_stream *stream, enum gv_err err)
