@@ -119,9 +119,12 @@ static void take_answer(struct idle_end *end)
     if (got < 0 && errno == EAGAIN) {
         return;
     }
+    if (got <= 0 && stream->phase == IDLE_WHOLE) {
+        idle_unwatch(end); /* it rested long enough */
+        return;
+    }
     if (got <= 0) {
-        lose(stream,
-             stream->phase == IDLE_WHOLE ? "its connection was closed" : "a stream broke off");
+        lose(stream, "a stream broke off");
         return;
     }
     bytes[got] = '\0';

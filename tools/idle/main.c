@@ -77,6 +77,7 @@ void idle_unwatch(struct idle_end *end)
 {
     (void)epoll_ctl(poller, EPOLL_CTL_DEL, end->fd, NULL);
     close(end->fd);
+    end->fd = -1;
 }
 
 /* ---- the run ---- */
@@ -225,7 +226,7 @@ static void leave(uint32_t descriptors_before)
 {
     int code = 0;
     for (uint32_t i = 0; i < idle_options.count; i++) {
-        if (idle_streams[i].phase != IDLE_LOST) {
+        if (idle_streams[i].end.fd >= 0) {
             close(idle_streams[i].end.fd);
         }
     }
