@@ -40,6 +40,9 @@ static const struct gv_option table[] = {
     ROW("spin-us", COUNT, SERVING, spin_us, "0", 0, 1000000,
         "Microseconds that a loop looks for more after bytes came, before it sleeps: lower latency "
         "for a core that is never given away; 0: sleep at once."),
+    ROW("tcp-keepalive-secs", COUNT, SERVING, tcp_keepalive_s, "30", 0, 32767,
+        "Silence after which the kernel of a client or worker is asked whether it is there; it has "
+        "half a minute to answer; 0: never asked."),
     ROW("worker-urls", LIST, SERVING, worker_urls, "", 0, 1024,
         "Workers to begin with, e.g. http://10.0.0.1:8000; more can be added by POST /workers."),
     SECRET(

@@ -249,6 +249,7 @@ static enum gv_err open_data_loop(struct gv_node *node, struct gv_addr *addr)
     enum gv_err err = gv_loop_new(name, &node->data[i]);
     if (err == GV_OK) {
         gv_loop_set_spin(node->data[i], node->config->spin_us);
+        gv_loop_set_keepalive(node->data[i], node->config->tcp_keepalive_s);
         err = gv_proxy_open(node->data[i], &node->shared, addr, &node->proxies[i]);
     }
     if (err != GV_OK) {

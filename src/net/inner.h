@@ -57,6 +57,7 @@ struct gv_loop {
     uint64_t spin_until_us;
     uint64_t spun_read;    /* the read_number that spinning began for */
     uint32_t spin_us;      /* 0: never */
+    uint32_t keepalive_s;  /* of its streams; 0: never */
     struct gv_list things; /* struct gv_thing */
     struct gv_list graves; /* struct gv_thing; while freeing */
     struct gv_list deferred;

@@ -183,6 +183,7 @@ enum gv_err gv_loop_new(const char *name, struct gv_loop **loop)
         return GV_ENOMEM;
     }
     (void)snprintf(made->name, sizeof made->name, "%s", name);
+    made->keepalive_s = GV_KEEPALIVE_S;
     gv_list_init(&made->things);
     gv_list_init(&made->graves);
     gv_list_init(&made->deferred);
@@ -214,6 +215,11 @@ fail:
 void gv_loop_set_spin(struct gv_loop *loop, uint32_t spin_us)
 {
     loop->spin_us = spin_us;
+}
+
+void gv_loop_set_keepalive(struct gv_loop *loop, uint32_t keepalive_s)
+{
+    loop->keepalive_s = keepalive_s;
 }
 
 void gv_loop_run(struct gv_loop *loop)

@@ -15,10 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A peer that says nothing is asked after half a minute, and given up after half a minute more
- * without an answer. The questions are far apart: a network that is gone for some seconds must not
- * cost every silent stream, nor a host with tens of thousands of them ask each once a second. */
-#define KEEPALIVE_S       30
+/* A peer that is asked whether it is there is given up after half a minute without an answer. The
+ * questions are far apart: a network that is gone for some seconds must not cost every silent
+ * stream, nor a host with tens of thousands of them ask each once a second. */
 #define KEEPALIVE_AGAIN_S 10
 #define KEEPALIVE_COUNT   3
 #define END_WAIT_MS       500 /* after our own end, how long we wait for the peer's */
@@ -180,8 +179,9 @@ static void set_options(struct gv_stream *stream)
 {
     (void)uv_tcp_nodelay(&stream->tcp, 1);
     int fd;
-    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0) {
-        int on = 1, idle = KEEPALIVE_S, again = KEEPALIVE_AGAIN_S, count = KEEPALIVE_COUNT;
+    int idle = (int)stream->thing.loop->keepalive_s;
+    if (idle > 0 && uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0) {
+        int on = 1, again = KEEPALIVE_AGAIN_S, count = KEEPALIVE_COUNT;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof again);
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);

@@ -26,10 +26,11 @@ struct gv_config_prefill {
 
 struct gv_config {
     /* serving */
-    char *host;       /* "0.0.0.0" */
-    uint16_t port;    /* 30000; 0: the kernel chooses, printed in the start line */
-    uint32_t threads; /* 0: one per core */
-    uint32_t spin_us; /* of a data loop before it sleeps; 0 */
+    char *host;               /* "0.0.0.0" */
+    uint16_t port;            /* 30000; 0: the kernel chooses, printed in the start line */
+    uint32_t threads;         /* 0: one per core */
+    uint32_t spin_us;         /* of a data loop before it sleeps; 0 */
+    uint32_t tcp_keepalive_s; /* of silent connections; 30; 0: never */
     struct gv_config_list worker_urls;
     struct gv_config_list api_keys;        /* --api-key; empty: open */
     struct gv_config_list control_keys;    /* each as control.h reads it; empty: api_keys count */

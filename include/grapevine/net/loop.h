@@ -26,6 +26,14 @@ GV_MUST_USE enum gv_err gv_loop_new(const char *name, struct gv_loop **loop);
  */
 void gv_loop_set_spin(struct gv_loop *loop, uint32_t spin_us);
 
+#define GV_KEEPALIVE_S 30 /* as made */
+
+/**
+ * A stream that was silent for `keepalive_s` asks its peer's kernel whether it is there, and closes
+ * after half a minute without an answer; 0: never. At most 32767. Before the loop runs.
+ */
+void gv_loop_set_keepalive(struct gv_loop *loop, uint32_t keepalive_s);
+
 /** Run on the calling thread until gv_loop_stop(). */
 void gv_loop_run(struct gv_loop *loop);
 
