@@ -34,8 +34,9 @@
 #define GV_RECORDS_MAX          16384 /* worker records; loads and opinions per node */
 
 /* Of all other nodes together: 1,000 of them with 240 workers each and 22 tenants. Beyond it
- * whoever says more than an equal share of it, and than GV_SAYINGS_FAIR, is refused: nobody's many
- * words leave others without any, and there are never more than twice as many. */
+ * whoever says more than an equal share of it, and than GV_SAYINGS_FAIR, finds room only where it
+ * has nothing left to say: nobody's many words leave others without any, and there are never more
+ * than twice as many. */
 #define GV_SAYINGS_MAX  262144
 #define GV_SAYINGS_FAIR 64
 

@@ -8,7 +8,8 @@
 #include "machine.h"
 
 #define REFRESH_MS                   1000
-#define LOAD_INTERVAL_PER_SESSION_MS 2 /* three nodes: every 6 ms */
+#define LOAD_INTERVAL_PER_SESSION_MS 2   /* three nodes: every 6 ms */
+#define WAY_LOOK_MAX                 512 /* rows of a node that are looked at for one that may go */
 
 /** Deleted records of versions below this are forgotten. */
 uint64_t gv_records_expiry_ms(const struct gv_gossip *gossip)
@@ -326,6 +327,19 @@ static void tell_load(struct gv_gossip *gossip, const struct gv_peer *peer,
     }
 }
 
+static void unsay_load(struct gv_gossip *gossip, const struct gv_peer *peer, struct gv_saying *row)
+{
+    row->count = 0;
+    row->bytes = 0;
+    row->report = (struct gv_gossip_report){.at_ms = 0};
+    row->prompt_bytes = 0;
+    row->prompt_tokens = 0;
+    row->learned = (struct gv_gossip_learned){.trust = 0};
+    if (row->has_load) {
+        tell_load(gossip, peer, row);
+    }
+}
+
 static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
                         const struct gv_saying *row)
 {
@@ -346,15 +360,41 @@ static uint32_t fair_share(struct gv_gossip *gossip)
     return share > GV_SAYINGS_FAIR ? share : GV_SAYINGS_FAIR;
 }
 
+/* Beyond its share: a row in which the node says that it has nothing there (a worker that is gone,
+ * mostly) makes way for what it says now. */
+static bool make_way(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t sequence)
+{
+    struct gv_sayings *sayings = &peer->sayings;
+    uint32_t most = sayings->count < WAY_LOOK_MAX ? sayings->count : WAY_LOOK_MAX;
+    for (uint32_t i = 0; i < most; i++, sayings->hand++) {
+        uint32_t at = sayings->hand % sayings->count;
+        struct gv_saying *row = sayings->rows[at];
+        bool is_old = row->load_sequence < sequence && row->health_sequence < sequence;
+        if (is_old && row->count == 0 && row->bytes == 0) {
+            unsay_load(gossip, peer, row);
+            gv_sayings_remove(sayings, at);
+            gossip->said_rows -= 1;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The row of `url`, made when missing. NULL: no room among all that others say, or no memory. */
 static struct gv_saying *open_row(struct gv_gossip *gossip, struct gv_peer *peer,
-                                  struct gv_slice url)
+                                  struct gv_slice url, uint64_t sequence)
 {
-    struct gv_saying *known = gv_sayings_find(&peer->sayings, url);
-    bool is_full = gossip->said_rows >= gossip->options.sayings_max &&
-                   peer->sayings.count >= fair_share(gossip);
-    struct gv_saying *row = known != NULL || is_full ? known : gv_sayings_open(&peer->sayings, url);
-    gossip->said_rows += known == NULL && row != NULL;
+    struct gv_saying *row = gv_sayings_find(&peer->sayings, url);
+    if (row != NULL) {
+        return row;
+    }
+    bool is_full = peer->sayings.count >= GV_RECORDS_MAX ||
+                   (gossip->said_rows >= gossip->options.sayings_max &&
+                    peer->sayings.count >= fair_share(gossip));
+    if (!is_full || make_way(gossip, peer, sequence)) {
+        row = gv_sayings_open(&peer->sayings, url);
+    }
+    gossip->said_rows += row != NULL;
     gossip->counters.records_refused += row == NULL;
     return row;
 }
@@ -362,7 +402,7 @@ static struct gv_saying *open_row(struct gv_gossip *gossip, struct gv_peer *peer
 static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Load *load,
                       uint64_t sequence)
 {
-    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(load->worker));
+    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(load->worker), sequence);
     if (row == NULL || sequence <= row->load_sequence) {
         return;
     }
@@ -386,7 +426,7 @@ static void take_load(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh
 static void take_health(struct gv_gossip *gossip, struct gv_peer *peer, const Mesh__Health *health,
                         uint64_t sequence)
 {
-    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(health->worker));
+    struct gv_saying *row = open_row(gossip, peer, gv_slice_text(health->worker), sequence);
     if (row == NULL || sequence <= row->health_sequence) {
         return;
     }
@@ -517,18 +557,10 @@ void gv_records_vanish(struct gv_gossip *gossip, struct gv_peer *peer)
 {
     for (uint32_t i = 0; i < peer->sayings.count; i++) {
         struct gv_saying *row = peer->sayings.rows[i];
-        row->count = 0;
-        row->bytes = 0;
-        row->report = (struct gv_gossip_report){.at_ms = 0};
-        row->prompt_bytes = 0;
-        row->prompt_tokens = 0;
-        row->learned = (struct gv_gossip_learned){.trust = 0};
         row->state = 0;
         row->since_ms = 0;
         row->reason[0] = '\0';
-        if (row->has_load) {
-            tell_load(gossip, peer, row);
-        }
+        unsay_load(gossip, peer, row);
         if (row->has_health) {
             tell_health(gossip, peer, row);
         }

@@ -221,14 +221,28 @@ void gv_sayings_init(struct gv_sayings *sayings)
     *sayings = (struct gv_sayings){0};
 }
 
+static void free_row(struct gv_saying *row)
+{
+    gv_mem_free(GV_MEM_GOSSIP, row->url);
+    gv_mem_free(GV_MEM_GOSSIP, row);
+}
+
 void gv_sayings_deinit(struct gv_sayings *sayings)
 {
     for (uint32_t i = 0; i < sayings->count; i++) {
-        gv_mem_free(GV_MEM_GOSSIP, sayings->rows[i]->url);
-        gv_mem_free(GV_MEM_GOSSIP, sayings->rows[i]);
+        free_row(sayings->rows[i]);
     }
     gv_mem_free(GV_MEM_GOSSIP, sayings->rows);
     *sayings = (struct gv_sayings){0};
+}
+
+void gv_sayings_remove(struct gv_sayings *sayings, uint32_t at)
+{
+    GV_ASSERT(at < sayings->count);
+    free_row(sayings->rows[at]);
+    sayings->count -= 1;
+    memmove(sayings->rows + at, sayings->rows + at + 1,
+            (sayings->count - at) * sizeof(struct gv_saying *));
 }
 
 static struct gv_saying *make_row(struct gv_slice url)

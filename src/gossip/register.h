@@ -67,12 +67,15 @@ struct gv_saying {
 struct gv_sayings {
     struct gv_saying **rows; /* owned; sorted by URL */
     uint32_t count, room;
+    uint32_t hand; /* where somebody looked last for a row to take out */
 };
 
 void gv_sayings_init(struct gv_sayings *sayings);
 void gv_sayings_deinit(struct gv_sayings *sayings);
 /** The row of `url`, or NULL. */
 struct gv_saying *gv_sayings_find(const struct gv_sayings *sayings, struct gv_slice url);
+/** Take out the row at this index. */
+void gv_sayings_remove(struct gv_sayings *sayings, uint32_t at);
 /** The row of `url`, made when missing. NULL: GV_RECORDS_MAX, URL too long, or no memory. */
 struct gv_saying *gv_sayings_open(struct gv_sayings *sayings, struct gv_slice url);
 

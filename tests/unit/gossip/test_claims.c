@@ -15,6 +15,7 @@
 
 static struct gv_gossip *here;
 static uint32_t rows_max = ROWS_MAX;
+static uint32_t load = 1; /* what is said of each worker */
 static struct gv_now now;
 
 /* A key is one byte, and signing is writing it down: enough to tell keys apart. */
@@ -143,7 +144,7 @@ static void say(uint64_t session, uint64_t sequence, uint32_t first, uint32_t co
         mesh__load__init(&rows[i]);
         (void)snprintf(urls[i], sizeof urls[i], "http://w%u", (unsigned)(first + i));
         rows[i].worker = urls[i];
-        rows[i].count = 1;
+        rows[i].count = load;
         loads[i] = &rows[i];
     }
     state.sequence = sequence;
@@ -213,8 +214,40 @@ static void who_says_more_than_all_may_leaves_the_others_an_equal_share(void)
     rows_max = ROWS_MAX;
 }
 
+/* Workers come and go, and what is said of them stays: it must not keep the new ones out for ever.
+ */
+static void a_worker_of_which_nothing_is_left_to_say_makes_way_for_a_new_one(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    load = 0;
+    say(1, 1, 0, 1);
+    load = 1;
+    say(1, 2, 1, SAID_ONCE);
+    say(1, 3, 1 + SAID_ONCE, SAID_ONCE - 1);
+    CU_ASSERT_EQUAL(rows_of("x"), ROWS_MAX);
+    say(1, 4, ROWS_MAX, 1);
+    CU_ASSERT_EQUAL(rows_of("x"), ROWS_MAX);
+    CU_ASSERT_EQUAL(here->said_rows, ROWS_MAX);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 0);
+    const struct gv_sayings *said = &gv_roster_find(here, "x")->sayings;
+    CU_ASSERT_PTR_NULL(gv_sayings_find(said, gv_slice_text("http://w0")));
+    CU_ASSERT_PTR_NOT_NULL(gv_sayings_find(said, gv_slice_text("http://w100")));
+    load = 0;
+    say(1, 5, ROWS_MAX + 1, 2); /* those with something to say stay, ... */
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 2);
+    say(1, 6, ROWS_MAX, 1);
+    say(1, 7, ROWS_MAX + 1, 2); /* ... and so does what the same message says */
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 3);
+    CU_ASSERT_PTR_NOT_NULL(gv_sayings_find(said, gv_slice_text("http://w101")));
+    CU_ASSERT_EQUAL(here->said_rows, ROWS_MAX);
+    gv_gossip_free(here);
+    load = 1;
+}
+
 GV_SUITE("gossip/claims", GV_CASE(a_claimed_boot_stays_its_first_holders),
          GV_CASE(a_boot_passes_on_when_its_first_holder_is_gone),
          GV_CASE(a_name_that_goes_to_another_key_leaves_no_boot_behind),
          GV_CASE(what_all_say_together_has_a_limit_and_everybody_a_share),
-         GV_CASE(who_says_more_than_all_may_leaves_the_others_an_equal_share))
+         GV_CASE(who_says_more_than_all_may_leaves_the_others_an_equal_share),
+         GV_CASE(a_worker_of_which_nothing_is_left_to_say_makes_way_for_a_new_one))
