@@ -303,6 +303,38 @@ static void a_patch_changes_what_it_names_and_leaves_the_rest(void)
     tear_down(&fixture);
 }
 
+/* Both sides of the limits; what is within them comes whole through the mesh's record. */
+static void labels_have_511_bytes_and_numbers_of_health_a_day(void)
+{
+    struct fixture fixture;
+    char words[4000];
+    char path[80];
+    char labels[600];
+    char patch[700];
+    set_up(&fixture, NULL);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/workers", NULL, "{\"url\":\"http://127.0.0.1:9105\"}",
+                        words, sizeof words),
+                    202);
+    const char *at = strstr(words, "\"worker_id\":\"");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(path, sizeof path, "/workers/%.36s", at + sizeof "\"worker_id\":\"" - 1);
+    struct waiting waiting = {.fixture = &fixture, .words = ":9105", .wanted = true};
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    for (int len = 512; len >= 511; len--) {
+        int frame = (int)strlen("{\"a\":\"\"}");
+        snprintf(labels, sizeof labels, "{\"a\":\"%0*d\"}", len - frame, 7);
+        CU_ASSERT_EQUAL(strlen(labels), (size_t)len);
+        snprintf(patch, sizeof patch, "{\"labels\":%s,\"health\":{\"check_interval_secs\":86400}}",
+                 labels);
+        CU_ASSERT_EQUAL(ask(&fixture, "PATCH", path, NULL, patch, NULL, 0), len <= 511 ? 202 : 400);
+    }
+    waiting.words = labels;
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    waiting.words = "\"check_interval_secs\":86400";
+    CU_ASSERT_TRUE(gv_test_await(list_says, &waiting, 0));
+    tear_down(&fixture);
+}
+
 /* What was registered as one engine is changed and removed as one, by the id it was given. */
 static void ranks_are_shown_changed_and_removed_by_the_id_of_their_engine(void)
 {
@@ -593,6 +625,7 @@ GV_SUITE("admin/server", GV_CASE(unknown_paths_are_404_and_wrong_methods_405),
          GV_CASE(a_worker_is_added_shown_changed_and_removed),
          GV_CASE(a_worker_that_was_accepted_is_there_at_once_and_says_how_far_it_is),
          GV_CASE(a_patch_changes_what_it_names_and_leaves_the_rest),
+         GV_CASE(labels_have_511_bytes_and_numbers_of_health_a_day),
          GV_CASE(ranks_are_shown_changed_and_removed_by_the_id_of_their_engine),
          GV_CASE(a_bad_worker_is_refused_with_the_field_that_is_wrong),
          GV_CASE(keys_guard_what_is_not_public),
