@@ -40,15 +40,6 @@ static struct gv_world_node *start(const char *const *flags)
     return node;
 }
 
-static bool was_asked(struct gv_world_worker *worker, const char *text)
-{
-    struct gv_reply reply;
-    gv_talk_ask(worker->port, "GET", "/_mock/stats", NULL, NULL, &reply);
-    bool was = strstr(reply.body, text) != NULL;
-    gv_reply_deinit(&reply);
-    return was;
-}
-
 static void decode_gets_what_prefill_returned_streamed_or_not(void)
 {
     struct gv_world_node *node = start(calm);
@@ -64,11 +55,11 @@ static void decode_gets_what_prefill_returned_streamed_or_not(void)
         CU_ASSERT_EQUAL(strstr(reply.body, "data: [DONE]") != NULL, i == 0);
         CU_ASSERT_PTR_NULL(strstr(reply.body, "kv_transfer_params"));
         gv_reply_deinit(&reply);
-        CU_ASSERT_TRUE(was_asked(prefill, "do_remote_decode"));
-        CU_ASSERT_FALSE(was_asked(prefill, "evil"));
-        CU_ASSERT_FALSE(was_asked(prefill, "bootstrap_room"));
-        CU_ASSERT_TRUE(was_asked(decode, "remote_engine_id"));
-        CU_ASSERT_FALSE(was_asked(decode, "evil"));
+        CU_ASSERT_TRUE(gv_world_was_sent(prefill, "do_remote_decode"));
+        CU_ASSERT_FALSE(gv_world_was_sent(prefill, "evil"));
+        CU_ASSERT_FALSE(gv_world_was_sent(prefill, "bootstrap_room"));
+        CU_ASSERT_TRUE(gv_world_was_sent(decode, "remote_engine_id"));
+        CU_ASSERT_FALSE(gv_world_was_sent(decode, "evil"));
         CU_ASSERT_EQUAL(gv_world_stat(prefill, "output_tokens"), i + 1);
     }
     CU_ASSERT_TRUE(gv_world_await_idle(&world));
@@ -88,8 +79,8 @@ static void of_one_prompt_in_an_array_the_kv_is_handed_over_and_of_two_it_is_not
         gv_talk_ask(node->port, "POST", "/v1/completions", NULL, body, &reply);
         CU_ASSERT_EQUAL(reply.status, 200);
         gv_reply_deinit(&reply);
-        CU_ASSERT_TRUE(was_asked(prefill, "do_remote_decode"));
-        CU_ASSERT_EQUAL(was_asked(decode, "remote_engine_id"), i == 0);
+        CU_ASSERT_TRUE(gv_world_was_sent(prefill, "do_remote_decode"));
+        CU_ASSERT_EQUAL(gv_world_was_sent(decode, "remote_engine_id"), i == 0);
     }
     CU_ASSERT_TRUE(gv_world_await_idle(&world));
     gv_world_end(&world);

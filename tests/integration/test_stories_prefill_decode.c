@@ -411,6 +411,43 @@ static void without_a_decode_worker_the_error_names_pool_and_states(void)
     gv_world_end(&world);
 }
 
+/* vllm-project/router#159: keys were lost in prefill/decode mode. Each leg shows its own engine's,
+ * and neither the client's. */
+static void each_leg_shows_the_key_of_its_own_engine(void)
+{
+    static const char *const first[] = {"--worker-api-key", "for-prefill", NULL};
+    static const char *const second[] = {"--worker-api-key", "for-decode", NULL};
+    memset(&world, 0, sizeof world);
+    world.worker_flags = first;
+    prefill = gv_world_add_worker(&world, "prefill");
+    world.worker_flags = second;
+    decode = gv_world_add_worker(&world, "decode");
+    struct gv_world_node *node = gv_world_add_node(&world, first);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_started(node));
+
+    char id[64];
+    char path[96];
+    struct gv_reply reply;
+    const char *client = "Authorization: Bearer client-secret\r\n";
+    gv_world_worker_id(node, decode->url, id);
+    snprintf(path, sizeof path, "/workers/%s", id);
+    gv_talk_ask(node->port, "PATCH", path, client, "{\"api_key\":\"for-decode\"}", &reply);
+    CU_ASSERT_EQUAL(reply.status, 202);
+    gv_reply_deinit(&reply);
+    CU_ASSERT_TRUE_FATAL(gv_world_await_ready(&world));
+
+    char *body = gv_world_chat_body("tell me", false);
+    gv_talk_ask(node->port, "POST", "/v1/chat/completions", client, body, &reply);
+    CU_ASSERT_EQUAL(reply.status, 200);
+    gv_reply_deinit(&reply);
+    free(body);
+    CU_ASSERT_TRUE(gv_world_was_sent(prefill, "[\"Authorization\",\"Bearer for-prefill\"]"));
+    CU_ASSERT_TRUE(gv_world_was_sent(decode, "[\"Authorization\",\"Bearer for-decode\"]"));
+    CU_ASSERT_FALSE(gv_world_was_sent(prefill, "client-secret"));
+    CU_ASSERT_FALSE(gv_world_was_sent(decode, "client-secret"));
+    gv_world_end(&world);
+}
+
 GV_SUITE("integration/stories_prefill_decode",
          GV_CASE(a_prefill_that_fails_ends_decode_at_once_and_is_counted),
          GV_CASE(a_decode_that_fails_ends_prefill_at_once_and_is_counted),
@@ -423,4 +460,5 @@ GV_SUITE("integration/stories_prefill_decode",
          GV_CASE(slow_prefills_are_counted_while_nothing_has_answered),
          GV_CASE(dead_pooled_connections_of_both_legs_are_replaced_silently),
          GV_CASE(after_a_storm_over_pairs_no_load_is_left_behind),
-         GV_CASE(without_a_decode_worker_the_error_names_pool_and_states))
+         GV_CASE(without_a_decode_worker_the_error_names_pool_and_states),
+         GV_CASE(each_leg_shows_the_key_of_its_own_engine))

@@ -418,6 +418,15 @@ void gv_world_fault(struct gv_world_worker *worker, const char *json)
     gv_reply_deinit(&reply);
 }
 
+bool gv_world_was_sent(struct gv_world_worker *worker, const char *text)
+{
+    struct gv_reply reply;
+    gv_talk_ask(worker->port, "GET", "/_mock/stats", NULL, NULL, &reply);
+    bool was = strstr(reply.body, text) != NULL;
+    gv_reply_deinit(&reply);
+    return was;
+}
+
 long gv_world_stat(struct gv_world_worker *worker, const char *name)
 {
     struct gv_reply reply;

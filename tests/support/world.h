@@ -100,6 +100,9 @@ char *gv_world_chat_body(const char *prompt, bool stream);
 /** Set an engine's fault; `json` as the control endpoint of mockworker takes it. */
 void gv_world_fault(struct gv_world_worker *worker, const char *json);
 
+/** Was this text in a request that the engine got, in its head or its body? */
+bool gv_world_was_sent(struct gv_world_worker *worker, const char *text);
+
 /** A number of an engine's statistics, e.g. "requests". */
 long gv_world_stat(struct gv_world_worker *worker, const char *name);
 
