@@ -10,12 +10,17 @@
  * the process may merely stand still: then only silence_ms without a word end the doubt, counted
  * from the first question that it did not answer. Each node measures this for itself; another's
  * word that a member is dead only makes a doubt where a session with it is open.
+ *
+ * Only the doubted can end a doubt, and only when it hears of it: from the question, which carries
+ * the asker's opinion. Both question and news may be lost, so a doubt that lasts is asked about
+ * again, after half a second and after twice as long each time.
  */
 #include "grapevine/base/map.h"
 #include "machine.h"
 
 #define HOLD_MS  10000 /* a mass of doubts is held no longer */
 #define CHECK_MS 1000  /* so long a silent session waits before it counts as failed */
+#define ASK_MS   500   /* a doubt that has lasted so long is asked about again */
 
 static double decimal_log(double value)
 {
@@ -50,6 +55,23 @@ static double patience(const struct gv_gossip *gossip, uint32_t accusers)
     return factor * times * (1 + gossip->health / 2);
 }
 
+/* When is the doubted to be asked again? */
+static uint64_t ask_at_ms(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    bool was_asked = peer->urgent_at_ms > peer->status_at_ms;
+    uint64_t last_ms = was_asked ? peer->urgent_at_ms : peer->status_at_ms;
+    uint64_t lasted_ms = last_ms - peer->status_at_ms;
+    return !gossip->detector.tells_opinion ? GV_NEVER_MS
+                                           : last_ms + (lasted_ms > ASK_MS ? lasted_ms : ASK_MS);
+}
+
+static void note_due(struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    uint64_t ask_ms = ask_at_ms(gossip, peer);
+    uint64_t due_ms = ask_ms < peer->dead_at_ms ? ask_ms : peer->dead_at_ms;
+    gossip->doubts_due_ms = due_ms < gossip->doubts_due_ms ? due_ms : gossip->doubts_due_ms;
+}
+
 /** When does the doubt about `peer` become certainty, by all that is known now? */
 void gv_doubt_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer)
 {
@@ -64,9 +86,7 @@ void gv_doubt_set_deadline(struct gv_gossip *gossip, struct gv_peer *peer)
     if (peer->dead_at_ms < gossip->mute_until) {
         peer->dead_at_ms = gossip->mute_until;
     }
-    if (peer->dead_at_ms < gossip->doubts_due_ms) {
-        gossip->doubts_due_ms = peer->dead_at_ms;
-    }
+    note_due(gossip, peer);
 }
 
 static bool add_accuser(struct gv_peer *peer, const char *accuser)
@@ -145,7 +165,7 @@ static void bury(struct gv_gossip *gossip, struct gv_peer *peer)
     gv_roster_changed(gossip, peer);
 }
 
-/** Whose time is over? */
+/** Whose time is over, and who is to be asked again? */
 void gv_doubt_tick(struct gv_gossip *gossip)
 {
     if (gossip->now.now_ms < gossip->doubts_due_ms) {
@@ -163,8 +183,9 @@ void gv_doubt_tick(struct gv_gossip *gossip)
             bury(gossip, peer);
             continue;
         }
-        if (peer->dead_at_ms < gossip->doubts_due_ms) {
-            gossip->doubts_due_ms = peer->dead_at_ms;
+        if (gossip->now.now_ms >= ask_at_ms(gossip, peer)) {
+            gv_detector_probe_now(gossip, peer);
         }
+        note_due(gossip, peer);
     }
 }

@@ -92,6 +92,24 @@ static void fewer_than_a_mass_are_not_held(void)
     gv_gossip_free(here);
 }
 
-GV_SUITE("gossip/doubt", GV_CASE(a_mass_of_doubts_buries_nobody_whose_session_works),
+/* After 0.5, 1, 2, 4, 8 and 16 seconds: a node that went unheard for long gives long, and must not
+ * find in the end that it never asked again. */
+static void a_doubt_that_lasts_is_asked_about_again(void)
+{
+    begin(0);
+    here->health = 7;
+    gv_doubt(here, here->sessions[0]->peer, "here", here->now.now_ms);
+    uint64_t asked = here->counters.probes_sent;
+    CU_ASSERT_EQUAL(dead_after(450, true), 0);
+    CU_ASSERT_EQUAL(here->counters.probes_sent, asked);
+    CU_ASSERT_EQUAL(dead_after(STEP_MS, true), 0);
+    CU_ASSERT_EQUAL(here->counters.probes_sent, asked + 1);
+    CU_ASSERT_EQUAL(dead_after(3500, true), 0);
+    CU_ASSERT_EQUAL(here->counters.probes_sent, asked + 4);
+    gv_gossip_free(here);
+}
+
+GV_SUITE("gossip/doubt", GV_CASE(a_doubt_that_lasts_is_asked_about_again),
+         GV_CASE(a_mass_of_doubts_buries_nobody_whose_session_works),
          GV_CASE(a_mass_of_doubts_buries_those_whose_session_is_silent_too),
          GV_CASE(fewer_than_a_mass_are_not_held))
