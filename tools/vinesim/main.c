@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -213,10 +216,11 @@ static void run_seed(const struct arguments *arguments, uint64_t seed,
     }
 }
 
-/* A child takes every jobs-th seed and writes its verdicts into the pipe. */
-static void run_child(const struct arguments *arguments, uint32_t job, int fd)
+/* A child takes the next seed that nobody has, and writes its verdict into the pipe. */
+static void run_child(const struct arguments *arguments, _Atomic uint64_t *next, int fd)
 {
-    for (uint64_t seed = arguments->first + job; seed <= arguments->last; seed += arguments->jobs) {
+    for (uint64_t seed = atomic_fetch_add(next, 1); seed <= arguments->last;
+         seed = atomic_fetch_add(next, 1)) {
         struct weather_verdict verdict;
         run_seed(arguments, seed, &verdict);
         size_t done = 0;
@@ -338,12 +342,82 @@ static bool read_verdict(int fd, struct weather_verdict *verdict)
     return true;
 }
 
-/* Verdicts are read job by job in turn, so that the output does not depend on who is faster. */
+/* Verdicts that have come before their turn; they are told by seed, so that the output does not
+ * depend on who is faster. */
+struct early {
+    struct weather_verdict *verdict; /* owned */
+    struct early *next;              /* owned */
+};
+
+/* Tell the verdict and those that waited for it, or keep it. False: no memory. */
+static bool take_turn(const struct arguments *arguments, struct tally *tally, struct early **early,
+                      struct weather_verdict *verdict)
+{
+    struct early *kept = malloc(sizeof *kept);
+    if (kept == NULL) {
+        free(verdict);
+        return false;
+    }
+    *kept = (struct early){.verdict = verdict, .next = *early};
+    *early = kept;
+    for (struct early **at = early; *at != NULL;) {
+        struct early *one = *at;
+        if (one->verdict->seed != arguments->first + tally->done) {
+            at = &one->next;
+            continue;
+        }
+        *at = one->next;
+        count(arguments, tally, one->verdict);
+        free(one->verdict);
+        free(one);
+        at = early; /* from the beginning: the next may stand before */
+    }
+    return true;
+}
+
+static void read_all(const struct arguments *arguments, struct tally *tally, struct pollfd *jobs,
+                     uint32_t started)
+{
+    struct early *early = NULL;
+    uint32_t open = started;
+    while (open > 0 && poll(jobs, started, -1) > 0) {
+        for (uint32_t i = 0; i < started; i++) {
+            if (jobs[i].fd < 0 || jobs[i].revents == 0) {
+                continue;
+            }
+            struct weather_verdict *verdict = malloc(sizeof *verdict);
+            bool good = verdict != NULL && read_verdict(jobs[i].fd, verdict);
+            if (good) {
+                good = take_turn(arguments, tally, &early, verdict);
+            } else {
+                free(verdict);
+            }
+            if (!good) {
+                (void)close(jobs[i].fd);
+                jobs[i].fd = -1;
+                open -= 1;
+            }
+        }
+    }
+    while (early != NULL) { /* of a job that ended early, those behind it are not told */
+        struct early *next = early->next;
+        free(early->verdict);
+        free(early);
+        early = next;
+    }
+}
+
 static bool run_jobs(const struct arguments *arguments, struct tally *tally)
 {
-    int fds[JOBS_MAX];
+    struct pollfd jobs[JOBS_MAX];
     pid_t pids[JOBS_MAX];
     uint32_t started = 0;
+    _Atomic uint64_t *next =
+        mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (next == MAP_FAILED) {
+        return false;
+    }
+    atomic_store(next, arguments->first);
     (void)fflush(NULL);
     for (; started < arguments->jobs; started++) {
         int ends[2];
@@ -353,24 +427,17 @@ static bool run_jobs(const struct arguments *arguments, struct tally *tally)
         pids[started] = fork();
         if (pids[started] == 0) {
             (void)close(ends[0]);
-            run_child(arguments, started, ends[1]);
+            run_child(arguments, next, ends[1]);
         }
         (void)close(ends[1]);
-        fds[started] = ends[0];
+        jobs[started] = (struct pollfd){.fd = ends[0], .events = POLLIN};
     }
-    struct weather_verdict verdict;
-    bool good = started == arguments->jobs;
-    for (uint64_t seed = arguments->first; good && seed <= arguments->last; seed++) {
-        good = read_verdict(fds[(seed - arguments->first) % arguments->jobs], &verdict);
-        if (good) {
-            count(arguments, tally, &verdict);
-        }
-    }
+    read_all(arguments, tally, jobs, started);
     for (uint32_t i = 0; i < started; i++) {
-        (void)close(fds[i]);
         (void)waitpid(pids[i], NULL, 0);
     }
-    return good;
+    (void)munmap(next, sizeof *next);
+    return tally->done == arguments->last - arguments->first + 1;
 }
 
 static int run(struct arguments *arguments)
