@@ -103,6 +103,7 @@ static void a_stream_holds_its_place_until_its_very_end(void)
         close(fd);
         CU_ASSERT_TRUE(gv_world_await_idle(&world));
         CU_ASSERT_EQUAL(gv_world_chat(node, "another", NULL, 0), 200); /* exactly one place again */
+        CU_ASSERT_TRUE(gv_world_await_idle(&world)); /* its place is free just after */
     }
     gv_world_end(&world);
 }
