@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "grapevine/seal/identity.h"
+#include "grapevine/seal/keyring.h"
 #include "shell.h"
 
 #include <stdio.h>
@@ -364,6 +365,16 @@ static bool verify(void *owner, const uint8_t identity[GV_IDENTITY_BYTES], struc
     return gv_identity_verify(identity, text, signature) == GV_OK;
 }
 
+/* The name of what numbers our prompts; 0: no key ring. The same in all rings of a cluster. */
+static uint64_t fingerprint_of(const struct gv_keyring *ring)
+{
+    struct gv_key_id id = gv_keyring_fingerprint_id(ring);
+    uint64_t name;
+    _Static_assert(sizeof name == sizeof id.bytes, "an id is a number");
+    memcpy(&name, id.bytes, sizeof name);
+    return name;
+}
+
 static enum gv_err open_engine(struct gv_cluster *cluster)
 {
     const struct gv_config *config = cluster->options.config;
@@ -371,6 +382,7 @@ static enum gv_err open_engine(struct gv_cluster *cluster)
     struct gv_gossip_options options = {.boot_id = cluster->boot_id,
                                         .incarnation = cluster->incarnation,
                                         .block_bytes = config->block_bytes,
+                                        .fingerprint = fingerprint_of(cluster->options.keyring),
                                         .gossip_addr = cluster->advertised,
                                         .expects_seeds =
                                             cluster->enabled && config->seeds.count > 0,

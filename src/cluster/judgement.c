@@ -6,6 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+static void write_fingerprint(uint64_t fingerprint, char value[GV_JUDGEMENT_VALUE_BYTES])
+{
+    struct gv_key_id id;
+    _Static_assert(GV_KEY_ID_TEXT_BYTES <= GV_JUDGEMENT_VALUE_BYTES, "an id fits");
+    memcpy(id.bytes, &fingerprint, sizeof id.bytes);
+    (void)gv_key_id_format(id, value);
+}
+
 static void judge_hello(const struct gv_gossip_hello *mine, const struct gv_gossip_hello *theirs,
                         struct gv_judgement *judgement)
 {
@@ -19,6 +27,12 @@ static void judge_hello(const struct gv_gossip_hello *mine, const struct gv_goss
         judgement->what = "block_bytes";
         (void)snprintf(judgement->ours, GV_JUDGEMENT_VALUE_BYTES, "%u", mine->block_bytes);
         (void)snprintf(judgement->theirs, GV_JUDGEMENT_VALUE_BYTES, "%u", theirs->block_bytes);
+    } else if (mine->fingerprint != theirs->fingerprint && mine->fingerprint != 0 &&
+               theirs->fingerprint != 0) {
+        judgement->refusal = GV_REFUSAL_KEY;
+        judgement->what = "fingerprint";
+        write_fingerprint(mine->fingerprint, judgement->ours);
+        write_fingerprint(theirs->fingerprint, judgement->theirs);
     } else if (mine->protocol_min > theirs->protocol_max ||
                theirs->protocol_min > mine->protocol_max) {
         judgement->refusal = GV_REFUSAL_PROTOCOL;
@@ -62,6 +76,29 @@ void gv_judgement_make(struct gv_link *link, const struct gv_session_event *even
         gv_gossip_hello(link->links->cluster->gossip, &mine);
         judge_hello(&mine, &link->hello, judgement);
     }
+}
+
+const char *gv_judgement_advice(const struct gv_judgement *judgement)
+{
+    static const struct {
+        const char *what;
+        const char *advice;
+    } rows[] = {
+        {"cluster_id", "give both the same --cluster-id, or this node other --seeds"},
+        {"block_bytes", "give both the same --block-bytes"},
+        {"fingerprint", "the keys are the same, the fingerprint lines are not: copy the whole "
+                        "--mesh-keyring file of a node that took part in the rotation"},
+        {"key", "give both the same --mesh-keyring file; after a rotation that of a node that "
+                "took part"},
+        {"protocol", "bring both to the same version"},
+        {"session_version", "bring both to the same version"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].what, judgement->what) == 0) {
+            return rows[i].advice;
+        }
+    }
+    return "is this a node of grapevine?";
 }
 
 void gv_judgement_count(struct gv_cluster_counters *counters, enum gv_refusal refusal)

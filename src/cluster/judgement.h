@@ -32,6 +32,9 @@ struct gv_judgement {
 void gv_judgement_make(struct gv_link *link, const struct gv_session_event *event,
                        struct gv_judgement *judgement);
 
+/** What an operator can do about a refusal. */
+const char *gv_judgement_advice(const struct gv_judgement *judgement);
+
 /** Count a refusal. */
 void gv_judgement_count(struct gv_cluster_counters *counters, enum gv_refusal refusal);
 

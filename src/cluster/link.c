@@ -139,7 +139,8 @@ static void refuse(struct gv_link *link, const struct gv_judgement *judgement)
         char where[GV_ADDR_TEXT_BYTES];
         gv_log(GV_LOG_ERROR, "mesh.refused", GV_STR("peer", peer),
                GV_STR("addr", gv_addr_format(&link->addr, where)), GV_STR("what", judgement->what),
-               GV_STR("ours", judgement->ours), GV_STR("theirs", judgement->theirs));
+               GV_STR("ours", judgement->ours), GV_STR("theirs", judgement->theirs),
+               GV_STR("advice", gv_judgement_advice(judgement)));
     }
     char text[GV_SESSION_TEXT_MAX];
     (void)snprintf(text, sizeof text, "%s: ours is %.80s, yours is %.80s", judgement->what,

@@ -542,6 +542,7 @@ enum gv_err gv_gossip_hello_encode(const struct gv_gossip_hello *hello, uint8_t 
     message.boot_id = hello->boot_id;
     message.incarnation = hello->incarnation;
     message.block_bytes = hello->block_bytes;
+    message.fingerprint = hello->fingerprint;
     message.protocol_min = hello->protocol_min;
     message.protocol_max = hello->protocol_max;
     message.features = hello->features;
@@ -581,6 +582,7 @@ enum gv_err gv_gossip_hello_decode(struct gv_slice bytes, struct gv_gossip_hello
         *hello = (struct gv_gossip_hello){.boot_id = message->boot_id,
                                           .incarnation = message->incarnation,
                                           .block_bytes = message->block_bytes,
+                                          .fingerprint = message->fingerprint,
                                           .protocol_min = message->protocol_min,
                                           .protocol_max = message->protocol_max,
                                           .features = message->features,

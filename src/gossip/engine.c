@@ -145,6 +145,7 @@ void gv_gossip_hello(const struct gv_gossip *gossip, struct gv_gossip_hello *hel
     *hello = (struct gv_gossip_hello){.boot_id = self->boot_id,
                                       .incarnation = self->incarnation,
                                       .block_bytes = gossip->options.block_bytes,
+                                      .fingerprint = gossip->options.fingerprint,
                                       .protocol_min = PROTOCOL_VERSION,
                                       .protocol_max = PROTOCOL_VERSION,
                                       .gossip_addr = self->gossip_addr,

@@ -96,6 +96,50 @@ static void another_key_is_refused_by_both_sides_with_both_ids(void)
     gv_keyring_free(right_ring);
 }
 
+/* After a rotation: the operator's file with the new key alone, instead of that of a node. */
+static void one_key_with_other_fingerprints_is_refused_by_both_sides_with_both_values(void)
+{
+    static struct gv_mesh_node left;
+    static struct gv_mesh_node right;
+    char id[GV_KEY_ID_TEXT_BYTES];
+    char ours[64];
+    char theirs[64];
+    char sealed[GV_KEY_SEALED_TEXT];
+    struct gv_key_id fresh_id;
+    struct gv_keyring *rotated = make_keyring(id);
+    struct gv_keyring *fresh = make_keyring(id);
+    struct gv_key_id old_id = gv_keyring_active(rotated);
+    fresh_id = gv_keyring_active(fresh);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_seal_key(fresh, fresh_id, rotated, sealed), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_open_key(rotated, gv_slice_text(sealed), &fresh_id), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_use(rotated, fresh_id), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_remove(rotated, old_id), GV_OK);
+    gv_logbook_open();
+    gv_mesh_prepare(&left, "left");
+    gv_mesh_start_with(&left, rotated);
+    gv_mesh_prepare(&right, "right");
+    gv_mesh_add_seed(&right, &left);
+    gv_mesh_start_with(&right, fresh);
+    (void)snprintf(ours, sizeof ours, "ours=%s",
+                   gv_key_id_format(gv_keyring_fingerprint_id(rotated), id));
+    (void)snprintf(theirs, sizeof theirs, "theirs=%s",
+                   gv_key_id_format(gv_keyring_fingerprint_id(fresh), id));
+    GV_MESH_AWAIT(gv_logbook_lines("what=fingerprint", ours, theirs) == 1);
+    (void)snprintf(theirs, sizeof theirs, "theirs=%s",
+                   gv_key_id_format(gv_keyring_fingerprint_id(rotated), id));
+    (void)snprintf(ours, sizeof ours, "ours=%s",
+                   gv_key_id_format(gv_keyring_fingerprint_id(fresh), id));
+    GV_MESH_AWAIT(gv_logbook_lines("what=fingerprint", ours, theirs) == 1);
+    CU_ASSERT_TRUE(gv_logbook_lines("mesh.refused", "took part in the rotation", "") >= 2);
+    CU_ASSERT_EQUAL(gv_mesh_alive(&left), 1);
+    CU_ASSERT_EQUAL(gv_mesh_alive(&right), 1);
+    gv_mesh_kill(&left);
+    gv_mesh_kill(&right);
+    gv_logbook_close();
+    gv_keyring_free(rotated);
+    gv_keyring_free(fresh);
+}
+
 static void no_key_and_a_key_do_not_come_together(void)
 {
     static struct gv_mesh_node left;
@@ -172,6 +216,7 @@ GV_SUITE("integration/mesh_border",
          GV_CASE(another_cluster_id_is_refused_by_both_sides_with_both_values),
          GV_CASE(another_block_size_is_refused_by_both_sides_with_both_values),
          GV_CASE(another_key_is_refused_by_both_sides_with_both_ids),
+         GV_CASE(one_key_with_other_fingerprints_is_refused_by_both_sides_with_both_values),
          GV_CASE(no_key_and_a_key_do_not_come_together),
          GV_CASE(with_one_key_everything_is_sealed_and_works),
          GV_CASE(without_keys_only_loopback_is_bound))

@@ -277,6 +277,7 @@ struct gv_gossip_options {
     uint64_t boot_id;
     uint64_t incarnation;       /* max(persisted + 1, wall ms) */
     uint32_t block_bytes;       /* must agree cluster-wide */
+    uint64_t fingerprint;       /* names the seed of fingerprints: must agree; 0: none */
     struct gv_addr gossip_addr; /* as advertised */
     char http_url[128];
     char version[24];
@@ -317,14 +318,15 @@ struct gv_now {
     uint64_t wall_ms;
 };
 
-/* What the peer said in its HELLO; checked (cluster id, block size, protocol) and authenticated by
- * the shell. */
+/* What the peer said in its HELLO; checked (cluster id, block size, seed, protocol) and
+ * authenticated by the shell. */
 struct gv_gossip_hello {
     char node[GV_NODE_NAME_MAX];
     char cluster_id[GV_CLUSTER_ID_MAX];
     uint64_t boot_id;
     uint64_t incarnation;
     uint32_t block_bytes;
+    uint64_t fingerprint;
     uint32_t protocol_min, protocol_max;
     uint64_t features;
     struct gv_addr gossip_addr;
