@@ -179,6 +179,25 @@ static void give_up(struct gv_link *link, const char *why, struct gv_slice said)
 /* ---- events of the session ---------------------------------------------------------------------
  */
 
+/* A key in common, but not the one that each seals with: somebody was away during a rotation. */
+static void tell_of_rings(const struct gv_link *link)
+{
+    const struct gv_session_peer *peer = gv_session_peer(link->session);
+    struct gv_key_id own = gv_session_own_key(link->session);
+    char ours[GV_KEY_ID_TEXT_BYTES];
+    char theirs[GV_KEY_ID_TEXT_BYTES];
+    bool is_shared =
+        gv_key_id_is_none(own) ||
+        (peer->has_our_key && gv_keyring_has(gv_keys_live(link->links->cluster), peer->key));
+    if (!is_shared && may_log(link, "key.unshared")) {
+        gv_log(GV_LOG_WARN, "key.unshared", GV_STR("peer", link->hello.node),
+               GV_STR("ours", gv_key_id_format(own, ours)),
+               GV_STR("theirs", gv_key_id_format(peer->key, theirs)),
+               GV_STR("advice", "end the rotation: vinectl keys list shows who lacks which step; "
+                                "take keys use and keys retire again"));
+    }
+}
+
 static void opened(struct gv_link *link)
 {
     struct gv_links *links = link->links;
@@ -203,6 +222,7 @@ static void opened(struct gv_link *link)
     char addr[GV_ADDR_TEXT_BYTES];
     gv_log(GV_LOG_INFO, "session.opened", GV_STR("peer", link->hello.node),
            GV_STR("addr", gv_addr_format(&link->addr, addr)), GV_FLAG("outgoing", link->outgoing));
+    tell_of_rings(link);
     gv_gossip_opened(cluster->gossip, link->id, link->outgoing, &link->hello, gv_shell_now());
     cluster->dirty = true;
     gv_shell_settle(cluster);

@@ -197,6 +197,33 @@ static struct gv_link *find_stale(struct gv_links *links)
     return NULL;
 }
 
+/*
+ * What datagrams are sealed under: zeros, the active key, unless most of those in session with us
+ * do not have it, and so would drop them all: we were down while they rotated. Then a key that they
+ * do have. Most, so that no single member decides.
+ */
+struct gv_key_id gv_links_packet_key(const struct gv_links *links)
+{
+    struct gv_key_id common = {{0}};
+    struct gv_key_id active = gv_keyring_active(gv_keys_live(links->cluster));
+    size_t open = 0;
+    size_t lacking = 0;
+    GV_LIST_EACH(&links->all, at, following)
+    {
+        const struct gv_link *link = GV_CONTAINER(at, struct gv_link, in_all);
+        if (link->state != GV_LINK_OPEN) {
+            continue;
+        }
+        open += 1;
+        if (!gv_session_peer(link->session)->has_our_key &&
+            gv_key_id_equal(gv_session_own_key(link->session), active)) {
+            lacking += 1;
+            common = gv_session_key(link->session);
+        }
+    }
+    return lacking * 2 > open ? common : (struct gv_key_id){{0}};
+}
+
 void gv_links_rekey(struct gv_links *links)
 {
     struct gv_link *link;

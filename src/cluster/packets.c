@@ -54,6 +54,7 @@ static void on_datagram(void *owner, const struct gv_addr *from, struct gv_slice
 void gv_packets_carry(struct gv_packets *packets, const struct gv_effect *effect)
 {
     gv_buf_clear(&packets->sealed);
+    packets->box.under = gv_links_packet_key(packets->cluster->links);
     enum gv_err err = gv_packet_seal(&packets->box, effect->node, effect->boot_id, effect->bytes,
                                      &packets->sealed);
     if (err == GV_OK) {

@@ -278,6 +278,8 @@ bool gv_links_report(struct gv_links *links);
 void gv_links_expire(struct gv_links *links);
 /** Close the sessions whose key left the ring; the engine opens others. */
 void gv_links_rekey(struct gv_links *links);
+/** What datagrams are to be sealed under; zeros: the active key. */
+struct gv_key_id gv_links_packet_key(const struct gv_links *links);
 /** Bytes that the kernel has not taken yet, over all sessions. */
 size_t gv_links_queued(const struct gv_links *links);
 /** Describe up to `room` sessions; returns how many there are. */

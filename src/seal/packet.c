@@ -70,7 +70,8 @@ static enum gv_err derive(const struct gv_packet_box *box, const uint8_t *head,
 
 static void write_head(struct gv_packet_box *box, uint8_t *head)
 {
-    struct gv_key_id id = gv_keyring_active(box->ring);
+    bool is_chosen = !gv_key_id_is_none(box->under) && gv_keyring_has(box->ring, box->under);
+    struct gv_key_id id = is_chosen ? box->under : gv_keyring_active(box->ring);
     bool is_keyed = gv_keyring_count(box->ring) > 0;
     memset(head, 0, GV_PACKET_HEAD_BYTES);
     head[0] = VERSION;
@@ -109,7 +110,7 @@ enum gv_err gv_packet_seal(struct gv_packet_box *box, const char *receiver, uint
     uint8_t bound[BOUND_MAX];
     size_t bound_len = bind(bound, packet, box->cluster, box->self, receiver, receiver_boot);
     err = derive(box, packet, key);
-    GV_ASSERT(err == GV_OK); /* the active key is in the ring */
+    GV_ASSERT(err == GV_OK); /* the key is in the ring */
     GV_ASSERT(crypto_aead_xchacha20poly1305_ietf_encrypt(body, NULL, plain.data, plain.len, bound,
                                                          bound_len, NULL, packet + AT_COUNTER,
                                                          key) == 0);

@@ -272,6 +272,7 @@ static enum gv_err on_opening(struct gv_session *session, struct gv_slice body,
     }
     session->peer.version = theirs.version;
     session->peer.key = theirs.keys[0]; /* zeros when there is none */
+    session->peer.has_our_key = peer_has(&theirs, session->own_key);
     memcpy(session->peer.identity, theirs.identity, sizeof theirs.identity);
     memcpy(session->peer_ephemeral, theirs.ephemeral, sizeof theirs.ephemeral);
     session->verdict = judge(session, &theirs);

@@ -318,8 +318,67 @@ static void a_node_that_was_away_is_told_both_ids(void)
     gv_logbook_close();
 }
 
+/* Has an answer come back by datagram? */
+static bool has_asked(struct gv_mesh_node *node, const char *name)
+{
+    struct gv_cluster_view view;
+    bool found = false;
+    CU_ASSERT_EQUAL_FATAL(gv_cluster_view_get(node->cluster, &view), GV_OK);
+    for (uint32_t i = 0; i < view.member_count; i++) {
+        found = found || (strcmp(view.members[i].name, name) == 0 && view.members[i].rtt_us > 0);
+    }
+    gv_cluster_view_deinit(&view);
+    return found;
+}
+
+/* It has the new key, but would go on sealing with one that the others no longer have. */
+static void who_was_away_for_half_a_rotation_is_heard_told_and_can_end_it(void)
+{
+    char ours[64];
+    char theirs[64];
+    char id[GV_KEY_ID_TEXT_BYTES];
+    struct gv_keyring *kept = NULL;
+    struct gv_keyring_fault fault;
+    gv_logbook_open();
+    begin();
+    install();
+    await_applied();
+    gv_mesh_kill(&nodes[2]);
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(gv_cluster_keys_use(nodes[i].cluster, new_id), GV_OK);
+        GV_MESH_AWAIT(is_applied(&nodes[i]));
+    }
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(gv_cluster_keys_retire(nodes[i].cluster, old_id), GV_OK);
+        GV_MESH_AWAIT(is_applied(&nodes[i]));
+    }
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_load(ring_paths[2], &kept, &fault), GV_OK);
+    CU_ASSERT_TRUE(gv_key_id_equal(gv_keyring_active(kept), old_id));
+    CU_ASSERT_EQUAL(gv_keyring_count(kept), 2);
+    gv_mesh_prepare(&nodes[2], "c");
+    nodes[2].config.mesh_keyring = ring_paths[2];
+    gv_mesh_add_seed(&nodes[2], &nodes[0]);
+    gv_mesh_start_with(&nodes[2], kept);
+    GV_MESH_AWAIT(gv_mesh_alive(&nodes[0]) == 3 && gv_mesh_alive(&nodes[2]) == 3);
+    GV_MESH_AWAIT(has_asked(&nodes[1], "c") && has_asked(&nodes[2], "a"));
+    (void)snprintf(ours, sizeof ours, "ours=%s", gv_key_id_format(old_id, id));
+    (void)snprintf(theirs, sizeof theirs, "theirs=%s", gv_key_id_format(new_id, id));
+    GV_MESH_AWAIT(gv_logbook_lines("key.unshared peer=a", ours, theirs) == 1);
+    (void)snprintf(ours, sizeof ours, "ours=%s", gv_key_id_format(new_id, id));
+    (void)snprintf(theirs, sizeof theirs, "theirs=%s", gv_key_id_format(old_id, id));
+    GV_MESH_AWAIT(gv_logbook_lines("key.unshared peer=c", ours, theirs) >= 1);
+    CU_ASSERT_EQUAL(gv_cluster_keys_use(nodes[2].cluster, new_id), GV_OK);
+    CU_ASSERT_EQUAL(gv_cluster_keys_retire(nodes[2].cluster, old_id), GV_OK);
+    GV_MESH_AWAIT(is_applied(&nodes[2]));
+    GV_MESH_AWAIT(gv_mesh_alive(&nodes[0]) == 3 && session_count(&nodes[2]) == 2);
+    gv_keyring_free(kept);
+    end();
+    gv_logbook_close();
+}
+
 GV_SUITE("integration/rotation", GV_CASE(under_traffic_nobody_is_refused_and_nothing_is_lost),
          GV_CASE(every_step_is_in_the_file_and_prompts_keep_their_numbers),
          GV_CASE(a_step_out_of_order_changes_nothing),
          GV_CASE(a_ring_that_cannot_be_written_is_not_changed),
-         GV_CASE(a_node_that_was_away_is_told_both_ids))
+         GV_CASE(a_node_that_was_away_is_told_both_ids),
+         GV_CASE(who_was_away_for_half_a_rotation_is_heard_told_and_can_end_it))

@@ -44,8 +44,9 @@ struct gv_packet_box {
     const struct gv_keyring *ring; /* borrowed; NULL: keyless */
     char cluster[GV_PACKET_CLUSTER_MAX];
     char self[GV_PACKET_NAME_MAX];
-    uint64_t boot;    /* this node's boot id */
-    uint64_t counter; /* of the last packet sealed */
+    struct gv_key_id under; /* seal under this key where the ring has it; zeros: the active one */
+    uint64_t boot;          /* this node's boot id */
+    uint64_t counter;       /* of the last packet sealed */
 };
 
 /** The clear head. Nothing in it is proven before gv_packet_open(). */

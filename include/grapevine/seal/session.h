@@ -53,6 +53,7 @@ enum gv_session_event_type {
 struct gv_session_peer {
     uint16_t version;
     struct gv_key_id key; /* its active key; zeros: keyless */
+    bool has_our_key;     /* the key that is active here is in its ring; keyless: false */
     uint8_t identity[GV_IDENTITY_BYTES];
 };
 

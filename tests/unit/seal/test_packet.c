@@ -154,6 +154,30 @@ static void an_older_key_of_the_ring_still_opens(void)
     gv_keyring_free(ring);
 }
 
+/* For a receiver that no longer has our active key. */
+static void a_chosen_key_of_the_ring_seals_and_one_that_is_gone_does_not(void)
+{
+    struct gv_key_id newer;
+    struct gv_keyring *ring = fresh_ring();
+    struct gv_key_id old = gv_keyring_active(ring);
+    CU_ASSERT_EQUAL_FATAL(gv_keyring_generate(ring, &newer), GV_OK);
+    for (int gone = 0; gone < 2; gone++) {
+        struct gv_packet_box a = box_of(ring, "a");
+        struct gv_packet_box b = box_of(ring, "b");
+        struct gv_packet_head head;
+        a.under = newer;
+        if (gone) {
+            CU_ASSERT_EQUAL_FATAL(gv_keyring_remove(ring, newer), GV_OK);
+        }
+        struct gv_buf packet = sealed_by(&a, "b", "ping");
+        CU_ASSERT_EQUAL_FATAL(gv_packet_peek(&b, gv_buf_slice(&packet), &head), GV_OK);
+        CU_ASSERT_TRUE(gv_key_id_equal(head.key, gone ? old : newer));
+        CU_ASSERT_EQUAL(open_at(&b, "a", gv_buf_slice(&packet), "ping"), GV_OK);
+        gv_buf_deinit(&packet);
+    }
+    gv_keyring_free(ring);
+}
+
 static void a_packet_is_believed_once(void)
 {
     struct gv_keyring *ring = fresh_ring();
@@ -280,8 +304,9 @@ GV_SUITE("seal/packet", GV_CASE(what_is_sealed_for_a_node_is_opened_by_it),
          GV_CASE(every_changed_byte_is_noticed), GV_CASE(a_packet_cut_at_any_offset_is_refused),
          GV_CASE(a_packet_for_another_receiver_sender_or_cluster_is_refused),
          GV_CASE(an_unknown_key_and_a_missing_key_are_told_by_the_head),
-         GV_CASE(an_older_key_of_the_ring_still_opens), GV_CASE(a_packet_is_believed_once),
-         GV_CASE(the_window_reaches_back_exactly_2048_counters),
+         GV_CASE(an_older_key_of_the_ring_still_opens),
+         GV_CASE(a_chosen_key_of_the_ring_seals_and_one_that_is_gone_does_not),
+         GV_CASE(a_packet_is_believed_once), GV_CASE(the_window_reaches_back_exactly_2048_counters),
          GV_CASE(the_window_agrees_with_a_list_of_all_that_was_seen),
          GV_CASE(a_receiver_that_was_started_anew_refuses_what_was_for_its_former_life),
          GV_CASE(a_gossip_datagram_fits_and_the_limit_is_exact),

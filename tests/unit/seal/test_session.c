@@ -145,6 +145,8 @@ static void a_rotation_in_progress_does_not_part_the_cluster(void)
     struct pair pair = pair_of(ring_a, ring_b);
     establish(&pair);
     CU_ASSERT_TRUE(gv_key_id_equal(gv_session_key(pair.a.session), new_key));
+    CU_ASSERT_TRUE(gv_session_peer(pair.a.session)->has_our_key);
+    CU_ASSERT_TRUE(gv_session_peer(pair.b.session)->has_our_key);
     say(&pair.a, &pair.b, "new");
     close_pair(&pair);
 
@@ -153,6 +155,8 @@ static void a_rotation_in_progress_does_not_part_the_cluster(void)
     pair = pair_of(ring_a, ring_b);
     establish(&pair);
     CU_ASSERT_TRUE(gv_key_id_equal(gv_session_key(pair.b.session), old_key));
+    CU_ASSERT_FALSE(gv_session_peer(pair.a.session)->has_our_key);
+    CU_ASSERT_TRUE(gv_session_peer(pair.b.session)->has_our_key);
     close_pair(&pair);
 
     /* Neither active key is common, but a third one is. */
