@@ -8,7 +8,6 @@
 #include "grapevine/base/assert.h"
 #include "machine.h"
 
-#define STAMP_AHEAD_MAX_S 60
 #define ASK_SPACING_MS    1000
 #define PUMP_MESSAGES_MAX 16 /* per session and event */
 
@@ -150,7 +149,7 @@ void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t 
 {
     uint64_t wall_s = gossip->now.wall_ms / 1000;
     uint64_t stamp_s = GV_LOG_EPOCH_S + operation->stamp;
-    if (stamp_s > wall_s + STAMP_AHEAD_MAX_S) {
+    if (stamp_s > wall_s + GV_STAMP_AHEAD_MAX_S) {
         gv_clocks_refuse(gossip, origin);
         return;
     }

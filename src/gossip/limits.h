@@ -11,6 +11,8 @@
 
 #define GV_LOG_EPOCH_S UINT64_C(1577836800) /* stamps count from 2020-01-01, in Unix seconds */
 
+#define GV_STAMP_AHEAD_MAX_S 60 /* of our clock; what is stamped later is refused */
+
 #define GV_SEQUENCE_MAX (UINT64_MAX / 4) /* no node says or publishes so much */
 
 #define GV_UNPACK_BYTES_MAX   (16 * 1024 * 1024) /* memory of one unpacked message */
@@ -32,6 +34,11 @@
 #define GV_NODE_STATE_MAX       512   /* loads and opinions in one NodeState */
 #define GV_NEWS_MAX             16    /* members in one packet */
 #define GV_RECORDS_MAX          16384 /* worker records; loads and opinions per node */
+
+/* Of all worker records as they travel: whoever connects is sent them all at once, and they must
+ * find room in the queue of a session. */
+#define GV_RECORDS_BYTES   (4 * 1024 * 1024)
+#define GV_RECORD_OVERHEAD 64 /* of one, besides its texts */
 
 /* Of all other nodes together: 1,000 of them with 240 workers each and 22 tenants. Beyond it
  * whoever says more than an equal share of it, and than GV_SAYINGS_FAIR, finds room only where it

@@ -318,6 +318,7 @@ bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot
 struct gv_origin *gv_past_open(struct gv_gossip *gossip, const char *name, uint64_t boot_id);
 struct gv_origin *gv_past_find_boot(const struct gv_gossip *gossip, uint64_t boot_id);
 uint32_t gv_past_newest(const struct gv_origin *origin);
+uint32_t gv_past_believe(const struct gv_gossip *gossip, uint32_t stamp);
 void gv_past_hear(struct gv_origin *origin, uint32_t stamp);
 void gv_past_recall(struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_past_sweep(struct gv_gossip *gossip);

@@ -30,6 +30,18 @@ bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot
     return is_old(gossip, stamp, gossip->options.forget_after_s) && !lives(gossip, name, boot_id);
 }
 
+/** A stamp that a peer tells us of: none of ours could be so late, then nothing is known but that
+ * it is not later than now. Else a lie, or a wrong clock, would keep a log for ever, and make what
+ * is missing of it look younger than it is. */
+uint32_t gv_past_believe(const struct gv_gossip *gossip, uint32_t stamp)
+{
+    uint64_t wall_s = gossip->now.wall_ms / 1000;
+    if (GV_LOG_EPOCH_S + stamp <= wall_s + GV_STAMP_AHEAD_MAX_S) {
+        return stamp;
+    }
+    return wall_s > GV_LOG_EPOCH_S ? (uint32_t)(wall_s - GV_LOG_EPOCH_S) : 0;
+}
+
 /** Somebody tells of the log that it holds an operation of this stamp, had here or not. */
 void gv_past_hear(struct gv_origin *origin, uint32_t stamp)
 {

@@ -11,6 +11,7 @@
 struct gv_worker_entry {
     struct gv_gossip_worker record; /* slices point into text */
     uint64_t hash;
+    size_t bytes; /* as it travels */
     char text[];
 };
 
@@ -107,17 +108,24 @@ static uint64_t hash_of(const struct gv_gossip_worker *worker)
     return gv_siphash(secret, worker->origin);
 }
 
-static struct gv_worker_entry *copy(const struct gv_gossip_worker *worker)
+static size_t text_bytes(const struct gv_gossip_worker *worker)
 {
     size_t bytes = worker->url.len + worker->origin.len + worker->runtime.len + worker->labels.len;
     for (uint32_t i = 0; i < worker->model_count; i++) {
         bytes += worker->models[i].len;
     }
+    return bytes;
+}
+
+static struct gv_worker_entry *copy(const struct gv_gossip_worker *worker)
+{
+    size_t bytes = text_bytes(worker);
     struct gv_worker_entry *entry = gv_mem_new(GV_MEM_GOSSIP, sizeof *entry + bytes + 1);
     if (entry == NULL) {
         return NULL;
     }
     size_t used = 0;
+    entry->bytes = bytes + GV_RECORD_OVERHEAD;
     entry->record = *worker;
     entry->record.url = keep(entry->text, &used, worker->url);
     entry->record.origin = keep(entry->text, &used, worker->origin);
@@ -138,18 +146,37 @@ static bool is_newer(const struct gv_gossip_worker *a, const struct gv_gossip_wo
     return compare(a->origin, b->origin) > 0;
 }
 
+/* What a worker was, nobody asks when it is gone. */
+static struct gv_gossip_worker without_details(const struct gv_gossip_worker *worker)
+{
+    return (struct gv_gossip_worker){.url = worker->url,
+                                     .deleted = true,
+                                     .version_ms = worker->version_ms,
+                                     .origin = worker->origin,
+                                     .pool = worker->pool,
+                                     .bootstrap_port = -1};
+}
+
 enum gv_err gv_worker_table_put(struct gv_worker_table *table,
                                 const struct gv_gossip_worker *worker)
 {
+    struct gv_gossip_worker tombstone;
+    bool found;
     if (!fits(worker)) {
         return GV_EINVAL;
     }
-    bool found;
+    if (worker->deleted) {
+        tombstone = without_details(worker);
+        worker = &tombstone;
+    }
     uint32_t at = place(table, worker->url, &found);
     if (found && !is_newer(worker, &table->entries[at]->record)) {
         return GV_ESTALE;
     }
-    if (!found && table->count == GV_RECORDS_MAX) {
+    size_t others = table->bytes - (found ? table->entries[at]->bytes : 0);
+    size_t bytes = text_bytes(worker) + GV_RECORD_OVERHEAD;
+    bool is_over = others + bytes > GV_RECORDS_BYTES && !(found && worker->deleted);
+    if (is_over || (!found && table->count == GV_RECORDS_MAX)) {
         return GV_EFULL;
     }
     if (!found && table->count == table->room) {
@@ -174,6 +201,7 @@ enum gv_err gv_worker_table_put(struct gv_worker_table *table,
         table->count += 1;
     }
     table->entries[at] = entry;
+    table->bytes = others + bytes;
     return GV_OK;
 }
 
@@ -194,6 +222,7 @@ void gv_worker_table_expire(struct gv_worker_table *table, uint64_t before_ms)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < table->count; i++) {
         if (is_expired(table->entries[i], before_ms)) {
+            table->bytes -= table->entries[i]->bytes;
             gv_mem_free(GV_MEM_GOSSIP, table->entries[i]);
         } else {
             table->entries[kept++] = table->entries[i];

@@ -15,6 +15,7 @@ struct gv_worker_entry; /* a copy of a record with its texts */
 struct gv_worker_table {
     struct gv_worker_entry **entries; /* owned; sorted by URL */
     uint32_t count, room;
+    size_t bytes; /* of all records, as they travel */
 };
 
 void gv_worker_table_init(struct gv_worker_table *table);
@@ -27,8 +28,9 @@ const struct gv_gossip_worker *gv_worker_table_find(const struct gv_worker_table
                                                     struct gv_slice url);
 
 /**
- * Take in a copy. Errors: GV_ESTALE not newer than what is held; GV_EFULL GV_RECORDS_MAX;
- * GV_EINVAL a text over its limit; GV_ENOMEM.
+ * Take in a copy; of a deleted record only what it takes to win. Errors: GV_ESTALE not newer than
+ * what is held; GV_EFULL GV_RECORDS_MAX or GV_RECORDS_BYTES, never for the deletion of what is
+ * held; GV_EINVAL a text over its limit; GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_worker_table_put(struct gv_worker_table *table,
                                             const struct gv_gossip_worker *worker);

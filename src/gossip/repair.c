@@ -137,10 +137,11 @@ static void want_lacking(struct gv_gossip *gossip, struct gv_channel *session,
             peer->member.status <= GV_MEMBER_SUSPECT && peer->session == NULL) {
             continue; /* it will be in session soon */
         }
-        bool is_past = gv_past_has(gossip, at->node, at->boot_id, at->heard);
+        uint32_t heard = gv_past_believe(gossip, at->heard);
+        bool is_past = gv_past_has(gossip, at->node, at->boot_id, heard);
         struct gv_origin *origin = is_past ? NULL : gv_past_open(gossip, at->node, at->boot_id);
         if (origin != NULL) {
-            gv_past_hear(origin, at->heard);
+            gv_past_hear(origin, heard);
             gv_relay_want(gossip, origin, at->applied, session, relays);
         }
     }

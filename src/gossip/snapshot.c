@@ -280,7 +280,8 @@ void gv_snapshot_ask(struct gv_gossip *gossip, struct gv_channel *session, uint3
     assign(gossip, 0, session);
 }
 
-static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
+static bool keep_marks(const struct gv_gossip *gossip, struct gv_share *share,
+                       const Mesh__SnapshotChunk *chunk)
 {
     share->marks = gv_mem_new(GV_MEM_GOSSIP, (chunk->n_positions + 1) * sizeof(struct gv_origin));
     if (share->marks == NULL) {
@@ -292,8 +293,8 @@ static bool keep_marks(struct gv_share *share, const Mesh__SnapshotChunk *chunk)
                                  sizeof mark->name);
         mark->boot_id = chunk->positions[i]->boot_id;
         mark->applied = chunk->positions[i]->applied;
-        mark->stamp = chunk->positions[i]->stamp;
-        mark->heard_stamp = chunk->positions[i]->heard;
+        mark->stamp = gv_past_believe(gossip, chunk->positions[i]->stamp);
+        mark->heard_stamp = gv_past_believe(gossip, chunk->positions[i]->heard);
         mark->refused = chunk->positions[i]->refused ? 1 : 0;
     }
     share->mark_count = (uint32_t)chunk->n_positions;
@@ -420,7 +421,7 @@ enum gv_err gv_snapshot_take(struct gv_gossip *gossip, struct gv_channel *sessio
     }
     share->heard_at_ms = gossip->now.now_ms;
     taking->heard_at_ms = gossip->now.now_ms;
-    if (chunk->number == 0 && !keep_marks(share, chunk)) {
+    if (chunk->number == 0 && !keep_marks(gossip, share, chunk)) {
         stop_taking(gossip, TAKE_SPACING_MS);
         return GV_OK;
     }

@@ -245,7 +245,172 @@ static void a_worker_of_which_nothing_is_left_to_say_makes_way_for_a_new_one(voi
     load = 1;
 }
 
-GV_SUITE("gossip/claims", GV_CASE(a_claimed_boot_stays_its_first_holders),
+static uint8_t sent[256 * 1024];
+
+static void send(uint64_t session, const Mesh__Message *message)
+{
+    size_t len = mesh__message__pack(message, sent);
+    CU_ASSERT_FATAL(len <= sizeof sent);
+    CU_ASSERT_EQUAL(gv_gossip_message(here, session, gv_slice_of(sent, len), now), GV_OK);
+}
+
+/* Records of workers first, first + 1, ..., each as large as it may be. */
+static void write_workers(uint64_t session, uint32_t first, uint32_t count)
+{
+    static char url[SAID_ONCE][GV_GOSSIP_URL_MAX + 1];
+    static char model[GV_GOSSIP_MODEL_MAX + 1], labels[GV_GOSSIP_LABELS_MAX + 1];
+    char *models[GV_GOSSIP_MODELS_MAX], origin[] = "liar";
+    Mesh__Worker rows[SAID_ONCE], *list[SAID_ONCE];
+    Mesh__Workers workers = MESH__WORKERS__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    CU_ASSERT_FATAL(count <= SAID_ONCE);
+    memset(model, 'm', GV_GOSSIP_MODEL_MAX);
+    memset(labels, 'l', GV_GOSSIP_LABELS_MAX);
+    for (uint32_t i = 0; i < GV_GOSSIP_MODELS_MAX; i++) {
+        models[i] = model;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snprintf(url[i], sizeof url[i], "http://%0*u", GV_GOSSIP_URL_MAX - 7,
+                       (unsigned)(first + i));
+        mesh__worker__init(&rows[i]);
+        rows[i].url = url[i];
+        rows[i].origin = origin;
+        rows[i].version_ms = now.wall_ms;
+        rows[i].labels = labels;
+        rows[i].models = models;
+        rows[i].n_models = GV_GOSSIP_MODELS_MAX;
+        list[i] = &rows[i];
+    }
+    workers.workers = list;
+    workers.n_workers = count;
+    message.body_case = MESH__MESSAGE__BODY_WORKERS;
+    message.workers = &workers;
+    send(session, &message);
+    drain();
+}
+
+/* Who connects is sent all worker records at once. A member that fills the table must not make that
+ * so much that no session of anybody lasts. */
+static void a_table_full_of_the_largest_records_does_not_overflow_a_new_session(void)
+{
+    struct gv_gossip_hello hello;
+    struct gv_effect effect;
+    uint8_t key = 3;
+    size_t bytes = 0;
+    begin();
+    meet("liar", 2, 20, 1);
+    for (uint32_t i = 0; i < GV_RECORDS_MAX / 32; i++) {
+        write_workers(1, i * 32, 32);
+    }
+    CU_ASSERT(gv_gossip_counters(here)->records_refused > 0);
+    CU_ASSERT(here->workers.count > 700);
+    struct gv_gossip *y = engine("y", &key, 30);
+    gv_gossip_hello(y, &hello);
+    gv_gossip_opened(here, 2, false, &hello, now);
+    while (gv_gossip_next_effect(here, &effect)) {
+        CU_ASSERT(effect.kind != GV_EFFECT_CLOSE);
+        bytes += effect.kind == GV_EFFECT_SEND && effect.session == 2 ? effect.bytes.len : 0;
+    }
+    CU_ASSERT(bytes > GV_RECORDS_BYTES / 2);
+    CU_ASSERT(bytes <=
+              here->options.session_queue_bytes + 64 * 1024); /* twice it would be closed */
+    gv_gossip_free(y);
+    gv_gossip_free(here);
+}
+
+#define STAMP_NOW ((uint32_t)(WALL_MS / 1000 - GV_LOG_EPOCH_S))
+#define BOOT_TOLD 77 /* of a log that only the donor knows */
+
+/* A donor that is in step gives us a snapshot: one position, and nothing else. */
+static void join_from(uint64_t session, uint32_t stamp)
+{
+    char name[] = "gone";
+    Mesh__State state = MESH__STATE__INIT;
+    Mesh__Position position = MESH__POSITION__INIT;
+    Mesh__Position *positions[] = {&position};
+    Mesh__SnapshotChunk chunk = MESH__SNAPSHOT_CHUNK__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    state.synced = true;
+    message.body_case = MESH__MESSAGE__BODY_STATE;
+    message.state = &state;
+    send(session, &message);
+    drain();
+    CU_ASSERT_TRUE_FATAL(gv_snapshot_is_taking(here));
+    position.node = name;
+    position.boot_id = BOOT_TOLD;
+    position.applied = 5;
+    position.stamp = stamp;
+    position.heard = stamp;
+    chunk.id = here->taking.shares[0].id;
+    chunk.positions = positions;
+    chunk.n_positions = 1;
+    message.body_case = MESH__MESSAGE__BODY_SNAPSHOT_CHUNK;
+    message.snapshot_chunk = &chunk;
+    send(session, &message);
+    chunk.number = 1;
+    chunk.n_positions = 0;
+    chunk.last = true;
+    send(session, &message);
+    drain();
+    CU_ASSERT_FALSE_FATAL(gv_snapshot_is_taking(here));
+}
+
+/* A position that tells of far stamps would make what is missing of that log look as if it came
+ * later than all there is: no snapshot would bring it. And the log would be spoken of for ever.
+ * Both sides of what a clock may be ahead. */
+static void a_position_from_the_far_future_is_believed_to_be_of_now(void)
+{
+    static const struct {
+        uint32_t told, believed;
+    } rows[] = {{STAMP_NOW + GV_STAMP_AHEAD_MAX_S, STAMP_NOW + GV_STAMP_AHEAD_MAX_S},
+                {STAMP_NOW + GV_STAMP_AHEAD_MAX_S + 1, STAMP_NOW},
+                {UINT32_MAX, STAMP_NOW}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        begin();
+        meet("x", 2, 20, 1);
+        join_from(1, rows[i].told);
+        const struct gv_origin *origin = gv_vector_find(&here->vector, "gone", BOOT_TOLD);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(origin);
+        CU_ASSERT_EQUAL(origin->applied, 5);
+        CU_ASSERT_EQUAL(gv_past_newest(origin), rows[i].believed);
+        CU_ASSERT_EQUAL(gv_snapshot_since(origin), rows[i].believed - 120);
+        gv_gossip_free(here);
+    }
+}
+
+/* The same told in a vector, by a member that we are in step with. */
+static void a_log_heard_of_with_a_far_stamp_is_no_younger_than_now(void)
+{
+    char name[] = "gone";
+    Mesh__Position position = MESH__POSITION__INIT;
+    Mesh__Position *positions[] = {&position};
+    Mesh__Vector vector = MESH__VECTOR__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    meet("x", 2, 20, 1);
+    join_from(1, STAMP_NOW);
+    position.node = name;
+    position.boot_id = BOOT_TOLD + 1;
+    position.applied = 5;
+    position.heard = UINT32_MAX;
+    vector.positions = positions;
+    vector.n_positions = 1;
+    vector.answer = true;
+    message.body_case = MESH__MESSAGE__BODY_VECTOR;
+    message.vector = &vector;
+    send(1, &message);
+    drain();
+    const struct gv_origin *origin = gv_vector_find(&here->vector, "gone", BOOT_TOLD + 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(origin);
+    CU_ASSERT_EQUAL(gv_past_newest(origin), STAMP_NOW);
+    gv_gossip_free(here);
+}
+
+GV_SUITE("gossip/claims",
+         GV_CASE(a_table_full_of_the_largest_records_does_not_overflow_a_new_session),
+         GV_CASE(a_position_from_the_far_future_is_believed_to_be_of_now),
+         GV_CASE(a_log_heard_of_with_a_far_stamp_is_no_younger_than_now),
+         GV_CASE(a_claimed_boot_stays_its_first_holders),
          GV_CASE(a_boot_passes_on_when_its_first_holder_is_gone),
          GV_CASE(a_name_that_goes_to_another_key_leaves_no_boot_behind),
          GV_CASE(what_all_say_together_has_a_limit_and_everybody_a_share),

@@ -8,6 +8,9 @@
 #include "../../../src/gossip/register.h"
 #include "grapevine/base/mem.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static struct gv_gossip_worker record(const char *url, uint64_t version_ms, const char *origin)
 {
     return (struct gv_gossip_worker){.url = gv_slice_text(url),
@@ -135,7 +138,78 @@ static void what_is_said_of_a_member_is_totally_ordered(void)
     CU_ASSERT_STRING_EQUAL(gv_member_status_name(GV_MEMBER_SUSPECT), "suspect");
 }
 
-GV_SUITE("gossip/register", GV_CASE(the_newest_version_wins_and_then_the_greater_name),
+/* Both sides of the limit; and what is held can be deleted and made smaller beyond it. */
+static void records_together_have_a_limit_and_a_deletion_always_finds_room(void)
+{
+    static char urls[GV_RECORDS_MAX][16];
+    char model[GV_GOSSIP_MODEL_MAX];
+    struct gv_worker_table table;
+    gv_worker_table_init(&table);
+    memset(model, 'm', sizeof model);
+    struct gv_gossip_worker at = record("http://w", 5, "a");
+    at.model_count = GV_GOSSIP_MODELS_MAX;
+    for (uint32_t i = 0; i < GV_GOSSIP_MODELS_MAX; i++) {
+        at.models[i] = gv_slice_of(model, sizeof model);
+    }
+    uint32_t count = 0;
+    for (enum gv_err err = GV_OK; err == GV_OK; count += err == GV_OK) {
+        (void)snprintf(urls[count], sizeof urls[count], "http://%06u", (unsigned)count);
+        at.url = gv_slice_text(urls[count]);
+        err = gv_worker_table_put(&table, &at);
+        CU_ASSERT(err == GV_OK || err == GV_EFULL);
+        CU_ASSERT(table.bytes <= GV_RECORDS_BYTES);
+    }
+    CU_ASSERT(count > 900 && count < GV_RECORDS_MAX && count == table.count);
+    size_t full = table.bytes;
+    at.deleted = true;
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_OK); /* it fits: it is small */
+    at.url = gv_slice_text(urls[0]);
+    at.version_ms = 6;
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_OK);
+    CU_ASSERT(table.bytes + 15 * GV_GOSSIP_MODEL_MAX < full);
+    gv_worker_table_expire(&table, 7);
+    CU_ASSERT_EQUAL(table.count, count - 1);
+    at.deleted = false;
+    at.version_ms = 8;
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_OK);
+    CU_ASSERT_EQUAL(table.bytes, full);
+    gv_worker_table_deinit(&table);
+}
+
+/* The origin of a deletion may have a longer name than that of the record: it must not matter. */
+static void what_is_held_can_be_deleted_when_there_is_no_byte_left(void)
+{
+    static char urls[GV_RECORDS_MAX][GV_GOSSIP_URL_MAX + 1];
+    struct gv_worker_table table;
+    uint32_t count = 0;
+    gv_worker_table_init(&table);
+    struct gv_gossip_worker at = record("http://w", 5, "a");
+    at.model_count = 0;
+    at.runtime = gv_slice_text("");
+    while (table.bytes < GV_RECORDS_BYTES) {
+        size_t left = GV_RECORDS_BYTES - table.bytes - GV_RECORD_OVERHEAD - 1;
+        size_t len = left < 2 * GV_GOSSIP_URL_MAX ? left / 2 : GV_GOSSIP_URL_MAX;
+        len = left <= GV_GOSSIP_URL_MAX ? left : len;
+        (void)snprintf(urls[count], sizeof urls[count], "http://%0*u", (int)len - 7,
+                       (unsigned)count);
+        at.url = gv_slice_text(urls[count]);
+        CU_ASSERT_EQUAL_FATAL(gv_worker_table_put(&table, &at), GV_OK);
+        count += 1;
+    }
+    CU_ASSERT_EQUAL(table.bytes, GV_RECORDS_BYTES);
+    at.version_ms = 6;
+    at.origin = gv_slice_text("longer");
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_EFULL);
+    at.deleted = true;
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_OK);
+    at.url = gv_slice_text("http://another");
+    CU_ASSERT_EQUAL(gv_worker_table_put(&table, &at), GV_EFULL);
+    gv_worker_table_deinit(&table);
+}
+
+GV_SUITE("gossip/register", GV_CASE(records_together_have_a_limit_and_a_deletion_always_finds_room),
+         GV_CASE(what_is_held_can_be_deleted_when_there_is_no_byte_left),
+         GV_CASE(the_newest_version_wins_and_then_the_greater_name),
          GV_CASE(the_order_of_arrival_does_not_matter),
          GV_CASE(a_deleted_record_expires_and_a_living_one_does_not),
          GV_CASE(texts_over_their_limit_are_refused),
