@@ -5,6 +5,7 @@
 
 #include "grapevine/base/assert.h"
 #include "limits.h"
+#include "text.h"
 
 _Static_assert((int)MESH__STATUS__LEFT == (int)GV_MEMBER_LEFT, "status numbers travel as they are");
 
@@ -32,53 +33,16 @@ static ProtobufCMessage *unpack(struct gv_arena *arena, const ProtobufCMessageDe
 /* ---- checks ------------------------------------------------------------------------------------
  */
 
-/* How many bytes follow the first of a UTF-8 character; -1: it cannot be a first byte. */
-static int following(uint8_t first)
-{
-    if (first < 0x80) {
-        return 0;
-    }
-    if (first >= 0xc2 && first <= 0xdf) {
-        return 1;
-    }
-    if (first >= 0xe0 && first <= 0xef) {
-        return 2;
-    }
-    return first >= 0xf0 && first <= 0xf4 ? 3 : -1;
-}
-
-/* UTF-8 without control characters: it may be shown, logged, sent as JSON, written into a file of
- * lines. Ends at the NUL, which is no following byte. */
-static bool is_clean(const char *text)
-{
-    const uint8_t *at = (const uint8_t *)text;
-    while (*at != 0) {
-        int more = following(*at);
-        uint8_t second = at[1];
-        bool is_odd = (*at == 0xe0 && second < 0xa0) || (*at == 0xed && second > 0x9f) ||
-                      (*at == 0xf0 && second < 0x90) || (*at == 0xf4 && second > 0x8f) ||
-                      (*at == 0xc2 && second < 0xa0);
-        if (more < 0 || *at < 0x20 || *at == 0x7f || is_odd) {
-            return false;
-        }
-        for (at++; more > 0; more--, at++) {
-            if ((*at & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 static bool text_fits(const char *text, size_t max)
 {
     return strnlen(text, max + 1) <= max;
 }
 
-/* What a node says of itself; what it heard from workers and clients is only measured. */
+/* What a node says of itself, and where workers are; what it heard from workers and clients is only
+ * measured. */
 static bool label_fits(const char *text, size_t max)
 {
-    return text_fits(text, max) && is_clean(text);
+    return text_fits(text, max) && gv_text_is_clean(text);
 }
 
 static bool name_fits(const char *name)
@@ -199,12 +163,19 @@ static bool key_fits(const char *key)
     return key[0] != '\0' && text_fits(key, GV_GOSSIP_KEY_MAX);
 }
 
+/* A record that could not be shown could not be removed either. */
 static bool worker_fits(const Mesh__Worker *worker)
 {
-    return worker->url[0] != '\0' && text_fits(worker->url, GV_GOSSIP_URL_MAX) &&
-           name_fits(worker->origin) && text_fits(worker->runtime, GV_GOSSIP_RUNTIME_MAX) &&
-           text_fits(worker->labels, GV_GOSSIP_LABELS_MAX) && worker->pool <= UINT8_MAX &&
-           texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX);
+    bool fits =
+        worker->url[0] != '\0' && label_fits(worker->url, GV_GOSSIP_URL_MAX) &&
+        name_fits(worker->origin) && text_fits(worker->runtime, GV_GOSSIP_RUNTIME_MAX) &&
+        text_fits(worker->labels, GV_GOSSIP_LABELS_MAX) && worker->pool <= UINT8_MAX &&
+        texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX) &&
+        gv_text_is_utf8(worker->runtime) && gv_text_is_utf8(worker->labels);
+    for (size_t i = 0; i < worker->n_models && fits; i++) {
+        fits = gv_text_is_utf8(worker->models[i]);
+    }
+    return fits;
 }
 
 static bool settings_fit(const Mesh__Settings *list)

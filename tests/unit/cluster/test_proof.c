@@ -475,6 +475,43 @@ static void texts_that_could_break_a_log_or_a_file_are_refused(void)
     end();
 }
 
+/* Its URL is written as it is into lines and files; the other texts came as JSON and leave as JSON.
+ */
+static void a_worker_that_could_not_be_shown_is_refused(void)
+{
+    static const struct {
+        const char *url, *text;
+        bool is_good;
+    } rows[] = {{"http://w1:1", "llama", true},     {"http://w2:1", "k\xc3\xb6ln\n", true},
+                {"http://w3:1", "\xe2\x82", false}, {"http://w4:1", "\xc0\xaf", false},
+                {"http://w5:1\n", "llama", false},  {"http://w6:1\xff", "llama", false},
+                {"http://w7:1\xc2\x85", "", false}, {"http://w8:1", "", true}};
+    char origin[] = "rogue";
+    begin();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (int field = 0; field < 3; field++) {
+            char *text = (char *)(uintptr_t)rows[i].text;
+            Mesh__Worker worker = MESH__WORKER__INIT;
+            Mesh__Worker *list[] = {&worker};
+            Mesh__Workers workers = MESH__WORKERS__INIT;
+            Mesh__Message message = MESH__MESSAGE__INIT;
+            worker.url = (char *)(uintptr_t)rows[i].url;
+            worker.origin = origin;
+            worker.version_ms = 1;
+            worker.runtime = field == 0 ? text : worker.runtime;
+            worker.labels = field == 1 ? text : worker.labels;
+            worker.models = &text;
+            worker.n_models = field == 2 && text[0] != '\0';
+            workers.workers = list;
+            workers.n_workers = 1;
+            message.body_case = MESH__MESSAGE__BODY_WORKERS;
+            message.workers = &workers;
+            CU_ASSERT_EQUAL(send(2, &message), rows[i].is_good ? GV_OK : GV_EPROTO);
+        }
+    }
+    end();
+}
+
 /* Forged names, or a cluster of crashing nodes, must not keep newcomers out for a day. */
 static void when_the_roster_is_full_who_is_gone_makes_room(void)
 {
@@ -541,5 +578,6 @@ GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(loads_come_only_from_their_own_node),
          GV_CASE(positions_that_no_log_reaches_are_nonsense),
          GV_CASE(texts_that_could_break_a_log_or_a_file_are_refused),
+         GV_CASE(a_worker_that_could_not_be_shown_is_refused),
          GV_CASE(when_the_roster_is_full_who_is_gone_makes_room),
          GV_CASE(asked_again_to_probe_the_same_node_we_probe_it_once))
