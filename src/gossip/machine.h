@@ -321,6 +321,7 @@ uint32_t gv_past_newest(const struct gv_origin *origin);
 uint32_t gv_past_believe(const struct gv_gossip *gossip, uint32_t stamp);
 void gv_past_hear(struct gv_origin *origin, uint32_t stamp);
 void gv_past_recall(struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_past_give_up(struct gv_gossip *gossip, const struct gv_origin *origin);
 void gv_past_sweep(struct gv_gossip *gossip);
 
 /* ---- news.c ---- */

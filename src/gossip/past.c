@@ -120,6 +120,17 @@ void gv_past_recall(struct gv_gossip *gossip, const struct gv_peer *peer)
     }
 }
 
+/**
+ * What we lack of this log is nowhere to be had. What we have of it above the gap no position tells
+ * of: others may lack it, or have another part, and stand where we stand.
+ */
+void gv_past_give_up(struct gv_gossip *gossip, const struct gv_origin *origin)
+{
+    if (origin->ahead_first != 0) {
+        gv_repair_unsure(gossip);
+    }
+}
+
 /** Mark, forget and remove the logs of lives that are over. Every few seconds. */
 void gv_past_sweep(struct gv_gossip *gossip)
 {
@@ -132,7 +143,12 @@ void gv_past_sweep(struct gv_gossip *gossip)
             set_forgotten(origin, false);
             continue;
         }
-        origin->gone_at_ms = origin->gone_at_ms == 0 ? now_ms : origin->gone_at_ms;
+        if (origin->gone_at_ms == 0) {
+            origin->gone_at_ms = now_ms;
+            if (!origin->is_wanting) { /* else as soon as nobody is left to ask */
+                gv_past_give_up(gossip, origin);
+            }
+        }
         uint64_t gone_ms = now_ms - origin->gone_at_ms; /* a stamp may be wrong: no longer, then */
         if (is_log_old(gossip, origin, 2 * forget_s) || gone_ms > 2 * forget_s * 1000) {
             remove(gossip, origin);

@@ -314,8 +314,9 @@ static void tick_pulls(struct gv_gossip *gossip)
     for (struct gv_origin **at = &gossip->vector.wanting; *at != NULL;) {
         struct gv_origin *origin = *at;
         bool is_over = origin->applied >= origin->wanted || origin->forgotten;
-        if (!is_over && !is_waiting && now_ms >= due_ms(origin)) {
-            is_over = !pull(gossip, origin);
+        if (!is_over && !is_waiting && now_ms >= due_ms(origin) && !pull(gossip, origin)) {
+            is_over = true;
+            gv_past_give_up(gossip, origin);
         }
         if (is_over) {
             origin->is_wanting = false;

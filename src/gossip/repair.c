@@ -470,8 +470,8 @@ static void close_silent(struct gv_gossip *gossip)
 
 /**
  * A donor is gone that gave us entries: what it gave beyond its positions, nobody may ever tell the
- * others. Or a comparison gave us some. The next comparisons find who else lacks them; let that be
- * soon.
+ * others. Or a comparison gave us some, or a log ends above a gap that cannot be closed. The next
+ * comparisons find who else lacks them; let that be soon.
  */
 void gv_repair_unsure(struct gv_gossip *gossip)
 {

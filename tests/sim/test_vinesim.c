@@ -64,6 +64,14 @@ static void what_failed_once_holds(void)
                                            .faults = WEATHER_ALL},
                   ranged[i], ranged[i]);
     }
+    /* The end of a log whose middle went with its last holder: only live sets tell of that. */
+    static const uint64_t gone[] = {235, 275};
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) {
+        run_seeds((struct weather_options){.seconds = 20,
+                                           .loss = -1,
+                                           .faults = WEATHER_ALL & ~(WEATHER_CLOCK | WEATHER_SLOW)},
+                  gone[i], gone[i]);
+    }
     run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_CORRUPT}, 9, 9);
     run_seeds((struct weather_options){.seconds = 20,
                                        .loss = -1,
