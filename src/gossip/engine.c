@@ -373,6 +373,7 @@ void gv_gossip_packet(struct gv_gossip *gossip, const struct gv_addr *from, cons
     begin(gossip, now);
     gv_detector_watch_self(gossip);
     gossip->counters.packets_received += 1;
+    gossip->counters.packet_bytes_received += bytes.len;
     gv_arena_reset(&gossip->unpacked);
     Mesh__Packet *packet;
     struct gv_peer *peer = gv_roster_find(gossip, sender);

@@ -237,6 +237,7 @@ void gv_wire_packet(struct gv_gossip *gossip, struct gv_peer *to, Mesh__Packet *
     if (pack(gossip, &packet->base, &effect.bytes)) {
         GV_ASSERT(effect.bytes.len <= GV_GOSSIP_PACKET_MAX);
         gossip->counters.packets_sent += 1;
+        gossip->counters.packet_bytes_sent += effect.bytes.len;
         gv_wire_effect(gossip, &effect);
     }
     packet->self = NULL;

@@ -144,6 +144,13 @@ static bool printed(const char *words)
     return found;
 }
 
+/* The number that follows the first of these words; -1: they are not there. */
+static double number_behind(const char *words)
+{
+    const char *at = strstr(all, words);
+    return at == NULL ? -1 : strtod(at + strlen(words), NULL);
+}
+
 /* For gv_test_await(): the first two nodes have given up the third. */
 static bool is_given_up(void *owner)
 {
@@ -183,6 +190,8 @@ static void every_node_is_asked_for_its_opinion_of_every_other(void)
     CU_ASSERT_TRUE(said("healthy: 3 nodes answered"));
     CU_ASSERT_EQUAL(run(port, ARGS("gossip", "-o", "json")), 0);
     CU_ASSERT_TRUE(printed("\"operations_published\": 1"));
+    CU_ASSERT_TRUE(number_behind("\"packet_bytes_sent\": ") > 0); /* questions never rest */
+    CU_ASSERT_TRUE(number_behind("\"packet_bytes_received\": ") > 0);
 
     gv_process_kill(&world.nodes[2].process);
     CU_ASSERT_TRUE(gv_test_await(is_given_up, &world, 0));

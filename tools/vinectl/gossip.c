@@ -162,8 +162,9 @@ static void add_row(struct table *table, const struct sample *sample, uint64_t m
     table_rate(table, rate(sample, "operations_published"));
     table_rate(table, rate(sample, "operations_applied"));
     table_rate(table, rate(sample, "operations_duplicate"));
-    table_rate(table, rate(sample, "bytes_sent") / 1024);
-    table_rate(table, rate(sample, "bytes_received") / 1024);
+    table_rate(table, (rate(sample, "bytes_sent") + rate(sample, "packet_bytes_sent")) / 1024);
+    table_rate(table,
+               (rate(sample, "bytes_received") + rate(sample, "packet_bytes_received")) / 1024);
     table_rate(table, rate(sample, "packets_sent"));
     table_bytes(table, queued_bytes(now));
     table_number(table, counter(now, "queue_overflows") + counter(now, "publish_dropped"));
@@ -187,7 +188,8 @@ static json_t *row_json(const struct sample *sample, uint64_t middle_ms)
     }
     static const char *const rates[] = {"operations_published", "operations_applied",
                                         "operations_duplicate", "bytes_sent",
-                                        "bytes_received",       "packets_sent"};
+                                        "bytes_received",       "packets_sent",
+                                        "packet_bytes_sent",    "packet_bytes_received"};
     json_t *per_second = json_object();
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         json_object_set_new(per_second, rates[i], json_real(rate(sample, rates[i])));

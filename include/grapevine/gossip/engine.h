@@ -473,6 +473,8 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(bytes_received, "session bytes received, plain")                                             \
     X(packets_sent, "datagrams sent")                                                              \
     X(packets_received, "datagrams received")                                                      \
+    X(packet_bytes_sent, "datagram bytes sent, plain")                                             \
+    X(packet_bytes_received, "datagram bytes received, plain")                                     \
     X(batches_relayed, "batches of other nodes passed on")                                         \
     X(announcements_sent, "announcements of what logs hold, to sessions off the tree")             \
     X(grafts, "changes of the parent in the tree that batches travel along")                       \

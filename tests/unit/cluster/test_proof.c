@@ -20,7 +20,8 @@ static struct gv_gossip *x;
 static struct gv_gossip *rogue;
 static struct gv_now now;
 static uint32_t loads_heard;
-static uint32_t member_max; /* of engines made from now on; 0: the default */
+static const char *cluster = "c"; /* of engines made from now on */
+static uint32_t member_max;       /* of engines made from now on; 0: the default */
 
 static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_SIGNATURE_BYTES])
 {
@@ -48,7 +49,6 @@ static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_ident
     struct gv_gossip_store store = gv_blank_store();
     store.load_changed = load_changed;
     struct gv_gossip_options options = {
-        .cluster_id = "c",
         .boot_id = boot_id,
         .incarnation = WALL_MS + boot_id,
         .block_bytes = 64,
@@ -59,6 +59,7 @@ static struct gv_gossip *engine(const char *name, uint16_t port, struct gv_ident
         .signer = {.owner = key, .sign = sign, .verify = verify}};
     struct gv_gossip *made = NULL;
     (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
+    (void)gv_slice_copy_text(gv_slice_text(cluster), options.cluster_id, sizeof options.cluster_id);
     memcpy(options.signer.identity, gv_identity_public(key), GV_IDENTITY_BYTES);
     CU_ASSERT_EQUAL_FATAL(gv_gossip_new(&options, &store, now.now_ms, &made), GV_OK);
     return made;
@@ -229,6 +230,83 @@ static void a_record_that_its_node_signed_is_good_from_anybody(void)
     tell(&truth);
     CU_ASSERT_TRUE(seen("x").ready);
     CU_ASSERT_EQUAL(forged(), 0);
+    end();
+}
+
+/* Something new that x did sign, to be changed on its way. */
+static void prepare_news(struct lie *lie, struct gv_gossip_hello *hello)
+{
+    prepare(lie, "x");
+    lie->member.incarnation = hello->incarnation;
+    lie->member.ready = true;
+    lie->member.signature = (ProtobufCBinaryData){GV_SIGNATURE_BYTES, hello->signature};
+}
+
+static void refuses(struct lie *lie)
+{
+    uint64_t before = forged();
+    tell(lie);
+    CU_ASSERT_EQUAL(forged(), before + 1);
+    CU_ASSERT_FALSE(seen("x").ready);
+    CU_ASSERT_EQUAL(seen("x").status, GV_MEMBER_ALIVE);
+}
+
+static void nothing_that_a_node_signed_can_be_changed_on_its_way(void)
+{
+    struct lie lie;
+    struct gv_gossip_hello hello;
+    uint8_t elsewhere[4] = {10, 0, 0, 9};
+    begin();
+    gv_gossip_set_ready(x, true, now);
+    gv_gossip_hello(x, &hello);
+    prepare_news(&lie, &hello);
+    lie.addr.port += 1;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.addr.ip.data = elsewhere;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.gossip = NULL;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.http_url = (char *)(uintptr_t) "http://10.0.0.9:1";
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.version = (char *)(uintptr_t) "0.0.1";
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.boot_id += 1;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.ready = false;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.member.status = MESH__STATUS__LEFT;
+    refuses(&lie);
+    prepare_news(&lie, &hello);
+    lie.known.signature[0] ^= 1;
+    lie.member.signature = (ProtobufCBinaryData){GV_SIGNATURE_BYTES, lie.known.signature};
+    refuses(&lie);
+    prepare_news(&lie, &hello); /* as it was signed */
+    tell(&lie);
+    CU_ASSERT_TRUE(seen("x").ready);
+    end();
+}
+
+/* Two clusters may have a node of one name and one key. */
+static void what_a_node_signed_in_another_cluster_is_not_believed_here(void)
+{
+    struct lie lie;
+    struct gv_gossip_hello hello;
+    begin();
+    cluster = "d";
+    struct gv_gossip *abroad = engine("x", X_PORT, keys[1], 2);
+    cluster = "c";
+    gv_gossip_set_ready(abroad, true, now);
+    gv_gossip_hello(abroad, &hello);
+    prepare_news(&lie, &hello);
+    refuses(&lie);
+    gv_gossip_free(abroad);
     end();
 }
 
@@ -568,6 +646,8 @@ GV_SUITE("unit/cluster/proof", GV_CASE(nobody_makes_another_node_leave),
          GV_CASE(nobody_moves_another_node),
          GV_CASE(others_may_doubt_but_not_raise_the_incarnation),
          GV_CASE(a_record_that_its_node_signed_is_good_from_anybody),
+         GV_CASE(nothing_that_a_node_signed_can_be_changed_on_its_way),
+         GV_CASE(what_a_node_signed_in_another_cluster_is_not_believed_here),
          GV_CASE(a_member_nobody_signed_for_is_not_believed),
          GV_CASE(a_name_stays_with_its_key_while_the_holder_lives),
          GV_CASE(whoever_answers_at_the_holders_address_gets_the_name),
