@@ -52,6 +52,7 @@
 #define GV_PACE_BYTES           (512 * 1024) /* ranges and chunks wait while more is queued */
 
 #define GV_SILENT_SESSION_MS 30000 /* without a whole message; 256 KiB may take as long */
+#define GV_STUCK_SESSION_MS  4000  /* without one, and then its node was heard by datagram */
 
 #define GV_SESSIONS_PER_MEMBER_MAX 4
 #define GV_DIALS_MAX               4096

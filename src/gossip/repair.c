@@ -454,14 +454,29 @@ static void note_quiet(struct gv_gossip *gossip)
     }
 }
 
-/* Every peer sends a digest a second. Whose datagrams come while its session brings nothing whole
- * is fed a byte at a time, or by a path that lost its way: the session is opened anew. */
+/*
+ * Every peer sends a digest a second. Whose datagrams come while its session brings nothing whole
+ * is fed a byte at a time, waits for the end of a frame whose length was damaged, or lost its way:
+ * the session is opened anew. Asked, a peer that hears us answers by datagram.
+ */
+static bool is_stuck(struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    uint64_t late_ms = session->heard_at_ms + GV_STUCK_SESSION_MS;
+    if (gossip->now.now_ms < late_ms) {
+        return false;
+    }
+    if (session->peer->member.last_contact_ms < late_ms) {
+        gv_detector_probe_now(gossip, session->peer);
+        return gossip->now.now_ms >= session->heard_at_ms + GV_SILENT_SESSION_MS;
+    }
+    return true;
+}
+
 static void close_silent(struct gv_gossip *gossip)
 {
-    uint64_t now_ms = gossip->now.now_ms;
-    for (uint32_t i = gossip->session_count; i-- > 0 && now_ms >= gossip->mute_until;) {
+    for (uint32_t i = gossip->session_count; i-- > 0 && gossip->now.now_ms >= gossip->mute_until;) {
         struct gv_channel *session = gossip->sessions[i];
-        if (now_ms >= session->heard_at_ms + GV_SILENT_SESSION_MS) {
+        if (is_stuck(gossip, session)) {
             gossip->counters.sessions_silent += 1;
             gv_channel_close(gossip, session, "silent");
         }

@@ -76,8 +76,8 @@ static void open_session(struct end *end, struct end *other, bool outgoing, stru
     gv_gossip_opened(end->engine, 1, outgoing, &hello, now);
 }
 
-/* From 2 s on what b says in the session is lost, when `mute`; for `ms` in all. */
-static void live(struct end *a, struct end *b, bool mute, uint64_t ms)
+/* From 2 s on what b says in the session is lost, for `mute_ms`; in all they live for `ms`. */
+static void live(struct end *a, struct end *b, uint64_t mute_ms, uint64_t ms)
 {
     make(a, "a", 1);
     make(b, "b", 2);
@@ -85,21 +85,22 @@ static void live(struct end *a, struct end *b, bool mute, uint64_t ms)
     open_session(a, b, true, now);
     open_session(b, a, false, now);
     for (; now.now_ms < ms && a->closed_at_ms == 0; now.now_ms += STEP_MS, now.wall_ms += STEP_MS) {
+        bool is_heard = now.now_ms < 2000 || now.now_ms >= 2000 + mute_ms;
         carry(a, b, true, now);
-        carry(b, a, !mute || now.now_ms < 2000, now);
+        carry(b, a, is_heard, now);
         gv_gossip_tick(a->engine, now);
         carry(a, b, true, now);
-        carry(b, a, !mute || now.now_ms < 2000, now);
+        carry(b, a, is_heard, now);
         gv_gossip_tick(b->engine, now);
     }
 }
 
-static void a_session_without_a_whole_message_for_30_s_is_closed_and_nobody_buried(void)
+static void a_session_without_a_whole_message_for_4_s_is_closed_and_nobody_buried(void)
 {
     struct end a;
     struct end b;
-    live(&a, &b, true, 60000);
-    CU_ASSERT(a.closed_at_ms >= 31000 && a.closed_at_ms <= 34000);
+    live(&a, &b, 60000, 60000);
+    CU_ASSERT(a.closed_at_ms >= 5000 && a.closed_at_ms <= 8000);
     CU_ASSERT_EQUAL(gv_gossip_counters(a.engine)->sessions_silent, 1);
     CU_ASSERT_EQUAL(gv_gossip_counters(b.engine)->sessions_silent, 0);
     CU_ASSERT_FALSE(a.buried);
@@ -108,16 +109,27 @@ static void a_session_without_a_whole_message_for_30_s_is_closed_and_nobody_buri
     gv_gossip_free(b.engine);
 }
 
+static void a_session_without_a_whole_message_for_3_s_stays(void)
+{
+    struct end a;
+    struct end b;
+    live(&a, &b, 3000, 30000);
+    CU_ASSERT_EQUAL(a.closed_at_ms + b.closed_at_ms, 0);
+    gv_gossip_free(a.engine);
+    gv_gossip_free(b.engine);
+}
+
 static void a_session_that_brings_digests_stays(void)
 {
     struct end a;
     struct end b;
-    live(&a, &b, false, 70000);
+    live(&a, &b, 0, 70000);
     CU_ASSERT_EQUAL(a.closed_at_ms + b.closed_at_ms, 0);
     gv_gossip_free(a.engine);
     gv_gossip_free(b.engine);
 }
 
 GV_SUITE("scenario/silence",
-         GV_CASE(a_session_without_a_whole_message_for_30_s_is_closed_and_nobody_buried),
+         GV_CASE(a_session_without_a_whole_message_for_4_s_is_closed_and_nobody_buried),
+         GV_CASE(a_session_without_a_whole_message_for_3_s_stays),
          GV_CASE(a_session_that_brings_digests_stays))

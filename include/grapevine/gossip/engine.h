@@ -493,7 +493,7 @@ bool gv_gossip_is_ready(const struct gv_gossip *gossip);
     X(malformed, "messages that made no sense")                                                    \
     X(forged, "records refused: not signed by their node, or its name has another key")            \
     X(refused_stamps, "stamps too far ahead of the clock")                                         \
-    X(sessions_silent, "sessions closed because nothing whole came for half a minute")             \
+    X(sessions_silent, "sessions closed because nothing whole came for seconds")                    \
     X(records_refused, "members, workers, settings and sayings for which there was no room")       \
     X(packets_unknown, "datagrams of believed nodes that are no members here (yet)")               \
     X(queue_overflows, "sessions that fell back to ranges or a snapshot")
