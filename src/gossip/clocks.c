@@ -21,6 +21,7 @@
 #define RECOMPARE_MS 5000 /* between comparisons for the sake of a mark, */
 #define SECOND_MS    900  /* but the first few follow each other: one finds, the next confirms */
 #define SECONDS_MAX  4
+#define JUMP_MS      1000
 #define AGREE_MS     30000 /* clocks closer than this are the same; stamps are refused from 60 s */
 
 /** The peer's digest says what time it is there. */
@@ -177,6 +178,9 @@ uint64_t gv_clocks_redate(const struct gv_gossip *gossip, uint64_t version_ms, u
 /** Our wall clock was set, by `jump_ms`. */
 void gv_clocks_jumped(struct gv_gossip *gossip, int64_t jump_ms)
 {
+    if (jump_ms <= -JUMP_MS || jump_ms >= JUMP_MS) {
+        gossip->sweep_at_ms = gossip->now.now_ms; /* which logs are old is another question now */
+    }
     if (jump_ms < 0) {
         uint64_t back_ms = (uint64_t)-jump_ms;
         gv_workers_redate(gossip, back_ms);

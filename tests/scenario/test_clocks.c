@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-#define HOUR_MS 3600000
+#define HOUR_MS            3600000
+#define DAY_MS             86400000
+#define LOOK_AT_US(number) ((uint64_t)(number)*5000000) /* all logs are looked at */
 
 static struct world *started(uint32_t nodes)
 {
@@ -151,6 +153,27 @@ static void all_of_forty_have_it_soon_after_the_clock_is_right(void)
     end(world);
 }
 
+/* A day forth the logs of lives that are over are past, and forgotten; they count again with the
+ * clock, not with the next look at all logs, which was just before. */
+static void a_day_forth_and_back_the_logs_of_former_lives_are_what_they_were(void)
+{
+    struct world *world = started(3);
+    CU_ASSERT(world_publish(world, 1, 0, 4) != 0);
+    world_run(world, 500);
+    world_kill(world, 1);
+    world_run(world, 1000);
+    world_start(world, 1);
+    expect_agreement(world, 2000);
+    world_run_until(world, LOOK_AT_US(2) - 500000);
+    world_set_clock(world, 0, DAY_MS);
+    world_run_until(world, LOOK_AT_US(2) + 500000);
+    CU_ASSERT_FALSE(digests_agree(world, 0, 1));
+    world_set_clock(world, 0, 0);
+    world_run(world, 100);
+    CU_ASSERT(digests_agree(world, 0, 1));
+    end(world);
+}
+
 /* It can not have what its donor refused, and says so. */
 static void who_joins_meanwhile_lacks_it_too_and_knows(void)
 {
@@ -180,4 +203,5 @@ GV_SUITE("scenario/clocks", GV_CASE(what_an_early_clock_stamps_is_missing_until_
          GV_CASE(a_late_clock_has_what_it_refused_when_it_is_right_again),
          GV_CASE(what_was_refused_of_a_node_that_is_gone_keeps_nobody_apart),
          GV_CASE(all_of_forty_have_it_soon_after_the_clock_is_right),
+         GV_CASE(a_day_forth_and_back_the_logs_of_former_lives_are_what_they_were),
          GV_CASE(who_joins_meanwhile_lacks_it_too_and_knows))
