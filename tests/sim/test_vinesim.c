@@ -79,6 +79,21 @@ static void what_failed_once_holds(void)
               36, 36);
 }
 
+/* Seeds that agreed late: sessions of which one direction had brought nothing whole for seconds;
+ * logs of former lives that a clock a day ahead had made past. */
+static void what_took_long_once_takes_seconds(void)
+{
+    static const uint64_t seeds[] = {1361, 312};
+    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+        struct weather_verdict verdict;
+        struct weather_options options = {
+            .node_least = 3, .node_count = 64, .seconds = 10, .loss = -1, .faults = WEATHER_ALL};
+        weather_run(&options, seeds[i], &verdict);
+        CU_ASSERT_FALSE(verdict.failed);
+        CU_ASSERT(verdict.converged_ms <= 8000);
+    }
+}
+
 /* No loss, no fault: any death would be a false one, and fails the run. */
 static void in_calm_weather_nobody_is_declared_dead(void)
 {
@@ -127,6 +142,7 @@ static void faults_go_by_name(void)
 
 GV_SUITE("sim/vinesim", GV_CASE(after_any_weather_the_cluster_agrees_again),
          GV_CASE(larger_clusters_agree_again_too), GV_CASE(what_failed_once_holds),
+         GV_CASE(what_took_long_once_takes_seconds),
          GV_CASE(in_calm_weather_nobody_is_declared_dead),
          GV_CASE(nodes_that_stand_still_for_two_seconds_do_not_die),
          GV_CASE(sessions_that_are_cut_again_and_again_lose_nothing),

@@ -17,6 +17,7 @@
 
 #define JOBS_MAX    64
 #define SHOWN_LINES 60 /* of the trace of a failing seed */
+#define SLOW_SEEDS  10 /* that are named at the end */
 
 static const char help[] =
     "usage: vinesim [options]\n"
@@ -235,9 +236,13 @@ static void run_child(const struct arguments *arguments, _Atomic uint64_t *next,
     _exit(0);
 }
 
+struct slow_seed {
+    uint64_t seed, converged_ms;
+};
+
 struct tally {
     uint64_t done, failed, operations, false_deaths, events;
-    uint64_t worst_ms, worst_seed;
+    struct slow_seed slowest[SLOW_SEEDS]; /* the slowest first */
     struct gv_hist converged;
 };
 
@@ -304,6 +309,30 @@ static void print_failure(const struct arguments *arguments, const struct weathe
            rival_name(arguments->rival));
 }
 
+static void note_slow(struct tally *tally, const struct weather_verdict *verdict)
+{
+    uint32_t at = SLOW_SEEDS;
+    for (; at > 0 && verdict->converged_ms > tally->slowest[at - 1].converged_ms; at--) {
+        if (at < SLOW_SEEDS) {
+            tally->slowest[at] = tally->slowest[at - 1];
+        }
+    }
+    if (at < SLOW_SEEDS) {
+        tally->slowest[at] = (struct slow_seed){verdict->seed, verdict->converged_ms};
+    }
+}
+
+static void print_slowest(const struct tally *tally)
+{
+    printf("slowest:");
+    for (uint32_t i = 0; i < SLOW_SEEDS && tally->slowest[i].converged_ms > 0; i++) {
+        printf("%s %llu ms (seed %llu)", i == 0 ? "" : ",",
+               (unsigned long long)tally->slowest[i].converged_ms,
+               (unsigned long long)tally->slowest[i].seed);
+    }
+    printf("\n");
+}
+
 static void count(const struct arguments *arguments, struct tally *tally,
                   const struct weather_verdict *verdict)
 {
@@ -314,10 +343,7 @@ static void count(const struct arguments *arguments, struct tally *tally,
     tally->events += verdict->events;
     if (!verdict->failed) {
         gv_hist_add(&tally->converged, verdict->converged_ms);
-        if (verdict->converged_ms >= tally->worst_ms) {
-            tally->worst_ms = verdict->converged_ms;
-            tally->worst_seed = verdict->seed;
-        }
+        note_slow(tally, verdict);
     } else {
         print_failure(arguments, verdict);
     }
@@ -444,6 +470,7 @@ static int run(struct arguments *arguments)
 {
     struct tally tally = {0};
     gv_hist_init(&tally.converged);
+    tally.slowest[0].seed = arguments->first;
     if (arguments->trace != NULL) {
         arguments->weather.trace = fopen(arguments->trace, "w");
         if (arguments->weather.trace == NULL) {
@@ -475,8 +502,11 @@ static int run(struct arguments *arguments)
            (unsigned long long)tally.done, (unsigned long long)tally.failed,
            (unsigned long long)tally.operations, (unsigned long long)tally.events,
            (unsigned long long)gv_hist_quantile(&tally.converged, 0.5),
-           (unsigned long long)tally.worst_ms, (unsigned long long)tally.worst_seed,
-           (unsigned long long)tally.false_deaths);
+           (unsigned long long)tally.slowest[0].converged_ms,
+           (unsigned long long)tally.slowest[0].seed, (unsigned long long)tally.false_deaths);
+    if (tally.done > 1 && tally.slowest[0].converged_ms > 0) {
+        print_slowest(&tally);
+    }
     return tally.failed == 0 && tally.done > 0 ? 0 : 1;
 }
 

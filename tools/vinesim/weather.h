@@ -39,7 +39,8 @@ struct weather_options {
 
 struct weather_verdict {
     uint64_t seed, hash;
-    uint64_t operations, deaths_false, converged_ms, events;
+    uint64_t operations, deaths_false, events;
+    uint64_t converged_ms; /* from the end of the weather until all agreed */
     uint64_t visible_p50_us, visible_p99_us;
     uint32_t nodes;
     bool failed;
