@@ -252,8 +252,8 @@ static void blank(struct gv_worker *worker)
                                  .state = GV_WORKER_PENDING,
                                  .source = GV_SOURCE_API,
                                  .bootstrap_port = -1,
-                                 .priority = 50,
-                                 .cost = 1.0};
+                                 .priority = GV_WORKER_PRIORITY_USUAL,
+                                 .cost = GV_WORKER_COST_USUAL};
 }
 
 /* A whole WorkerSpec; false when the answer has been given. `old`: what it must replace, or NULL.

@@ -36,8 +36,8 @@ bool gv_jobs_find_reserved(const struct gv_jobs *jobs, const char *id, struct gv
                                  .state = GV_WORKER_PENDING,
                                  .index = GV_WORKERS_MAX,
                                  .bootstrap_port = -1,
-                                 .priority = 50,
-                                 .cost = 1.0};
+                                 .priority = GV_WORKER_PRIORITY_USUAL,
+                                 .cost = GV_WORKER_COST_USUAL};
     memcpy(worker->url, job->url, sizeof worker->url);
     memcpy(worker->id, job->id, sizeof worker->id);
     return true;

@@ -69,7 +69,7 @@ static const char *read_role(const json_t *spec, struct gv_worker *worker)
     const json_t *port = json_object_get(spec, "bootstrap_port");
     if (port != NULL && !json_is_null(port)) {
         json_int_t value = json_integer_value(port);
-        if (!json_is_integer(port) || value < 1 || value > 65535) {
+        if (!json_is_integer(port) || value < 1 || value > GV_WORKER_PORT_MAX) {
             return "field 'bootstrap_port' must be 1 to 65535, or null";
         }
         worker->bootstrap_port = (int32_t)value;
@@ -96,7 +96,7 @@ static const char *read_numbers(const json_t *spec, struct gv_worker *worker)
     const json_t *priority = json_object_get(spec, "priority");
     if (priority != NULL) {
         json_int_t value = json_integer_value(priority);
-        if (!json_is_integer(priority) || value < 0 || value > 1000) {
+        if (!json_is_integer(priority) || value < 0 || value > GV_WORKER_PRIORITY_MAX) {
             return "field 'priority' must be an integer from 0 to 1000";
         }
         worker->priority = (int32_t)value;
@@ -104,7 +104,7 @@ static const char *read_numbers(const json_t *spec, struct gv_worker *worker)
     const json_t *cost = json_object_get(spec, "cost");
     if (cost != NULL) {
         double value = json_number_value(cost);
-        if (!json_is_number(cost) || !(value >= 0 && value <= 1e6)) {
+        if (!json_is_number(cost) || !(value >= 0 && value <= GV_WORKER_COST_MAX)) {
             return "field 'cost' must be a number from 0 to 1000000";
         }
         worker->cost = value;
@@ -155,7 +155,7 @@ static bool read_health_number(const json_t *health, const char *name, uint32_t 
         return true;
     }
     json_int_t number = json_integer_value(value);
-    if (!json_is_integer(value) || number < 1 || number > 86400) {
+    if (!json_is_integer(value) || number < 1 || number > GV_WORKER_HEALTH_MAX) {
         return false;
     }
     *into = (uint32_t)number * scale;

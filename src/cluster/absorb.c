@@ -16,7 +16,8 @@
 /* What is known here of a worker's record. */
 struct record {
     bool alive;
-    bool is_ours; /* written by this process: the next two are meaningful */
+    bool is_unsaid; /* gone, and the others are still to hear that we have no opinion of it */
+    bool is_ours;   /* written by this process: the next two are meaningful */
     enum gv_worker_source source;
     char api_key[sizeof((struct gv_worker *)NULL)->api_key];
 };
@@ -232,6 +233,14 @@ static void enlist(struct gv_cluster *cluster, const struct gv_gossip_worker *fr
 {
     struct gv_worker worker = {.state = GV_WORKER_PENDING, .source = GV_SOURCE_MESH};
     fill(&worker, from);
+    uint32_t beyond = gv_worker_hold(&worker);
+    if (beyond > 0) {
+        cluster->counters.numbers_beyond += beyond;
+        if (gv_shell_may_log(cluster, "worker.beyond", worker.url)) {
+            gv_log(GV_LOG_WARN, "worker.beyond", GV_STR("worker", worker.url),
+                   GV_UINT("numbers", beyond), GV_BYTES("origin", from->origin));
+        }
+    }
     if (record->is_ours) {
         worker.source = record->source;
         memcpy(worker.api_key, record->api_key, sizeof worker.api_key);
@@ -265,8 +274,12 @@ static void worker_changed(void *owner, const struct gv_gossip_worker *from)
     if (!from->deleted) {
         enlist(cluster, from, record);
         record->alive = true;
+        record->is_unsaid = false;
         return;
     }
+    gv_hearsay_forget(cluster, from->url);
+    record->is_unsaid = record->alive;
+    cluster->absorb.has_unsaid = cluster->absorb.has_unsaid || record->alive;
     if (gv_fleet_remove(cluster->options.fleet, from->url) == GV_OK || record->alive) {
         gv_log(GV_LOG_INFO, "worker.gone", GV_BYTES("worker", from->url),
                GV_BYTES("origin", from->origin));
@@ -274,6 +287,28 @@ static void worker_changed(void *owner, const struct gv_gossip_worker *from)
     record->alive = false;
     record->is_ours = false;
     memset(record->api_key, 0, sizeof record->api_key);
+}
+
+bool gv_absorb_is_gone(const struct gv_cluster *cluster, struct gv_slice url)
+{
+    const struct record *record = gv_map_find(&cluster->absorb.records, url);
+    return record != NULL && !record->alive;
+}
+
+void gv_absorb_unsay(struct gv_cluster *cluster)
+{
+    struct gv_absorb *absorb = &cluster->absorb;
+    struct gv_slice url;
+    void *value;
+    for (size_t at = 0; absorb->has_unsaid && gv_map_next(&absorb->records, &at, &url, &value);) {
+        struct record *record = value;
+        if (record->is_unsaid) {
+            struct gv_gossip_health none = {.worker = url, .reason = gv_slice_text("")};
+            gv_gossip_set_health(cluster->gossip, &none, gv_shell_now());
+            record->is_unsaid = false;
+        }
+    }
+    absorb->has_unsaid = false;
 }
 
 /* Everything that is said to be cached there is forgotten, here and on every node. */

@@ -57,7 +57,8 @@ static uint64_t watched(const struct gv_cluster *cluster, enum gv_alarm alarm)
     case GV_ALARM_QUEUE_OVERFLOWED:
         return gossip->queue_overflows + shell->publish_dropped;
     case GV_ALARM_LIMIT_REACHED:
-        return shell->apply_refused + shell->loads_dropped + gossip->records_refused;
+        return shell->apply_refused + shell->loads_dropped + shell->numbers_beyond +
+               gossip->records_refused;
     case GV_ALARM_RECORDS_FORGED:
         return gossip->forged;
     case GV_ALARM_NONSENSE_RECEIVED:

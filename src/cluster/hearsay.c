@@ -11,6 +11,11 @@
 
 #define PAIR_BYTES (GV_NODE_NAME_MAX + GV_WORKER_URL_MAX)
 
+/* No node is believed to have more under way at one worker. So a sum over all nodes that there can
+ * be never wraps, and nobody's words make the loads of the others disappear. */
+#define BELIEVED_COUNT_MAX (UINT32_C(1) << 20)
+#define BELIEVED_SUM_MAX   (UINT64_C(1) << 48)
+
 /* What one node says of one worker. */
 struct remote_load {
     uint32_t index;
@@ -44,6 +49,11 @@ static void add_prompts(struct gv_load_prompts *sum, const struct gv_load_prompt
     sum->forecasts.count += now->forecasts.count - before->forecasts.count;
     sum->forecasts.predicted += now->forecasts.predicted - before->forecasts.predicted;
     sum->forecasts.reported += now->forecasts.reported - before->forecasts.reported;
+}
+
+static uint64_t believe(uint64_t value)
+{
+    return value < BELIEVED_SUM_MAX ? value : BELIEVED_SUM_MAX;
 }
 
 static void add_load(struct gv_cluster *cluster, struct remote_load *load, uint32_t count,
@@ -126,15 +136,16 @@ void gv_hearsay_load(void *owner, const char *node, const struct gv_gossip_load 
         cluster->counters.loads_dropped += 1;
         return;
     }
-    struct gv_load_prompts prompts = {.bytes = from->prompt_bytes,
-                                      .tokens = from->prompt_tokens,
-                                      .prefill_bytes = learned->prefill_bytes,
-                                      .prefill_us = learned->prefill_us,
-                                      .forecasts = {.count = learned->forecasts,
-                                                    .predicted = learned->predicted,
-                                                    .reported = learned->reported}};
+    struct gv_load_prompts prompts = {.bytes = believe(from->prompt_bytes),
+                                      .tokens = believe(from->prompt_tokens),
+                                      .prefill_bytes = believe(learned->prefill_bytes),
+                                      .prefill_us = believe(learned->prefill_us),
+                                      .forecasts = {.count = believe(learned->forecasts),
+                                                    .predicted = believe(learned->predicted),
+                                                    .reported = believe(learned->reported)}};
+    uint32_t count = from->count < BELIEVED_COUNT_MAX ? from->count : BELIEVED_COUNT_MAX;
     load->trust = learned->trust;
-    add_load(cluster, load, from->count, from->bytes, prompts);
+    add_load(cluster, load, count, believe(from->bytes), prompts);
     hear(cluster, load->index, &from->report);
 }
 
@@ -144,6 +155,13 @@ uint32_t gv_hearsay_trust(const struct gv_cluster *cluster, const char *node, co
     const struct remote_load *load =
         gv_map_find(&cluster->hearsay.loads, pair(text, node, gv_slice_text(url)));
     return load != NULL ? load->trust : 0;
+}
+
+static void drop_opinion(struct gv_cluster *cluster, struct gv_slice key)
+{
+    gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&cluster->hearsay.opinions, key));
+    cluster->hearsay.opinions_moved = true;
+    cluster->dirty = true;
 }
 
 void gv_hearsay_health(void *owner, const char *node, const struct gv_gossip_health *from)
@@ -157,6 +175,12 @@ void gv_hearsay_health(void *owner, const char *node, const struct gv_gossip_hea
     char text[PAIR_BYTES];
     struct gv_slice key = pair(text, node, from->worker);
     struct gv_cluster_opinion *opinion = gv_map_find(&hearsay->opinions, key);
+    if (from->since_ms == 0 || gv_absorb_is_gone(cluster, from->worker)) {
+        if (opinion != NULL) {
+            drop_opinion(cluster, key);
+        }
+        return;
+    }
     if (opinion == NULL) {
         opinion = gv_mem_new(GV_MEM_GOSSIP, sizeof *opinion);
         if (opinion == NULL || gv_map_put(&hearsay->opinions, key, opinion) != GV_OK) {
@@ -187,8 +211,19 @@ void gv_hearsay_vanish(struct gv_cluster *cluster, const char *node)
     }
     for (size_t at = 0; gv_map_next(&hearsay->opinions, &at, &key, &value);) {
         if (is_pair_of(key, node)) {
-            gv_mem_free(GV_MEM_GOSSIP, gv_map_take(&hearsay->opinions, key));
-            hearsay->opinions_moved = true;
+            drop_opinion(cluster, key);
+        }
+    }
+}
+
+void gv_hearsay_forget(struct gv_cluster *cluster, struct gv_slice url)
+{
+    struct gv_slice key;
+    void *value;
+    for (size_t at = 0; gv_map_next(&cluster->hearsay.opinions, &at, &key, &value);) {
+        const struct gv_cluster_opinion *opinion = value;
+        if (gv_slice_is(url, opinion->worker)) {
+            drop_opinion(cluster, key);
         }
     }
 }

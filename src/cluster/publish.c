@@ -379,6 +379,7 @@ static void on_load_time(void *owner)
     publish->in_round = false;
     tell_loads(cluster);
     gv_demands_exchange(cluster);
+    gv_absorb_unsay(cluster);
     gv_gossip_release(cluster->gossip, gv_shell_now());
     gv_capacity_set(cluster);
     gv_shell_settle(cluster);

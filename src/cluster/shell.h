@@ -90,6 +90,7 @@ struct gv_view {
 struct gv_absorb {
     struct gv_map records;         /* url -> what is known of its record here; owned */
     bool settings_moved;           /* since the view last took them */
+    bool has_unsaid;               /* some worker is gone, see gv_absorb_unsay() */
     uint64_t scratch[1024];        /* fingerprints of snapshot_next */
     char url[GV_WORKER_URL_MAX];   /* of snapshot_next */
     struct gv_operation operation; /* of snapshot_next */
@@ -114,6 +115,8 @@ void gv_hearsay_load(void *owner, const char *node, const struct gv_gossip_load 
 void gv_hearsay_health(void *owner, const char *node, const struct gv_gossip_health *from);
 /** The node is gone: so is what it said. */
 void gv_hearsay_vanish(struct gv_cluster *cluster, const char *node);
+/** The worker is gone: so is what anybody thinks of it. */
+void gv_hearsay_forget(struct gv_cluster *cluster, struct gv_slice url);
 /** How much of its capacity `node` says this worker is to be trusted with; 0: it does not say. */
 uint32_t gv_hearsay_trust(const struct gv_cluster *cluster, const char *node, const char *url);
 
@@ -261,6 +264,10 @@ struct gv_gossip_store gv_absorb_store(struct gv_cluster *cluster);
 /** Write a worker of this node to the mesh; the fleet gets it on the way. */
 void gv_absorb_put(struct gv_cluster *cluster, const struct gv_worker *worker);
 void gv_absorb_delete(struct gv_cluster *cluster, const char *url);
+/** Was the worker removed, and not added again? */
+bool gv_absorb_is_gone(const struct gv_cluster *cluster, struct gv_slice url);
+/** Tell the others that this node has no opinion any more of workers that are gone. */
+void gv_absorb_unsay(struct gv_cluster *cluster);
 /** Set a name for the whole cluster; `value` NULL: unset it. */
 void gv_absorb_set(struct gv_cluster *cluster, const char *name, const char *value);
 

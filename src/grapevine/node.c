@@ -361,8 +361,8 @@ static enum gv_err put_worker(struct gv_node *node, const char *url, enum gv_poo
     struct gv_worker worker = {.pool = pool,
                                .source = GV_SOURCE_FLAG,
                                .bootstrap_port = bootstrap_port,
-                               .priority = 50,
-                               .cost = 1.0};
+                               .priority = GV_WORKER_PRIORITY_USUAL,
+                               .cost = GV_WORKER_COST_USUAL};
     struct gv_uri uri;
     enum gv_err err = gv_uri_parse(gv_slice_text(url), &uri);
     char text[GV_URI_BYTES_MAX];

@@ -61,6 +61,43 @@ const char *gv_worker_source_name(enum gv_worker_source source)
     return source_names[source];
 }
 
+/* 0 is not said. */
+static uint32_t hold_health(uint32_t *value, uint32_t unit)
+{
+    bool fits = *value == 0 || (*value >= unit && *value / unit <= GV_WORKER_HEALTH_MAX);
+    *value = fits ? *value : 0;
+    return !fits;
+}
+
+uint32_t gv_worker_hold(struct gv_worker *worker)
+{
+    struct gv_worker_health *health = &worker->health;
+    uint32_t beyond = 0;
+    if (worker->bootstrap_port != -1 &&
+        (worker->bootstrap_port < 1 || worker->bootstrap_port > GV_WORKER_PORT_MAX)) {
+        worker->bootstrap_port = -1;
+        beyond += 1;
+    }
+    if (worker->priority < 0 || worker->priority > GV_WORKER_PRIORITY_MAX) {
+        worker->priority = GV_WORKER_PRIORITY_USUAL;
+        beyond += 1;
+    }
+    if (!(worker->cost >= 0 && worker->cost <= GV_WORKER_COST_MAX)) { /* no number is neither */
+        worker->cost = GV_WORKER_COST_USUAL;
+        beyond += 1;
+    }
+    if (worker->capacity_tokens > GV_WORKER_CAPACITY_MAX) {
+        worker->capacity_tokens = 0;
+        beyond += 1;
+    }
+    beyond += hold_health(&health->timeout_ms, 1000);
+    beyond += hold_health(&health->interval_ms, 1000);
+    beyond += hold_health(&health->drain_settle_ms, 1000);
+    beyond += hold_health(&health->success_threshold, 1);
+    beyond += hold_health(&health->failure_threshold, 1);
+    return beyond;
+}
+
 bool gv_worker_serves(const struct gv_worker *worker, struct gv_slice model)
 {
     GV_ASSERT(worker->model_count <= GV_WORKER_MODELS_MAX);

@@ -5,6 +5,7 @@
 #include "grapevine/base/lock.h"
 #include "support/mesh.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,40 @@ static void a_worker_added_anywhere_is_everywhere_but_its_key_stays(void)
     CU_ASSERT_STRING_EQUAL(there->models[0], "m");
     CU_ASSERT_EQUAL(there->priority, 50);
     gv_fleet_release(nodes[2].fleet, view);
+    gv_mesh_kill_three(nodes);
+}
+
+/* A member writes what it likes: the other nodes, and its own, hold it to what operators may set.
+ */
+static void a_record_with_numbers_that_no_operator_may_set_is_the_usual_on_all_nodes(void)
+{
+    static struct gv_mesh_node nodes[3];
+    struct gv_worker worker = {.url = WORKER,
+                               .bootstrap_port = 70000,
+                               .priority = -7,
+                               .cost = NAN,
+                               .health = {.timeout_ms = 1,
+                                          .interval_ms = 1,
+                                          .success_threshold = UINT32_MAX,
+                                          .failure_threshold = UINT32_MAX,
+                                          .drain_settle_ms = UINT32_MAX}};
+    gv_mesh_start_three(nodes);
+    CU_ASSERT_EQUAL(gv_cluster_put_worker(nodes[0].cluster, &worker), GV_OK);
+    for (int i = 0; i < 3; i++) {
+        GV_MESH_AWAIT(gv_mesh_has_worker(&nodes[i], WORKER));
+        const struct gv_fleet_view *view = gv_fleet_acquire(nodes[i].fleet);
+        const struct gv_worker *there = gv_fleet_find(view, gv_slice_text(WORKER));
+        CU_ASSERT_EQUAL(there->bootstrap_port, -1);
+        CU_ASSERT_EQUAL(there->priority, 50);
+        CU_ASSERT(there->cost == 1.0);
+        CU_ASSERT_EQUAL(there->health.timeout_ms, 0);
+        CU_ASSERT_EQUAL(there->health.interval_ms, 0);
+        CU_ASSERT_EQUAL(there->health.success_threshold, 0);
+        CU_ASSERT_EQUAL(there->health.failure_threshold, 0);
+        CU_ASSERT_EQUAL(there->health.drain_settle_ms, 0);
+        gv_fleet_release(nodes[i].fleet, view);
+        GV_MESH_AWAIT(gv_mesh_counters(&nodes[i]).numbers_beyond == 8);
+    }
     gv_mesh_kill_three(nodes);
 }
 
@@ -168,6 +203,33 @@ static void what_a_node_thinks_of_a_worker_the_others_can_show(void)
     GV_MESH_AWAIT(has_opinion(&nodes[0], "b", GV_WORKER_READY));
     gv_mesh_kill(&nodes[1]);
     GV_MESH_AWAIT(!has_opinion(&nodes[0], "b", GV_WORKER_READY));
+    gv_mesh_kill_three(nodes);
+}
+
+static uint32_t count_opinions(struct gv_mesh_node *node)
+{
+    return gv_cluster_opinions(node->cluster, NULL, 0);
+}
+
+/* Neither who was there nor who comes later keeps what was thought of it. */
+static void what_was_thought_of_a_worker_goes_when_it_is_removed(void)
+{
+    static struct gv_mesh_node nodes[3];
+    gv_mesh_start_three(nodes);
+    gv_mesh_put(&nodes[0], WORKER);
+    gv_mesh_put(&nodes[0], OTHER);
+    GV_MESH_AWAIT(gv_mesh_has_worker(&nodes[1], WORKER) && gv_mesh_has_worker(&nodes[1], OTHER));
+    gv_cluster_set_health(nodes[1].cluster, WORKER, GV_WORKER_NOT_READY, "3 probes failed");
+    gv_cluster_set_health(nodes[1].cluster, OTHER, GV_WORKER_READY, "");
+    GV_MESH_AWAIT(count_opinions(&nodes[0]) == 2 && count_opinions(&nodes[2]) == 2);
+    CU_ASSERT_EQUAL(gv_cluster_delete_worker(nodes[0].cluster, WORKER), GV_OK);
+    GV_MESH_AWAIT(count_opinions(&nodes[0]) == 1 && count_opinions(&nodes[2]) == 1);
+    gv_mesh_kill(&nodes[2]);
+    gv_mesh_prepare(&nodes[2], "d");
+    gv_mesh_add_seed(&nodes[2], &nodes[1]);
+    gv_mesh_start(&nodes[2]);
+    GV_MESH_AWAIT(count_opinions(&nodes[2]) > 0);
+    CU_ASSERT_EQUAL(count_opinions(&nodes[2]), 1);
     gv_mesh_kill_three(nodes);
 }
 
@@ -399,6 +461,8 @@ GV_SUITE("integration/mesh", GV_CASE(what_one_node_records_all_nodes_hold),
          GV_CASE(a_removed_worker_is_gone_everywhere_and_owns_nothing_when_it_returns),
          GV_CASE(loads_are_summed_over_nodes_and_vanish_with_them),
          GV_CASE(what_a_node_thinks_of_a_worker_the_others_can_show),
+         GV_CASE(what_was_thought_of_a_worker_goes_when_it_is_removed),
+         GV_CASE(a_record_with_numbers_that_no_operator_may_set_is_the_usual_on_all_nodes),
          GV_CASE(a_killed_node_is_declared_dead_and_gets_everything_back),
          GV_CASE(a_node_that_leaves_is_known_to_have_left), GV_CASE(readiness_is_told),
          GV_CASE(a_lone_node_needs_no_socket),

@@ -25,6 +25,7 @@
     X(publish_dropped, "operations that found no room and are told again from the tries")          \
     X(apply_refused, "operations of other nodes that a limit of this node refused")                \
     X(loads_dropped, "loads of other nodes that found no room")                                    \
+    X(numbers_beyond, "numbers of worker records that no operator may set, taken as not said")     \
     X(state_failed, "writes of the state directory that failed")
 
 struct gv_cluster_counters {

@@ -121,7 +121,7 @@ struct gv_gossip_load {
 struct gv_gossip_health {
     struct gv_slice worker;
     uint8_t state;     /* enum gv_worker_state of route */
-    uint64_t since_ms; /* wall clock */
+    uint64_t since_ms; /* wall clock; 0: no opinion any more */
     struct gv_slice reason;
 };
 
@@ -168,7 +168,8 @@ struct gv_gossip_store {
     /** The merged record of a setting changed (local or remote writer). May be NULL. */
     void (*setting_changed)(void *owner, const struct gv_gossip_setting *setting);
 
-    /** What `node` says of a worker's load or health; count 0 for "gone with the node". */
+    /** What `node` says of a worker's load or health; count 0, or since_ms 0: nothing any more, for
+     * instance because the node is gone. */
     void (*load_changed)(void *owner, const char *node, const struct gv_gossip_load *load);
     void (*health_changed)(void *owner, const char *node, const struct gv_gossip_health *health);
 

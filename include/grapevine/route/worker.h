@@ -20,6 +20,15 @@
 #define GV_KEY_MAX           280 /* bytes of "pool::model" with NUL */
 #define GV_MODEL_UNKNOWN     "unknown"
 
+/* What may be set of a worker, by an operator or by the record of another node. */
+#define GV_WORKER_PORT_MAX       65535 /* of bootstrap_port, from 1 */
+#define GV_WORKER_PRIORITY_USUAL 50
+#define GV_WORKER_PRIORITY_MAX   1000
+#define GV_WORKER_COST_USUAL     1.0
+#define GV_WORKER_COST_MAX       1e6
+#define GV_WORKER_HEALTH_MAX     86400                   /* seconds, or probes in a row; from 1 */
+#define GV_WORKER_CAPACITY_MAX   UINT64_C(1000000000000) /* tokens */
+
 enum gv_pool {
     GV_POOL_REGULAR = 0,
     GV_POOL_PREFILL,
@@ -64,8 +73,8 @@ struct gv_worker {
     uint32_t model_count; /* 0: any model */
     char models[GV_WORKER_MODELS_MAX][GV_WORKER_MODEL_MAX];
     int32_t bootstrap_port;   /* prefill workers; -1: none */
-    int32_t priority;         /* 50 by default */
-    double cost;              /* 1.0 by default */
+    int32_t priority;         /* GV_WORKER_PRIORITY_USUAL by default */
+    double cost;              /* GV_WORKER_COST_USUAL by default */
     char api_key[256];        /* "" none; never shown, never logged, never gossiped */
     char runtime[16];         /* "sglang", "vllm", "openai", or "" */
     uint64_t capacity_tokens; /* KV cache, from metadata; 0: unknown */
@@ -86,6 +95,12 @@ const char *gv_worker_source_name(enum gv_worker_source source);
 
 /** Set `id` from `url`: a UUID (RFC 9562, version 8) that is the same on every node. */
 void gv_worker_identify(struct gv_worker *worker);
+
+/**
+ * Numbers beyond what may be set count as not said, so that all nodes make the same of a record
+ * that nobody's operator can have written. Returns how many there were.
+ */
+uint32_t gv_worker_hold(struct gv_worker *worker);
 
 /** Does it serve `model`? A worker without models serves any; an empty or "unknown" model matches
  * any worker. */

@@ -3,6 +3,7 @@
 #include "grapevine/route/worker.h"
 #include "support/suite.h"
 
+#include <math.h>
 #include <string.h>
 
 static void a_key_is_pool_and_model_and_an_empty_model_is_unknown(void)
@@ -84,7 +85,77 @@ static void stamps_count_from_2020_and_stop_at_both_ends(void)
     CU_ASSERT_EQUAL(gv_stamp_from_wall_ms(UINT64_MAX), UINT32_MAX);
 }
 
-GV_SUITE("route/worker", GV_CASE(a_key_is_pool_and_model_and_an_empty_model_is_unknown),
+static struct gv_worker usual(void)
+{
+    return (struct gv_worker){
+        .bootstrap_port = -1, .priority = GV_WORKER_PRIORITY_USUAL, .cost = GV_WORKER_COST_USUAL};
+}
+
+/* Both ends of what may be set stay, one further on each side is as not said. */
+static void numbers_that_may_be_set_stay_and_others_count_as_not_said(void)
+{
+    struct gv_worker worker = usual();
+    CU_ASSERT_EQUAL(gv_worker_hold(&worker), 0);
+    static const int32_t ports[][2] = {{-2, -1}, {-1, -1},       {0, -1},
+                                       {1, 1},   {65535, 65535}, {65536, -1}};
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++) {
+        worker = usual();
+        worker.bootstrap_port = ports[i][0];
+        CU_ASSERT_EQUAL(gv_worker_hold(&worker), ports[i][0] != ports[i][1]);
+        CU_ASSERT_EQUAL(worker.bootstrap_port, ports[i][1]);
+    }
+    static const int32_t priorities[][2] = {{-1, 50}, {0, 0}, {1000, 1000}, {1001, 50}};
+    for (size_t i = 0; i < sizeof priorities / sizeof priorities[0]; i++) {
+        worker = usual();
+        worker.priority = priorities[i][0];
+        CU_ASSERT_EQUAL(gv_worker_hold(&worker), priorities[i][0] != priorities[i][1]);
+        CU_ASSERT_EQUAL(worker.priority, priorities[i][1]);
+    }
+    static const double costs[][2] = {{-0.5, 1},    {0, 0},        {1e6, 1e6},
+                                      {1e6 + 1, 1}, {INFINITY, 1}, {NAN, 1}};
+    for (size_t i = 0; i < sizeof costs / sizeof costs[0]; i++) {
+        worker = usual();
+        worker.cost = costs[i][0];
+        CU_ASSERT_EQUAL(gv_worker_hold(&worker), costs[i][0] == costs[i][1] ? 0 : 1);
+        CU_ASSERT(worker.cost == costs[i][1]);
+    }
+    worker = usual();
+    worker.capacity_tokens = GV_WORKER_CAPACITY_MAX;
+    CU_ASSERT_EQUAL(gv_worker_hold(&worker), 0);
+    worker.capacity_tokens += 1;
+    CU_ASSERT_EQUAL(gv_worker_hold(&worker), 1);
+    CU_ASSERT_EQUAL(worker.capacity_tokens, 0);
+}
+
+static void how_a_worker_is_probed_has_limits_on_both_sides(void)
+{
+    static const uint32_t ms[][2] = {
+        {0, 0},        {1, 0},         {999, 0}, {1000, 1000}, {86400000, 86400000},
+        {86401000, 0}, {UINT32_MAX, 0}};
+    static const uint32_t counts[][2] = {
+        {0, 0}, {1, 1}, {86400, 86400}, {86401, 0}, {UINT32_MAX, 0}};
+    for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++) {
+        struct gv_worker worker = usual();
+        worker.health = (struct gv_worker_health){
+            .timeout_ms = ms[i][0], .interval_ms = ms[i][0], .drain_settle_ms = ms[i][0]};
+        CU_ASSERT_EQUAL(gv_worker_hold(&worker), ms[i][0] != ms[i][1] ? 3 : 0);
+        CU_ASSERT_EQUAL(worker.health.timeout_ms, ms[i][1]);
+        CU_ASSERT_EQUAL(worker.health.interval_ms, ms[i][1]);
+        CU_ASSERT_EQUAL(worker.health.drain_settle_ms, ms[i][1]);
+    }
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        struct gv_worker worker = usual();
+        worker.health = (struct gv_worker_health){.success_threshold = counts[i][0],
+                                                  .failure_threshold = counts[i][0]};
+        CU_ASSERT_EQUAL(gv_worker_hold(&worker), counts[i][0] != counts[i][1] ? 2 : 0);
+        CU_ASSERT_EQUAL(worker.health.success_threshold, counts[i][1]);
+        CU_ASSERT_EQUAL(worker.health.failure_threshold, counts[i][1]);
+    }
+}
+
+GV_SUITE("route/worker", GV_CASE(numbers_that_may_be_set_stay_and_others_count_as_not_said),
+         GV_CASE(how_a_worker_is_probed_has_limits_on_both_sides),
+         GV_CASE(a_key_is_pool_and_model_and_an_empty_model_is_unknown),
          GV_CASE(the_longest_key_fits_and_one_byte_more_does_not), GV_CASE(a_key_comes_apart_again),
          GV_CASE(a_worker_serves_its_models_and_one_without_models_serves_all),
          GV_CASE(every_value_has_a_name), GV_CASE(stamps_count_from_2020_and_stop_at_both_ends))
