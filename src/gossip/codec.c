@@ -38,11 +38,10 @@ static bool text_fits(const char *text, size_t max)
     return strnlen(text, max + 1) <= max;
 }
 
-/* What a node says of itself, and where workers are; what it heard from workers and clients is only
- * measured. */
+/* What a node says of itself; what it heard from workers and clients is only measured. */
 static bool label_fits(const char *text, size_t max)
 {
-    return text_fits(text, max) && gv_text_is_clean(text);
+    return text_fits(text, max) && gv_text_is_clean(gv_slice_text(text));
 }
 
 static bool name_fits(const char *name)
@@ -163,19 +162,13 @@ static bool key_fits(const char *key)
     return key[0] != '\0' && text_fits(key, GV_GOSSIP_KEY_MAX);
 }
 
-/* A record that could not be shown could not be removed either. */
+/* What cannot be shown the table refuses, and nobody's session ends for it. */
 static bool worker_fits(const Mesh__Worker *worker)
 {
-    bool fits =
-        worker->url[0] != '\0' && label_fits(worker->url, GV_GOSSIP_URL_MAX) &&
-        name_fits(worker->origin) && text_fits(worker->runtime, GV_GOSSIP_RUNTIME_MAX) &&
-        text_fits(worker->labels, GV_GOSSIP_LABELS_MAX) && worker->pool <= UINT8_MAX &&
-        texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX) &&
-        gv_text_is_utf8(worker->runtime) && gv_text_is_utf8(worker->labels);
-    for (size_t i = 0; i < worker->n_models && fits; i++) {
-        fits = gv_text_is_utf8(worker->models[i]);
-    }
-    return fits;
+    return worker->url[0] != '\0' && text_fits(worker->url, GV_GOSSIP_URL_MAX) &&
+           name_fits(worker->origin) && text_fits(worker->runtime, GV_GOSSIP_RUNTIME_MAX) &&
+           text_fits(worker->labels, GV_GOSSIP_LABELS_MAX) && worker->pool <= UINT8_MAX &&
+           texts_fit(worker->models, worker->n_models, GV_GOSSIP_MODELS_MAX, GV_GOSSIP_MODEL_MAX);
 }
 
 static bool settings_fit(const Mesh__Settings *list)

@@ -7,6 +7,7 @@
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
 #include "limits.h"
+#include "text.h"
 
 struct gv_worker_entry {
     struct gv_gossip_worker record; /* slices point into text */
@@ -74,15 +75,19 @@ const struct gv_gossip_worker *gv_worker_table_find(const struct gv_worker_table
     return found ? &table->entries[at]->record : NULL;
 }
 
+/* A record that could not be shown, as a line or as JSON, could not be removed either. */
 static bool fits(const struct gv_gossip_worker *worker)
 {
-    if (worker->url.len == 0 || worker->url.len > GV_GOSSIP_URL_MAX || worker->origin.len == 0 ||
+    if (!gv_text_is_clean(worker->url) || !gv_text_is_utf8(worker->runtime) ||
+        !gv_text_is_utf8(worker->labels) || worker->url.len == 0 ||
+        worker->url.len > GV_GOSSIP_URL_MAX || worker->origin.len == 0 ||
         worker->origin.len >= GV_NODE_NAME_MAX || worker->runtime.len > GV_GOSSIP_RUNTIME_MAX ||
         worker->labels.len > GV_GOSSIP_LABELS_MAX || worker->model_count > GV_GOSSIP_MODELS_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < worker->model_count; i++) {
-        if (worker->models[i].len == 0 || worker->models[i].len > GV_GOSSIP_MODEL_MAX) {
+        if (worker->models[i].len == 0 || worker->models[i].len > GV_GOSSIP_MODEL_MAX ||
+            !gv_text_is_utf8(worker->models[i])) {
             return false;
         }
     }

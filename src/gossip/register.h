@@ -30,7 +30,7 @@ const struct gv_gossip_worker *gv_worker_table_find(const struct gv_worker_table
 /**
  * Take in a copy; of a deleted record only what it takes to win. Errors: GV_ESTALE not newer than
  * what is held; GV_EFULL GV_RECORDS_MAX or GV_RECORDS_BYTES, never for the deletion of what is
- * held; GV_EINVAL a text over its limit; GV_ENOMEM.
+ * held; GV_EINVAL a text over its limit, or one that could not be shown; GV_ENOMEM.
  */
 GV_MUST_USE enum gv_err gv_worker_table_put(struct gv_worker_table *table,
                                             const struct gv_gossip_worker *worker);

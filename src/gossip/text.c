@@ -3,8 +3,6 @@
  */
 #include "text.h"
 
-#include <stdint.h>
-
 /* How many bytes follow the first of a UTF-8 character; -1: it cannot be a first byte. */
 static int following(uint8_t first)
 {
@@ -20,31 +18,33 @@ static int following(uint8_t first)
     return first >= 0xf0 && first <= 0xf4 ? 3 : -1;
 }
 
-/* Ends at the NUL, which is no following byte. */
-bool gv_text_is_utf8(const char *text)
+bool gv_text_is_utf8(struct gv_slice text)
 {
-    const uint8_t *at = (const uint8_t *)text;
-    while (*at != 0) {
-        int more = following(*at);
-        uint8_t second = at[1];
-        bool is_odd = (*at == 0xe0 && second < 0xa0) || (*at == 0xed && second > 0x9f) ||
-                      (*at == 0xf0 && second < 0x90) || (*at == 0xf4 && second > 0x8f);
-        if (more < 0 || is_odd) {
+    for (size_t at = 0; at < text.len;) {
+        uint8_t first = text.data[at];
+        int more = following(first);
+        if (more < 0 || (size_t)more >= text.len - at) {
             return false;
         }
-        for (at++; more > 0; more--, at++) {
-            if ((*at & 0xc0) != 0x80) {
-                return false;
-            }
+        uint8_t second = more > 0 ? text.data[at + 1] : 0;
+        bool is_odd = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+        for (at++; more > 0 && !is_odd; more--, at++) {
+            is_odd = (text.data[at] & 0xc0) != 0x80;
+        }
+        if (is_odd) {
+            return false;
         }
     }
     return true;
 }
 
-bool gv_text_is_clean(const char *text)
+bool gv_text_is_clean(struct gv_slice text)
 {
-    for (const uint8_t *at = (const uint8_t *)text; *at != 0; at++) {
-        if (*at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0)) {
+    for (size_t at = 0; at < text.len; at++) {
+        uint8_t byte = text.data[at];
+        bool is_second = at > 0 && text.data[at - 1] == 0xc2;
+        if (byte < 0x20 || byte == 0x7f || (is_second && byte < 0xa0)) {
             return false;
         }
     }
