@@ -112,6 +112,28 @@ static struct gv_gossip_learned learned_in(const Mesh__Learned *from)
                                       .trust = from->trust};
 }
 
+/* What is said of the load, as it travels, borrowing from the row. NULL: no memory. */
+static Mesh__Load *load_out(struct gv_gossip *gossip, struct gv_saying *row)
+{
+    Mesh__Load *load = gv_arena_take(&gossip->scratch, sizeof *load);
+    if (load != NULL) {
+        mesh__load__init(load);
+        load->worker = row->url;
+        load->count = row->count;
+        load->bytes = row->bytes;
+        load->prompt_bytes = row->prompt_bytes;
+        load->prompt_tokens = row->prompt_tokens;
+        load->report = report_out(gossip, &row->report);
+        load->learned = learned_out(gossip, &row->learned);
+    }
+    return load;
+}
+
+static size_t load_bytes(const Mesh__Load *load)
+{
+    return strlen(load->worker) + (load->learned != NULL ? 140 : 80);
+}
+
 /* Rows [*at, ...) that are wanted, up to a message full; false: none left. */
 static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_session,
                  Mesh__NodeState *state)
@@ -129,20 +151,12 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
         struct gv_saying *row = own->rows[*at];
         bool busy = row->count > 0 || row->bytes > 0;
         if (row->has_load && (row->load_waits || fresh_session || (all && busy))) {
-            Mesh__Load *load = gv_arena_take(&gossip->scratch, sizeof *load);
+            Mesh__Load *load = load_out(gossip, row);
             if (load == NULL) {
                 return false;
             }
-            mesh__load__init(load);
-            load->worker = row->url;
-            load->count = row->count;
-            load->bytes = row->bytes;
-            load->prompt_bytes = row->prompt_bytes;
-            load->prompt_tokens = row->prompt_tokens;
-            load->report = report_out(gossip, &row->report);
-            load->learned = learned_out(gossip, &row->learned);
             state->loads[state->n_loads++] = load;
-            bytes += strlen(row->url) + (load->learned != NULL ? 140 : 80);
+            bytes += load_bytes(load);
             if (!fresh_session) {
                 row->load_waits = false;
                 row->sent_count = row->count;
@@ -481,11 +495,10 @@ void gv_records_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t sa
 static bool fill_said(struct gv_gossip *gossip, const struct gv_sayings *sayings, uint32_t *at,
                       Mesh__NodeState *state)
 {
-    Mesh__Load *loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *loads);
     Mesh__Health *healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *healths);
     state->loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->loads);
     state->healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->healths);
-    if (loads == NULL || healths == NULL || state->loads == NULL || state->healths == NULL) {
+    if (healths == NULL || state->loads == NULL || state->healths == NULL) {
         return false;
     }
     size_t bytes = 0;
@@ -493,14 +506,14 @@ static bool fill_said(struct gv_gossip *gossip, const struct gv_sayings *sayings
            state->n_healths < GV_NODE_STATE_MAX && bytes < GV_WORKERS_BYTES;
          (*at)++) {
         struct gv_saying *row = sayings->rows[*at];
-        bytes += 2 * strlen(row->url) + strlen(row->reason) + 40;
+        bytes += strlen(row->url) + strlen(row->reason) + 40;
         if (row->has_load) {
-            Mesh__Load *load = &loads[state->n_loads];
-            mesh__load__init(load);
-            load->worker = row->url;
-            load->count = row->count;
-            load->bytes = row->bytes;
+            Mesh__Load *load = load_out(gossip, row);
+            if (load == NULL) {
+                return false;
+            }
             state->loads[state->n_loads++] = load;
+            bytes += load_bytes(load);
         }
         if (row->has_health) {
             Mesh__Health *health = &healths[state->n_healths];

@@ -406,7 +406,95 @@ static void a_log_heard_of_with_a_far_stamp_is_no_younger_than_now(void)
     gv_gossip_free(here);
 }
 
-GV_SUITE("gossip/claims",
+/* The load of the only worker in what the engine sends to this session now; to be freed. */
+static Mesh__Message *sent_load(uint64_t session)
+{
+    struct gv_effect effect;
+    Mesh__Message *found = NULL;
+    while (gv_gossip_next_effect(here, &effect)) {
+        if (effect.kind != GV_EFFECT_SEND || effect.session != session || found != NULL) {
+            continue;
+        }
+        Mesh__Message *message = mesh__message__unpack(NULL, effect.bytes.len, effect.bytes.data);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(message);
+        if (message->body_case == MESH__MESSAGE__BODY_NODE_STATE &&
+            message->node_state->n_loads == 1) {
+            found = message;
+        } else {
+            mesh__message__free_unpacked(message, NULL);
+        }
+    }
+    return found;
+}
+
+/* Shares of tries are reckoned from what all nodes have seen of engines: who missed it gets all of
+ * it from whoever has it, as if the node itself had said it. */
+static void who_asks_what_a_node_has_said_gets_what_it_learned_as_well(void)
+{
+    char url[] = "http://w";
+    Mesh__Learned learned = MESH__LEARNED__INIT;
+    Mesh__EngineReport report = MESH__ENGINE_REPORT__INIT;
+    Mesh__Load load_said = MESH__LOAD__INIT;
+    Mesh__Load *loads[] = {&load_said};
+    Mesh__NodeState state = MESH__NODE_STATE__INIT;
+    Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    begin();
+    meet("x", 2, 20, 1);
+    meet("y", 3, 30, 2);
+    learned.prefill_bytes = 1;
+    learned.prefill_us = 2;
+    learned.forecasts = 3;
+    learned.predicted = 4;
+    learned.reported = 5;
+    learned.trust = 600;
+    report.age_ms = 100;
+    report.running = 7;
+    report.used_tokens = 8;
+    load_said.worker = url;
+    load_said.count = 9;
+    load_said.bytes = 10;
+    load_said.prompt_bytes = 11;
+    load_said.prompt_tokens = 12;
+    load_said.learned = &learned;
+    load_said.report = &report;
+    state.sequence = 1;
+    state.loads = loads;
+    state.n_loads = 1;
+    message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+    message.node_state = &state;
+    send(1, &message);
+    drain();
+    now.now_ms += 50;
+    request.boot_id = 20;
+    message.body_case = MESH__MESSAGE__BODY_STATE_REQUEST;
+    message.state_request = &request;
+    send(2, &message);
+    Mesh__Message *answer = sent_load(2);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(answer);
+    CU_ASSERT_TRUE(answer->node_state->whole);
+    const Mesh__Load *told = answer->node_state->loads[0];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told->learned);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told->report);
+    CU_ASSERT_EQUAL(told->count, 9);
+    CU_ASSERT_EQUAL(told->bytes, 10);
+    CU_ASSERT_EQUAL(told->prompt_bytes, 11);
+    CU_ASSERT_EQUAL(told->prompt_tokens, 12);
+    CU_ASSERT_EQUAL(told->learned->prefill_bytes, 1);
+    CU_ASSERT_EQUAL(told->learned->prefill_us, 2);
+    CU_ASSERT_EQUAL(told->learned->forecasts, 3);
+    CU_ASSERT_EQUAL(told->learned->predicted, 4);
+    CU_ASSERT_EQUAL(told->learned->reported, 5);
+    CU_ASSERT_EQUAL(told->learned->trust, 600);
+    CU_ASSERT_EQUAL(told->report->age_ms, 150);
+    CU_ASSERT_EQUAL(told->report->running, 7);
+    CU_ASSERT_EQUAL(told->report->used_tokens, 8);
+    mesh__message__free_unpacked(answer, NULL);
+    gv_gossip_free(here);
+}
+
+GV_SUITE("gossip/claims", GV_CASE(who_asks_what_a_node_has_said_gets_what_it_learned_as_well),
+
          GV_CASE(a_table_full_of_the_largest_records_does_not_overflow_a_new_session),
          GV_CASE(a_position_from_the_far_future_is_believed_to_be_of_now),
          GV_CASE(a_log_heard_of_with_a_far_stamp_is_no_younger_than_now),
