@@ -64,6 +64,12 @@ static void synced(struct gv_cluster *cluster)
     cluster->dirty = true;
     cluster->viewed_at_ms = 0; /* at once: readiness hangs on it */
     gv_log(GV_LOG_INFO, "mesh.synced", GV_UINT("sessions", cluster->counters.sessions_opened));
+    if (cluster->counters.sessions_opened == 0 && cluster->options.config->seeds.count > 0) {
+        gv_log(GV_LOG_WARN, "mesh.alone", GV_UINT("seeds", cluster->options.config->seeds.count),
+               GV_STR("advice",
+                      "no other node took us in; is the mesh port open, TCP and UDP? We go "
+                      "on alone and keep trying"));
+    }
     if (cluster->options.events.on_synced != NULL) {
         cluster->options.events.on_synced(cluster->options.owner);
     }
@@ -314,7 +320,11 @@ static enum gv_err open_identity(struct gv_cluster *cluster)
             return GV_OK;
         }
         gv_log(GV_LOG_WARN, "state.no_identity", GV_STR("path", path), GV_ERR(err),
-               GV_STR("instead", "a new one for this run"));
+               GV_STR("instead", "a new one for this run"),
+               GV_STR("advice", err == GV_EREFUSED ? "others may read it: chmod 600"
+                                : err == GV_EINVAL
+                                    ? "it is no node key: remove it, or restore it"
+                                    : "is the folder there, and may we write in it?"));
     }
     cluster->identity = gv_identity_new();
     return cluster->identity == NULL ? GV_ENOMEM : GV_OK;
@@ -342,7 +352,10 @@ static enum gv_err open_mesh(struct gv_cluster *cluster)
     if (err != GV_OK) {
         char text[GV_ADDR_TEXT_BYTES];
         gv_log(GV_LOG_ERROR, "mesh.unbound", GV_STR("addr", gv_addr_format(&addr, text)),
-               GV_ERR(err));
+               GV_ERR(err),
+               GV_STR("advice", err == GV_EEXISTS ? "another program has the port: use --mesh-port"
+                                                  : "is this an address of this host? --mesh-host "
+                                                    "names another"));
         return err;
     }
     return gv_address_advertise(config, &cluster->bound, &cluster->advertised);

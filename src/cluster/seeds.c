@@ -220,7 +220,9 @@ static enum gv_err read_seeds(struct gv_seeds *seeds, const struct gv_config *co
             err = start_seed(seeds, seed);
         }
         if (err != GV_OK) {
-            gv_log(GV_LOG_ERROR, "seed.unusable", GV_STR("seed", text), GV_ERR(err));
+            gv_log(
+                GV_LOG_ERROR, "seed.unusable", GV_STR("seed", text), GV_ERR(err),
+                GV_STR("advice", "write HOST:PORT, [V6]:PORT, NAME, or srv:_NAME._PROTO.DOMAIN"));
             return err;
         }
         seeds->count = i + 1;

@@ -58,6 +58,9 @@ static void read_line(struct gv_state *state, struct gv_slice line)
 static void read_text(struct gv_state *state, struct gv_slice text)
 {
     if (!gv_slice_starts_with(text, state_head)) {
+        gv_log(GV_LOG_WARN, "state.nonsense", GV_STR("path", state->path),
+               GV_STR("why", text.len == 0 ? "it is empty" : "it is no state of this version"),
+               GV_STR("instead", "nothing is remembered; it is written anew"));
         return;
     }
     while (text.len > 0) {

@@ -3,12 +3,14 @@
  * is missed, who returns gets everything back.
  */
 #include "grapevine/base/lock.h"
+#include "support/logbook.h"
 #include "support/mesh.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -398,6 +400,15 @@ static void a_node_with_a_state_directory_finds_the_others_without_a_seed(void)
     char path[160];
     (void)snprintf(path, sizeof path, "%s/mesh.state", dir);
     GV_MESH_AWAIT(file_says(path, "member "));
+    /* What it says above its first incarnation is kept too: after a restart it must go on above. */
+    struct gv_cluster_view view;
+    char line[64];
+    gv_cluster_set_ready(nodes[1].cluster, true);
+    CU_ASSERT_EQUAL_FATAL(gv_cluster_view_get(nodes[1].cluster, &view), GV_OK);
+    (void)snprintf(line, sizeof line, "incarnation %llu\n",
+                   (unsigned long long)view.incarnation + 1);
+    gv_cluster_view_deinit(&view);
+    GV_MESH_AWAIT(file_says(path, line));
     gv_mesh_kill(&nodes[1]);
     GV_MESH_AWAIT(gv_mesh_status(&nodes[0], "b") == GV_MEMBER_DEAD);
     gv_mesh_prepare(&nodes[1], "b");
@@ -410,6 +421,43 @@ static void a_node_with_a_state_directory_finds_the_others_without_a_seed(void)
     (void)unlink(path);
     (void)snprintf(path, sizeof path, "%s/node.key", dir);
     (void)unlink(path);
+    CU_ASSERT_EQUAL(rmdir(dir), 0);
+}
+
+/* Also one that a crash cut short, or another program wrote: told, and then written anew. */
+static void a_state_that_makes_no_sense_is_told_and_written_anew(void)
+{
+    static const char *const texts[] = {"", "garbage", "grapevine-mes", "\xff\xfe\x00\x01"};
+    char dir[] = "/tmp/test_mesh_state_XXXXXX";
+    char path[160];
+    char key_path[160];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/mesh.state", dir);
+    (void)snprintf(key_path, sizeof key_path, "%s/node.key", dir);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        static struct gv_mesh_node node;
+        const char *const files[] = {path, key_path};
+        for (int k = 0; k < 2; k++) {
+            FILE *file = fopen(files[k], "w");
+            CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+            (void)fputs(texts[i], file);
+            (void)fclose(file);
+            CU_ASSERT_EQUAL(chmod(files[k], k == 1 && i == 1 ? 0644 : 0600), 0);
+        }
+        gv_logbook_open();
+        gv_mesh_prepare(&node, "a");
+        (void)snprintf(node.state_dir, sizeof node.state_dir, "%s", dir);
+        gv_mesh_start(&node);
+        GV_MESH_AWAIT(gv_logbook_lines("state.nonsense", "mesh.state", "written anew") == 1);
+        GV_MESH_AWAIT(gv_logbook_lines("state.no_identity", "node.key",
+                                       i == 1 ? "chmod 600" : "it is no node key") == 1);
+        GV_MESH_AWAIT(file_says(path, "grapevine-mesh 1\nincarnation "));
+        CU_ASSERT_EQUAL(gv_mesh_alive(&node), 1);
+        gv_mesh_kill(&node);
+        gv_logbook_close();
+    }
+    (void)unlink(path);
+    (void)unlink(key_path);
     CU_ASSERT_EQUAL(rmdir(dir), 0);
 }
 
@@ -467,4 +515,5 @@ GV_SUITE("integration/mesh", GV_CASE(what_one_node_records_all_nodes_hold),
          GV_CASE(a_node_that_leaves_is_known_to_have_left), GV_CASE(readiness_is_told),
          GV_CASE(a_lone_node_needs_no_socket),
          GV_CASE(a_node_with_a_state_directory_finds_the_others_without_a_seed),
+         GV_CASE(a_state_that_makes_no_sense_is_told_and_written_anew),
          GV_CASE(what_found_no_room_is_told_again), GV_CASE(operations_are_visible_on_all_nodes))

@@ -22,6 +22,7 @@ static void another_cluster_id_is_refused_by_both_sides_with_both_values(void)
     gv_mesh_start(&left);
     gv_mesh_prepare(&right, "right");
     (void)snprintf(right.cluster_id, sizeof right.cluster_id, "elsewhere");
+    right.config.mesh_sync_timeout_ms = 300;
     gv_mesh_add_seed(&right, &left);
     gv_mesh_start(&right);
     GV_MESH_AWAIT(gv_logbook_lines("mesh.refused", "ours=test", "theirs=elsewhere") == 1);
@@ -30,6 +31,7 @@ static void another_cluster_id_is_refused_by_both_sides_with_both_values(void)
                   gv_mesh_counters(&right).refused_cluster >= 1);
     CU_ASSERT_EQUAL(gv_mesh_alive(&left), 1);
     CU_ASSERT_EQUAL(gv_mesh_alive(&right), 1);
+    GV_MESH_AWAIT(gv_logbook_lines("mesh.alone", "seeds=1", "keep trying") == 1); /* the right */
     gv_mesh_kill(&left);
     gv_mesh_kill(&right);
     gv_logbook_close();
@@ -185,6 +187,46 @@ static void with_one_key_everything_is_sealed_and_works(void)
     gv_keyring_free(ring);
 }
 
+static void a_port_that_is_taken_and_a_seed_that_is_none_are_named_with_the_way_out(void)
+{
+    static struct gv_mesh_node first;
+    static struct gv_mesh_node second;
+    struct gv_cluster_view view;
+    gv_mesh_prepare(&first, "first");
+    gv_mesh_start(&first);
+    CU_ASSERT_EQUAL_FATAL(gv_cluster_view_get(first.cluster, &view), GV_OK);
+    gv_mesh_prepare(&second, "second");
+    CU_ASSERT_EQUAL_FATAL(gv_fleet_new(&second.fleet), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_load_new(&second.load), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_loop_new("second", &second.loop), GV_OK);
+    struct gv_forest_limits limits = {.max_bytes = 1 << 20, .max_keys = 4, .worker_blocks = 100};
+    CU_ASSERT_EQUAL_FATAL(gv_forest_new(limits, &second.forest), GV_OK);
+    struct gv_cluster_options options = {.config = &second.config,
+                                         .node = second.name,
+                                         .http_url = "",
+                                         .fleet = second.fleet,
+                                         .forest = second.forest,
+                                         .load = second.load};
+    gv_logbook_open();
+    second.config.mesh_port = view.bound.port;
+    CU_ASSERT_EQUAL(gv_cluster_open(second.loop, &options, &second.cluster), GV_EEXISTS);
+    GV_MESH_AWAIT(gv_logbook_lines("mesh.unbound", "GV_EEXISTS", "--mesh-port") == 1);
+    second.config.mesh_port = 0;
+    (void)snprintf(second.seed_text[0], sizeof second.seed_text[0], "host:99999");
+    second.seed_items[0] = second.seed_text[0];
+    second.config.seeds.items = second.seed_items;
+    second.config.seeds.count = 1;
+    CU_ASSERT_EQUAL(gv_cluster_open(second.loop, &options, &second.cluster), GV_EINVAL);
+    GV_MESH_AWAIT(gv_logbook_lines("seed.unusable", "seed=host:99999", "HOST:PORT") == 1);
+    second.config.seeds.count = 0;
+    CU_ASSERT_EQUAL_FATAL(gv_cluster_open(second.loop, &options, &second.cluster), GV_OK);
+    gv_logbook_close();
+    second.runs = true;
+    gv_cluster_view_deinit(&view);
+    gv_mesh_kill(&first);
+    gv_mesh_kill(&second);
+}
+
 static void without_keys_only_loopback_is_bound(void)
 {
     static struct gv_mesh_node node;
@@ -203,6 +245,12 @@ static void without_keys_only_loopback_is_bound(void)
                                          .load = node.load};
     CU_ASSERT_EQUAL(gv_cluster_open(node.loop, &options, &node.cluster), GV_EAUTH);
     node.config.mesh_insecure = 1;
+    gv_logbook_open();
+    node.config.mesh_host = "192.0.2.1"; /* for documents: nobody has it */
+    CU_ASSERT_NOT_EQUAL(gv_cluster_open(node.loop, &options, &node.cluster), GV_OK);
+    GV_MESH_AWAIT(gv_logbook_lines("mesh.unbound", "addr=192.0.2.1", "--mesh-host") == 1);
+    node.config.mesh_host = "0.0.0.0";
+    gv_logbook_close();
     CU_ASSERT_EQUAL_FATAL(gv_cluster_open(node.loop, &options, &node.cluster), GV_OK);
     struct gv_cluster_view view;
     CU_ASSERT_EQUAL_FATAL(gv_cluster_view_get(node.cluster, &view), GV_OK);
@@ -219,4 +267,5 @@ GV_SUITE("integration/mesh_border",
          GV_CASE(one_key_with_other_fingerprints_is_refused_by_both_sides_with_both_values),
          GV_CASE(no_key_and_a_key_do_not_come_together),
          GV_CASE(with_one_key_everything_is_sealed_and_works),
+         GV_CASE(a_port_that_is_taken_and_a_seed_that_is_none_are_named_with_the_way_out),
          GV_CASE(without_keys_only_loopback_is_bound))
