@@ -1,5 +1,5 @@
 /*
- * inside.h - what world.c, network.c and check.c share.
+ * inside.h - what the files of a world share.
  */
 #ifndef VINESIM_INSIDE_H
 #define VINESIM_INSIDE_H
@@ -38,6 +38,10 @@ void world_end_life(struct world *world, uint32_t i);
 void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice bytes);
 void world_network_step(struct world *world, const struct world_event *event, bool lives);
 void world_free_pipes(struct world *world);
+/** What the engine of a node calls. Borrows the node. */
+struct gv_gossip_store world_store(struct world_node *node);
+/** Another node has applied the operation that ends with this fingerprint. */
+void world_saw(struct world *world, uint64_t print);
 struct gv_gossip_operation world_outward(const struct gv_operation *from);
 
 #endif
