@@ -362,6 +362,8 @@ bool gv_relay_may_say(const struct gv_gossip *gossip, const struct gv_channel *s
                       const struct gv_peer *peer);
 void gv_relay_want(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t upto,
                    const struct gv_channel *source, bool is_patient);
+void gv_relay_missed(struct gv_gossip *gossip, struct gv_channel *session, uint64_t sequence);
+void gv_relay_recall_said(struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Announce *announce);
 void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,

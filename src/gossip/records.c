@@ -458,9 +458,14 @@ void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *ses
     bool is_own = state->node[0] == '\0';
     struct gv_peer *peer = is_own ? session->peer : gv_roster_find(gossip, state->node);
     uint64_t boot_id = is_own ? session->boot_id : state->boot_id;
-    if (peer == NULL || peer == gossip->self || boot_id != peer->member.boot_id ||
-        peer->member.status >= GV_MEMBER_DEAD) {
-        return; /* of a former life, or of one that others declared dead: it will say it again */
+    if (peer == NULL || peer == gossip->self || boot_id != peer->member.boot_id) {
+        return; /* of a former life */
+    }
+    if (peer->member.status >= GV_MEMBER_DEAD) {
+        if (peer == session->peer) {
+            gv_relay_missed(gossip, session, state->sequence);
+        }
+        return;
     }
     if (!gv_relay_may_say(gossip, session, peer)) {
         gv_proof_refuse(gossip, peer->member.name, NULL);

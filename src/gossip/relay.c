@@ -345,6 +345,21 @@ static bool is_direct(const struct gv_gossip *gossip, const char *name, uint64_t
     return !gv_relay_is_near(gossip) && gv_repair_hears(gossip, name, boot_id);
 }
 
+/* `source` knows all that `peer` said up to there; it may still come by itself, for a while. */
+static void want_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t upto,
+                      const struct gv_channel *source, uint64_t patience_ms)
+{
+    if (peer->said_wanted <= peer->said) {
+        peer->said_wanted_at_ms = gossip->now.now_ms + patience_ms;
+    }
+    peer->said_wanted = upto > peer->said_wanted ? upto : peer->said_wanted;
+    peer->said_source = source->id;
+    if (!gossip->wants_said || peer->said_wanted_at_ms < gossip->ask_said_at_ms) {
+        gossip->ask_said_at_ms = peer->said_wanted_at_ms;
+    }
+    gossip->wants_said = true;
+}
+
 /** What the peer has, of logs and of what nodes have said. */
 void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
                         const Mesh__Announce *announce)
@@ -364,16 +379,23 @@ void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
             is_direct(gossip, peer->member.name, peer->member.boot_id)) {
             continue;
         }
-        if (peer->said_wanted <= peer->said) {
-            peer->said_wanted_at_ms = gossip->now.now_ms + SAID_PATIENCE_MS;
-        }
-        peer->said_wanted =
-            announce->said[i] > peer->said_wanted ? announce->said[i] : peer->said_wanted;
-        peer->said_source = session->id;
-        if (!gossip->wants_said || peer->said_wanted_at_ms < gossip->ask_said_at_ms) {
-            gossip->ask_said_at_ms = peer->said_wanted_at_ms;
-        }
+        want_said(gossip, peer, announce->said[i], session, SAID_PATIENCE_MS);
+    }
+}
+
+/** What it said over its own session could not count, for it passes for dead: when it has refuted
+ * that, it is to say it again. */
+void gv_relay_missed(struct gv_gossip *gossip, struct gv_channel *session, uint64_t sequence)
+{
+    want_said(gossip, session->peer, sequence, session, 0);
+}
+
+/** It passes for dead no longer. */
+void gv_relay_recall_said(struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    if (peer->said_wanted > peer->said) {
         gossip->wants_said = true;
+        gossip->ask_said_at_ms = gossip->now.now_ms;
     }
 }
 

@@ -264,6 +264,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
         peer->accuser_count = 0;
         peer->accuser[0] = '\0';
         gv_past_recall(gossip, peer);
+        gv_relay_recall_said(gossip, peer);
     }
 }
 

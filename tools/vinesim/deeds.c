@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define REPEATED UINT64_C(0x7265706561740000) /* fingerprints of prompts that come again */
+
 /* ---- operations and when they were seen --------------------------------------------------------
  */
 
@@ -91,10 +93,36 @@ uint64_t world_slip(struct world *world, uint32_t i, uint32_t worker, uint32_t c
     return made ? chain[0] : 0;
 }
 
+/* Node `i` gave `worker` this prompt. */
+static uint64_t record(struct world *world, uint32_t i, uint32_t worker, const uint64_t *chain,
+                       uint32_t count)
+{
+    const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
+    struct gv_operation operation;
+    if (!gv_forest_record(world->nodes[i].forest, key, chain, count, worker % WORLD_WORKERS,
+                          world_now(world, i).wall_ms, &operation)) {
+        return 0;
+    }
+    world_tell(world, i, &operation);
+    return chain[count - 1];
+}
+
+uint64_t world_repeat(struct world *world, uint32_t i, uint32_t worker, uint32_t prompt)
+{
+    uint64_t chain[4 * GV_ANCHOR_BLOCKS];
+    uint32_t count = (1 + prompt % 4) * GV_ANCHOR_BLOCKS;
+    if (!world_is_up(world, i) || world->nodes[i].paused_until_us > world->now_us) {
+        return 0;
+    }
+    for (uint32_t at = 0; at < count; at++) {
+        chain[at] = REPEATED + (prompt % 16) * 64 + at;
+    }
+    return record(world, i, worker, chain, count);
+}
+
 uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_t count)
 {
     uint64_t chain[64];
-    struct gv_operation operation;
     struct world_node *node = &world->nodes[i];
     if (node->engine == NULL || node->paused_until_us > world->now_us) {
         return 0;
@@ -106,13 +134,7 @@ uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_
                     : at == 1 ? chain[0] * 16 + shared
                               : gv_prng_next(&world->prng) | 1024;
     }
-    const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
-    if (!gv_forest_record(node->forest, key, chain, count, worker % WORLD_WORKERS,
-                          world_now(world, i).wall_ms, &operation)) {
-        return 0;
-    }
-    world_tell(world, i, &operation);
-    return chain[count - 1];
+    return record(world, i, worker, chain, count);
 }
 
 void world_forget(struct world *world, uint32_t i, uint32_t worker)

@@ -27,23 +27,25 @@ void world_look_at_clock(struct world *world, uint32_t i)
     }
 }
 
-void world_lose_disk(struct world *world, uint32_t i)
+bool world_lose_disk(struct world *world, uint32_t i)
 {
     struct world_node *node = &world->nodes[i];
-    if (!world_is_up(world, i) && world_holders(world, i, NULL) == 0) {
-        node->incarnation = 0;
-        node->keys += 1;
-        world_note(world, "%s loses its state directory", node->name);
+    if (world_is_up(world, i) || world_holders(world, i, NULL) > 0) {
+        return false;
     }
+    node->incarnation = 0;
+    node->keys += 1;
+    world_note(world, "%s loses its state directory", node->name);
+    return true;
 }
 
-void world_start_twin(struct world *world, uint32_t i)
+bool world_start_twin(struct world *world, uint32_t i)
 {
     uint32_t slot = world->options.node_count;
     struct world_node *twin = &world->nodes[slot];
     const struct world_node *first = &world->nodes[i];
     if (world_is_up(world, slot) || !world_is_up(world, i)) {
-        return;
+        return false;
     }
     memcpy(twin->name, first->name, sizeof twin->name);
     twin->skew_ms = first->skew_ms;
@@ -54,6 +56,7 @@ void world_start_twin(struct world *world, uint32_t i)
     world_note(world, "a twin of %s starts", twin->name);
     world_start(world, slot);
     world->nodes[i].disturbed_at_us = world->now_us + 1;
+    return true;
 }
 
 uint32_t world_holders(const struct world *world, uint32_t i, uint32_t *slot)

@@ -24,6 +24,7 @@ struct world_message {
     bool is_hostile; /* no node sent this */
     bool is_damaged; /* or not like this */
     struct gv_addr from;
+    uint64_t boot_id; /* of a datagram: the start of its receiver that it is meant for */
     uint8_t bytes[];
 };
 

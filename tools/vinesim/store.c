@@ -2,6 +2,7 @@
  * store.c - what the engine of a node calls: its forest, and what it sees of the others. See
  * world.h.
  */
+#include "records.h"
 #include "sealing.h"
 
 #include "grapevine/base/map.h"
@@ -36,6 +37,11 @@ static uint32_t worker_index(const struct world *world, struct gv_slice url)
     return known ? index : WORLD_WORKERS_MAX;
 }
 
+static uint32_t slot_of(const struct world_node *node)
+{
+    return (uint32_t)(node - node->world->nodes);
+}
+
 static void apply(void *owner, const struct gv_gossip_operation *from)
 {
     struct world_node *node = owner;
@@ -48,10 +54,10 @@ static void apply(void *owner, const struct gv_gossip_operation *from)
                               .count = from->count,
                               .fingerprints = from->fingerprints};
     (void)gv_slice_copy_text(from->key, to.key, sizeof to.key);
-    uint32_t at = (uint32_t)(node - node->world->nodes);
-    enum gv_err err = to.worker == WORLD_WORKERS_MAX
-                          ? GV_EINVAL
-                          : gv_forest_apply(node->forest, &to, world_now(node->world, at).wall_ms);
+    enum gv_err err =
+        to.worker == WORLD_WORKERS_MAX
+            ? GV_EINVAL
+            : gv_forest_apply(node->forest, &to, world_now(node->world, slot_of(node)).wall_ms);
     if (err == GV_ERANGE && node->world->clocks_were_wrong) {
         node->world->refused_stamps += 1;
     } else if (err != GV_OK) {
@@ -102,7 +108,7 @@ struct gv_gossip_operation world_outward(const struct gv_operation *from)
 static void deep_digest(void *owner, uint8_t digest[16])
 {
     struct world_node *node = owner;
-    world_live_digest(node->world, (uint32_t)(node - node->world->nodes), digest);
+    world_live_digest(node->world, slot_of(node), digest);
 }
 
 static bool key_at(void *owner, uint32_t number, struct gv_slice *key)
@@ -160,7 +166,7 @@ static void member_changed(void *owner, const struct gv_member *member)
         return;
     }
     if (world->sealing != NULL) {
-        sealing_believe(world->sealing, (uint32_t)(node - world->nodes), about, member->boot_id);
+        sealing_believe(world->sealing, slot_of(node), about, member->boot_id);
     }
     bool same_key = node->sees_key[about] == member->identity[0];
     node->sees_key[about] = member->identity[0];
@@ -193,11 +199,40 @@ static void load_changed(void *owner, const char *name, const struct gv_gossip_l
     if (about >= node->world->options.node_count) {
         return;
     }
-    node->load_sum[about] = load->count; /* one worker has load in worlds without a guest */
+    node->load_sum[about] = load->count; /* when only one worker has load */
     uint32_t worker = worker_index(node->world, load->worker);
+    if (node->world->records != NULL) {
+        records_hear_load(node->world->records, slot_of(node), about, worker, load->count);
+    }
     if (guest != NULL && worker < WORLD_WORKERS_MAX) {
-        guest->load_changed(guest->owner, (uint32_t)(node - node->world->nodes), about, worker,
-                            load);
+        guest->load_changed(guest->owner, slot_of(node), about, worker, load);
+    }
+}
+
+static void health_changed(void *owner, const char *name, const struct gv_gossip_health *health)
+{
+    struct world_node *node = owner;
+    uint32_t about = world_index(name);
+    if (node->world->records != NULL && about < node->world->options.node_count) {
+        records_hear_health(node->world->records, slot_of(node), about,
+                            worker_index(node->world, health->worker), health->state);
+    }
+}
+
+static void worker_changed(void *owner, const struct gv_gossip_worker *record)
+{
+    struct world_node *node = owner;
+    if (node->world->records != NULL) {
+        records_hear_worker(node->world->records, slot_of(node),
+                            worker_index(node->world, record->url), record);
+    }
+}
+
+static void setting_changed(void *owner, const struct gv_gossip_setting *setting)
+{
+    struct world_node *node = owner;
+    if (node->world->records != NULL) {
+        records_hear_setting(node->world->records, slot_of(node), setting);
     }
 }
 
@@ -220,5 +255,8 @@ struct gv_gossip_store world_store(struct world_node *node)
                                     .key_at = key_at,
                                     .key_sums = key_sums,
                                     .member_changed = member_changed,
-                                    .load_changed = load_changed};
+                                    .load_changed = load_changed,
+                                    .health_changed = health_changed,
+                                    .worker_changed = worker_changed,
+                                    .setting_changed = setting_changed};
 }

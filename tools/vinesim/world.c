@@ -2,6 +2,7 @@
  * world.c - the clock, the queue of events, and the lives of nodes. See world.h; network.c carries
  * bytes, store.c is what engines call, deeds.c what nodes do.
  */
+#include "records.h"
 #include "sealing.h"
 
 #include "grapevine/base/map.h"
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #define SEEDS_OF_MANY 8
+#define SEEDS_OF_FEW  2
 #define SHELF_OF_MANY ((size_t)256 * 1024)
 #define WALL_START_MS UINT64_C(1767225600000) /* 2026-01-01 */
 
@@ -272,11 +274,15 @@ void world_start(struct world *world, uint32_t i)
     if (world->sealing != NULL) {
         sealing_start(world->sealing, i);
     }
+    if (world->records != NULL) {
+        records_start(world->records, i);
+    }
     world->up_count += 1;
     world_note(world, "%s starts, life %u", node->name, node->life);
     struct gv_addr seeds[WORLD_SMALL];
     uint32_t count = world->options.node_count;
     uint32_t seed_count = count <= WORLD_SMALL ? count : SEEDS_OF_MANY;
+    seed_count = world->options.knows_few ? SEEDS_OF_FEW : seed_count;
     for (uint32_t j = 0; j < seed_count; j++) {
         seeds[j] = world->nodes[(uint64_t)j * count / seed_count].addr;
     }
@@ -335,6 +341,7 @@ void world_free(struct world *world)
     }
     world_free_pipes(world);
     sealing_free(world->sealing);
+    records_free(world->records);
     free(world->heap);
     free(world->connections);
     free(world->operations);

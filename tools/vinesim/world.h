@@ -47,6 +47,7 @@ struct world_options {
     bool is_sealed;         /* bytes travel sealed, as in the shell: needed for what follows */
     double corrupt;         /* of datagrams, frames and handshakes: some bits are changed */
     bool is_strict;         /* neither loss nor a pause of its excuses a node's death */
+    bool knows_few;         /* seeds are two nodes, not all: the rest is heard of */
     uint32_t worker_blocks; /* capacity of a worker in a trie [1,000,000] */
     const struct world_guest *guest; /* NULL: nobody; borrowed */
     FILE *trace; /* every line goes here too; NULL: only the last lines are kept */
@@ -55,6 +56,7 @@ struct world_options {
 
 struct world_message;
 struct sealing;
+struct records;
 
 /* One end of a connection that a node holds. */
 struct world_pipe {
@@ -116,6 +118,7 @@ struct world_operation {
 struct world {
     struct world_options options;
     struct sealing *sealing; /* owned; NULL: bytes travel plain */
+    struct records *records; /* owned; NULL: nobody looks at what nodes say of workers */
     struct gv_prng prng;
     uint64_t now_us, order;
     struct world_node nodes[WORLD_NODES_MAX + 1]; /* the last slot in use is for a twin */
@@ -167,12 +170,13 @@ void world_vanish(struct world *world, uint32_t i);
 /** It leaves in good order, then ends. */
 void world_leave(struct world *world, uint32_t i);
 /** Another process starts with the name, key and state directory of node `i`, at another address:
- * the node in slot `node_count`. Not while there is one. One of the two will stop. */
-void world_start_twin(struct world *world, uint32_t i);
+ * the node in slot `node_count`. Not while there is one. One of the two will stop. False: nothing
+ * was started. */
+bool world_start_twin(struct world *world, uint32_t i);
 /** How many of the processes that bear the name of node `i` are up; `*slot`: one of them. */
 uint32_t world_holders(const struct world *world, uint32_t i, uint32_t *slot);
-/** The state directory of node `i` is lost: its key and incarnation. When it is down. */
-void world_lose_disk(struct world *world, uint32_t i);
+/** The state directory of node `i` is lost: its key and incarnation. False: it is not down. */
+bool world_lose_disk(struct world *world, uint32_t i);
 /** Somebody sets its wall clock; 0: right again. */
 void world_set_clock(struct world *world, uint32_t i, int32_t wrong_by_ms);
 /** What the shell does once a second: when the clock is right and was wrong, stamps are lowered. */
@@ -196,6 +200,9 @@ uint64_t world_publish(struct world *world, uint32_t i, uint32_t worker, uint32_
 void world_tell(struct world *world, uint32_t i, const struct gv_operation *operation);
 /** "http://w3:8000" of worker 3. */
 const char *world_worker_url(uint32_t worker);
+/** It gave worker `worker` one of 16 prompts that come again and again: all new, its end, or, when
+ * it is known, a touch. Returns the last fingerprint, 0: nothing to tell. */
+uint64_t world_repeat(struct world *world, uint32_t i, uint32_t worker, uint32_t prompt);
 /** A fresh chain, but nobody is told: what a bug would do. Returns the first fingerprint. */
 uint64_t world_slip(struct world *world, uint32_t i, uint32_t worker, uint32_t count);
 /** Node `i` forgets all that `worker` holds. */
