@@ -51,7 +51,7 @@ static void what_failed_once_holds(void)
 {
     static const uint64_t seeds[] = {111, 152, 171, 353};
     for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
-        run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_ALL},
+        run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_FAULTS},
                   seeds[i], seeds[i]);
     }
     /* A start that somebody heard of late; a doubt that nobody else ever heard of. */
@@ -61,16 +61,17 @@ static void what_failed_once_holds(void)
                                            .node_count = 64,
                                            .seconds = 10,
                                            .loss = -1,
-                                           .faults = WEATHER_ALL},
+                                           .faults = WEATHER_FAULTS},
                   ranged[i], ranged[i]);
     }
     /* The end of a log whose middle went with its last holder: only live sets tell of that. */
     static const uint64_t gone[] = {235, 275};
     for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++) {
-        run_seeds((struct weather_options){.seconds = 20,
-                                           .loss = -1,
-                                           .faults = WEATHER_ALL & ~(WEATHER_CLOCK | WEATHER_SLOW)},
-                  gone[i], gone[i]);
+        run_seeds(
+            (struct weather_options){.seconds = 20,
+                                     .loss = -1,
+                                     .faults = WEATHER_FAULTS & ~(WEATHER_CLOCK | WEATHER_SLOW)},
+            gone[i], gone[i]);
     }
     run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_CORRUPT}, 9, 9);
     run_seeds((struct weather_options){.seconds = 20,

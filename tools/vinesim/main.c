@@ -31,7 +31,11 @@ static const char help[] =
     "  --loss P         share of datagrams lost, 0 to 0.5 (default: 0 to 0.1, from the seed)\n"
     "  --faults LIST    all (default), none, or some of\n"
     "                   cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun,\n"
-    "                   corrupt,hostile,slow,clock,disk,twin\n"
+    "                   corrupt,hostile,slow,clock,disk,twin; and besides: records (loads, "
+    "opinions,\n"
+    "                   workers' records and settings change), few (a node may know two seeds "
+    "only),\n"
+    "                   mixed (each run has some of the faults, a quarter of them no loss)\n"
     "  --pauses         instead of faults: at any moment 1 % of the nodes stand still for 2 s; "
     "any\n"
     "                   death fails the run (defaults: 16 nodes, 3600 seconds, loss 0.05)\n"
@@ -243,6 +247,7 @@ struct slow_seed {
 struct tally {
     uint64_t done, failed, operations, false_deaths, events;
     struct slow_seed slowest[SLOW_SEEDS]; /* the slowest first */
+    uint64_t struck[WEATHER_FAULT_COUNT];
     struct gv_hist converged;
 };
 
@@ -341,6 +346,9 @@ static void count(const struct arguments *arguments, struct tally *tally,
     tally->operations += verdict->operations;
     tally->false_deaths += verdict->deaths_false;
     tally->events += verdict->events;
+    for (uint32_t i = 0; i < WEATHER_FAULT_COUNT; i++) {
+        tally->struck[i] += verdict->struck[i];
+    }
     if (!verdict->failed) {
         gv_hist_add(&tally->converged, verdict->converged_ms);
         note_slow(tally, verdict);
@@ -466,6 +474,22 @@ static bool run_jobs(const struct arguments *arguments, struct tally *tally)
     return tally->done == arguments->last - arguments->first + 1;
 }
 
+/* What the weather was made of: how often each fault found something to harm. */
+static void print_faults(const struct tally *tally)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < WEATHER_FAULT_COUNT; i++) {
+        all += tally->struck[i];
+    }
+    printf("%s", all > 0 ? "vinesim: faults:" : "");
+    for (uint32_t i = 0; i < WEATHER_FAULT_COUNT; i++) {
+        if (tally->struck[i] > 0) {
+            printf(" %s %llu", weather_fault_name(i), (unsigned long long)tally->struck[i]);
+        }
+    }
+    printf("%s", all > 0 ? "\n" : "");
+}
+
 static int run(struct arguments *arguments)
 {
     struct tally tally = {0};
@@ -497,6 +521,7 @@ static int run(struct arguments *arguments)
         printf("vinesim: a job ended early\n");
         return 1;
     }
+    print_faults(&tally);
     printf("vinesim: %llu seeds, %llu failed, %llu operations, %llu events, converged p50 %llu ms, "
            "worst %llu ms (seed %llu), %llu false deaths\n",
            (unsigned long long)tally.done, (unsigned long long)tally.failed,

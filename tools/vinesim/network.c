@@ -74,6 +74,7 @@ static void send_packet(struct world *world, uint32_t from, const struct gv_effe
         struct world_message *message = make_message(bytes);
         damage(world, message);
         message->from = world->nodes[from].addr;
+        message->boot_id = effect->boot_id;
         world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
                                                .kind = WORLD_PACKET,
                                                .node = to,
@@ -433,8 +434,11 @@ static void take_packet(struct world *world, const struct world_event *event)
     if (!message->is_hostile && world->blocked[from][event->node]) {
         return;
     }
-    if (world->sealing != NULL &&
-        !sealing_open(world->sealing, event->node, message, &from, &plain)) {
+    bool opens =
+        world->sealing == NULL
+            ? message->boot_id == world->nodes[event->node].boot_id /* as a seal binds it */
+            : sealing_open(world->sealing, event->node, message, &from, &plain);
+    if (!opens) {
         return;
     }
     gv_gossip_packet(world->nodes[event->node].engine, &world->nodes[from].addr,

@@ -3,6 +3,7 @@
  */
 #include "weather.h"
 
+#include "records.h"
 #include "sealing.h"
 
 #include <stdlib.h>
@@ -20,21 +21,28 @@
 #define PAUSE_REST_US     1000000 /* two pauses without a moment between them are a longer one */
 #define PAUSES_QUIET_MS   200     /* virtual time between operations in a weather of pauses */
 #define ATTACK_PACKETS    20
-#define SEALED_ONE_IN     4  /* runs travel sealed */
-#define RESTART_SHARE_PCT 70 /* of the nodes that are down when the weather stops */
+#define SEALED_ONE_IN     4     /* runs travel sealed */
+#define RESTART_SHARE_PCT 70    /* of the nodes that are down when the weather stops */
+#define LOSSLESS_ONE_IN   4     /* mixed runs lose nothing */
+#define REPEATS_ONE_IN    4     /* steps a prompt comes again */
+#define RECORDS_MS        10000 /* then all know what is said of workers; stuck sessions too */
+#define RARE              (WEATHER_CLOCK | WEATHER_SLOW) /* after these sets may differ longer */
 
 /* Dice of the weather, apart from those of network and nodes. */
 struct weather {
     struct world *world;
     struct gv_prng prng;
+    struct gv_prng words; /* of what is said besides, so that the faults stay as they are */
     uint32_t faults, count;
+    uint64_t struck[WEATHER_FAULT_COUNT];
 };
 
-/* Names, and what a fault does to node `i` (and `j`); NULL: it is a property of the whole run. */
+/* Names, and what a fault does to node `i` (and `j`): false, it found nothing to harm. NULL: it is
+ * a property of the whole run. */
 struct fault {
     const char *name;
     uint32_t bit;
-    void (*strike)(struct weather *weather, uint32_t i, uint32_t j);
+    bool (*strike)(struct weather *weather, uint32_t i, uint32_t j);
 };
 
 static uint32_t dice(struct weather *weather, uint32_t sides)
@@ -75,83 +83,94 @@ static void one_way(struct weather *weather)
     }
 }
 
-static void cut(struct weather *weather, uint32_t i, uint32_t j)
+static bool cut(struct weather *weather, uint32_t i, uint32_t j)
 {
     world_cut(weather->world, i, j);
+    return true;
 }
 
-static void split(struct weather *weather, uint32_t i, uint32_t j)
+static bool split(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)i, (void)j;
     world_heal(weather->world);
     partition(weather);
+    return true;
 }
 
-static void deafen(struct weather *weather, uint32_t i, uint32_t j)
+static bool deafen(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)i, (void)j;
     world_heal(weather->world);
     one_way(weather);
+    return true;
 }
 
-static void crash(struct weather *weather, uint32_t i, uint32_t j)
+static bool crash(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)j;
+    bool was_up = world_is_up(weather->world, i);
     if (dice(weather, 2) == 0) {
         world_kill(weather->world, i);
     } else {
         world_vanish(weather->world, i);
     }
+    return was_up;
 }
 
-static void restart(struct weather *weather, uint32_t i, uint32_t j)
+static bool restart(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)i, (void)j;
+    uint32_t before = weather->world->up_count;
     world_heal(weather->world);
     for (uint32_t at = 0; at < weather->count; at++) {
         world_start(weather->world, at);
     }
+    return weather->world->up_count > before;
 }
 
-static void stand_still(struct weather *weather, uint32_t i, uint32_t j)
+static bool stand_still(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)j;
     world_pause(weather->world, i, 100 + dice(weather, 3000));
+    return world_is_up(weather->world, i);
 }
 
-static void attack(struct weather *weather, uint32_t i, uint32_t j)
+static bool attack(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)i, (void)j;
     for (uint32_t at = 0; weather->world->sealing != NULL && at < ATTACK_PACKETS; at++) {
         sealing_attack(weather->world->sealing,
                        (enum hostile_kind)dice(weather, HOSTILE_KIND_COUNT));
     }
+    return weather->world->sealing != NULL;
 }
 
-static void crawl(struct weather *weather, uint32_t i, uint32_t j)
+static bool crawl(struct weather *weather, uint32_t i, uint32_t j)
 {
     static const uint64_t rates[] = {1, 100, 2000, 50000, 0, 0};
     (void)j;
     world_set_rate(weather->world, i, rates[dice(weather, 6)]);
+    return weather->world->nodes[i].bytes_per_s != 0;
 }
 
-static void set_clock(struct weather *weather, uint32_t i, uint32_t j)
+static bool set_clock(struct weather *weather, uint32_t i, uint32_t j)
 {
     static const int32_t wrong_by_s[] = {-3600, 86400, -50, 50, 0, 0};
     (void)j;
     world_set_clock(weather->world, i, wrong_by_s[dice(weather, 6)] * 1000);
+    return weather->world->nodes[i].skew_ms != weather->world->nodes[i].true_skew_ms;
 }
 
-static void lose_disk(struct weather *weather, uint32_t i, uint32_t j)
+static bool lose_disk(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)j;
-    world_lose_disk(weather->world, i);
+    return world_lose_disk(weather->world, i);
 }
 
-static void start_twin(struct weather *weather, uint32_t i, uint32_t j)
+static bool start_twin(struct weather *weather, uint32_t i, uint32_t j)
 {
     (void)j;
-    world_start_twin(weather->world, i);
+    return world_start_twin(weather->world, i);
 }
 
 static const struct fault faults[] = {{"cut", WEATHER_CUT, cut},
@@ -168,8 +187,13 @@ static const struct fault faults[] = {{"cut", WEATHER_CUT, cut},
                                       {"slow", WEATHER_SLOW, crawl},
                                       {"clock", WEATHER_CLOCK, set_clock},
                                       {"disk", WEATHER_DISK, lose_disk},
-                                      {"twin", WEATHER_TWIN, start_twin}};
-#define FAULT_COUNT (sizeof faults / sizeof faults[0])
+                                      {"twin", WEATHER_TWIN, start_twin},
+                                      {"records", WEATHER_RECORDS, NULL},
+                                      {"few", WEATHER_FEW, NULL},
+                                      {"mixed", WEATHER_MIXED, NULL}};
+#define NAME_COUNT (sizeof faults / sizeof faults[0])
+_Static_assert(WEATHER_FAULTS == (1 << WEATHER_FAULT_COUNT) - 1 && NAME_COUNT == 18,
+               "faults come first, each at the place of its bit");
 
 static void strike(struct weather *weather)
 {
@@ -177,23 +201,28 @@ static void strike(struct weather *weather)
     uint32_t j = (i + 1 + dice(weather, weather->count - 1)) % weather->count;
     const struct fault *fault;
     do {
-        fault = &faults[dice(weather, FAULT_COUNT)];
+        fault = &faults[dice(weather, WEATHER_FAULT_COUNT)];
     } while ((fault->bit & weather->faults) == 0);
-    if (fault->strike != NULL) {
-        fault->strike(weather, i, j);
+    if (fault->strike != NULL && fault->strike(weather, i, j)) {
+        weather->struck[fault - faults] += 1;
     }
 }
 
 const char *weather_fault_names(void)
 {
     return "cut,partition,oneway,crash,restart,pause,duplicate,evict,overrun,corrupt,hostile,slow,"
-           "clock,disk,twin";
+           "clock,disk,twin,records,few,mixed";
+}
+
+const char *weather_fault_name(uint32_t i)
+{
+    return faults[i].name;
 }
 
 /* The bit of one name, 0: there is none. */
 static uint32_t bit_of(const char *name, size_t len)
 {
-    for (size_t i = 0; i < FAULT_COUNT; i++) {
+    for (size_t i = 0; i < NAME_COUNT; i++) {
         if (strlen(faults[i].name) == len && memcmp(faults[i].name, name, len) == 0) {
             return faults[i].bit;
         }
@@ -233,6 +262,19 @@ static void pause_some(struct weather *weather)
     }
 }
 
+/* What is not a new prompt: one that came before, and words about workers. */
+static void talk(struct weather *weather)
+{
+    struct gv_prng *words = &weather->words;
+    struct world *world = weather->world;
+    records_say(world->records, words, (uint32_t)gv_prng_below(words, weather->count));
+    if (gv_prng_below(words, REPEATS_ONE_IN) == 0) {
+        uint32_t node = (uint32_t)gv_prng_below(words, weather->count);
+        uint32_t worker = (uint32_t)gv_prng_below(words, WORLD_WORKERS);
+        (void)world_repeat(world, node, worker, (uint32_t)gv_prng_below(words, 16));
+    }
+}
+
 static void work(struct weather *weather)
 {
     struct world *world = weather->world;
@@ -248,6 +290,9 @@ static void work(struct weather *weather)
     if (dice(weather, 50) == 0) {
         world_sweep(world, dice(weather, weather->count));
     }
+    if (world->records != NULL) {
+        talk(weather);
+    }
 }
 
 static void look_at_clocks(struct weather *weather, uint32_t ms)
@@ -257,31 +302,68 @@ static void look_at_clocks(struct weather *weather, uint32_t ms)
     }
 }
 
+/* Of these faults some; of those after which sets may differ for long, few. */
+static uint32_t some_of(struct gv_prng *prng, uint32_t bits)
+{
+    uint32_t some = bits & ~(uint32_t)WEATHER_FAULTS;
+    for (uint32_t bit = 1; (bit & WEATHER_FAULTS) != 0; bit <<= 1) {
+        uint64_t share = (bit & RARE) != 0 ? 1 : 3;
+        some |= gv_prng_below(prng, 4) < share ? bits & bit : 0;
+    }
+    return some;
+}
+
+static void note_property(struct weather *weather, uint32_t bit, bool has)
+{
+    for (uint32_t i = 0; i < WEATHER_FAULT_COUNT; i++) {
+        weather->struck[i] += has && faults[i].bit == bit;
+    }
+}
+
+static double draw_loss(const struct weather_options *options, struct weather *weather)
+{
+    double loss = options->loss >= 0 ? options->loss : (double)dice(weather, 100) / 1000;
+    bool is_lossless = options->loss < 0 && (weather->faults & WEATHER_MIXED) != 0 &&
+                       gv_prng_below(&weather->words, LOSSLESS_ONE_IN) == 0;
+    return is_lossless ? 0 : loss;
+}
+
 static struct world *make_world(const struct weather_options *options, struct weather *weather,
                                 uint64_t seed)
 {
     struct world_options made = {.seed = seed, .trace = options->trace};
     gv_prng_init(&weather->prng, seed ^ UINT64_C(0x776561746865));
+    gv_prng_init(&weather->words, seed ^ UINT64_C(0x776f726473));
     uint32_t most = options->node_count != 0 ? options->node_count : NODES_MOST;
     uint32_t least = options->node_count != 0 ? options->node_least : NODES_LEAST;
     weather->count = least == 0 ? most : least + (uint32_t)dice(weather, most - least + 1);
-    weather->faults = options->faults;
+    weather->faults = (options->faults & WEATHER_MIXED) != 0
+                          ? some_of(&weather->words, options->faults)
+                          : options->faults;
+    uint32_t has = weather->faults;
     made.node_count = weather->count;
-    made.loss = options->loss >= 0 ? options->loss : (double)dice(weather, 100) / 1000;
+    made.loss = draw_loss(options, weather);
     made.is_strict = options->pauses;
-    made.duplicate = (options->faults & WEATHER_DUPLICATE) != 0 ? 0.05 : 0;
+    made.duplicate = (has & WEATHER_DUPLICATE) != 0 ? 0.05 : 0;
     made.jitter_us = 200 + dice(weather, 4000);
     made.delay_us = 100 + dice(weather, 2000);
-    made.worker_blocks = (options->faults & WEATHER_EVICT) != 0 ? 1500 : 0;
-    if ((options->faults & WEATHER_OVERRUN) != 0 && dice(weather, 2) == 0) {
+    made.worker_blocks = (has & WEATHER_EVICT) != 0 ? 1500 : 0;
+    if ((has & WEATHER_OVERRUN) != 0 && dice(weather, 2) == 0) {
         made.engine.log_operations = 16 + dice(weather, 200);
     }
     made.engine.log_bytes = made.engine.log_operations != 0 ? 64 * 1024 : 0;
-    bool is_sealed = (options->faults & (WEATHER_CORRUPT | WEATHER_HOSTILE)) != 0;
+    bool is_sealed = (has & (WEATHER_CORRUPT | WEATHER_HOSTILE)) != 0;
     made.is_sealed = is_sealed && dice(weather, SEALED_ONE_IN) == 0;
-    made.corrupt = (options->faults & WEATHER_CORRUPT) != 0 ? (double)dice(weather, 20) / 1000 : 0;
+    made.corrupt = (has & WEATHER_CORRUPT) != 0 ? (double)dice(weather, 20) / 1000 : 0;
+    made.knows_few = (has & WEATHER_FEW) != 0 && gv_prng_below(&weather->words, 2) == 0;
     made.engine.detector = options->detector;
-    return world_new(&made);
+    note_property(weather, WEATHER_DUPLICATE, made.duplicate > 0);
+    note_property(weather, WEATHER_EVICT, made.worker_blocks > 0);
+    note_property(weather, WEATHER_OVERRUN, made.engine.log_operations > 0);
+    note_property(weather, WEATHER_CORRUPT, made.is_sealed && made.corrupt > 0);
+    struct world *world = world_new(&made);
+    bool talks = (has & WEATHER_RECORDS) != 0 && !options->pauses;
+    return world == NULL || (talks && records_new(world) == NULL) ? NULL : world;
 }
 
 /* Nothing is wrong any more: clocks, wires, hosts. */
@@ -302,7 +384,9 @@ static void calm_down(struct weather *weather)
         }
     }
     for (uint32_t i = 0; i < weather->count; i++) {
-        if (world_holders(world, i, NULL) == 0 && dice(weather, 100) < RESTART_SHARE_PCT) {
+        bool is_down = world_holders(world, i, NULL) == 0;
+        bool is_seed = world->options.knows_few && i % (weather->count / 2) == 0;
+        if (is_down && (dice(weather, 100) < RESTART_SHARE_PCT || is_seed)) {
             world_start(world, i);
         }
     }
@@ -353,6 +437,7 @@ static void judge(struct weather *weather, struct weather_verdict *verdict)
     }
     bool good = world_check_converges(world, within_ms, &more_ms);
     verdict->converged_ms = clocks_ms + more_ms;
+    good = good && (world->records == NULL || records_check(world->records, RECORDS_MS));
     good = good && world_check_no_gap(world) && world_check_no_resurrection(world) &&
            world_check_floors(world) && world_check_replay(world);
     good = good && settle_floors(world) && world_check_caps(world) && world_check_floors(world);
@@ -395,13 +480,14 @@ void weather_run(const struct weather_options *options, uint64_t seed,
         }
         if (options->pauses) {
             pause_some(&weather);
-        } else if (weather.faults != 0 && dice(&weather, 25) == 0) {
+        } else if ((weather.faults & WEATHER_FAULTS) != 0 && dice(&weather, 25) == 0) {
             strike(&weather);
         }
         world_run(weather.world, STEP_MS);
         look_at_clocks(&weather, ms);
     }
     judge(&weather, verdict);
+    memcpy(verdict->struck, weather.struck, sizeof verdict->struck);
     report(weather.world, verdict);
     world_free(weather.world);
 }

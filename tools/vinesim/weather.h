@@ -22,8 +22,15 @@ enum weather_fault {
     WEATHER_CLOCK = 1 << 12,    /* a wall clock is an hour back, or a day forth, for a while */
     WEATHER_DISK = 1 << 13,     /* a restarted node has lost its state directory */
     WEATHER_TWIN = 1 << 14,     /* another process starts with the name and key of a node */
-    WEATHER_ALL = (1 << 15) - 1
+    WEATHER_FAULTS = (1 << 15) - 1,
+    /* besides faults */
+    WEATHER_RECORDS =
+        1 << 15,             /* loads, opinions, records and settings change, prompts come again */
+    WEATHER_FEW = 1 << 16,   /* in half of the runs a node knows two seeds, not all */
+    WEATHER_MIXED = 1 << 17, /* each run has some of the faults only, a quarter no loss */
+    WEATHER_ALL = (1 << 18) - 1
 };
+#define WEATHER_FAULT_COUNT 15
 
 struct weather_options {
     uint32_t node_count; /* 0: 3 to 8, from the seed */
@@ -43,6 +50,9 @@ struct weather_verdict {
     uint64_t converged_ms; /* from the end of the weather until all agreed */
     uint64_t visible_p50_us, visible_p99_us;
     uint32_t nodes;
+    /* How often each fault found something to harm, by its bit; of those that are a property of the
+     * whole run (duplicate, evict, overrun, corrupt): 1 when it has it. */
+    uint64_t struck[WEATHER_FAULT_COUNT];
     bool failed;
     char wrong[WORLD_LINE_BYTES];
     char tail[WORLD_TRACE_LINES][WORLD_LINE_BYTES]; /* the last lines of the trace */
@@ -55,6 +65,9 @@ void weather_run(const struct weather_options *options, uint64_t seed,
 
 /** "cut,partition,..." or "all" or "none". false: an unknown word. */
 bool weather_parse_faults(const char *text, uint32_t *faults);
+
+/** The name of the fault with bit `i`. */
+const char *weather_fault_name(uint32_t i);
 
 /** The names that weather_parse_faults() knows, separated by commas. */
 const char *weather_fault_names(void);
