@@ -62,17 +62,16 @@ static void tell(struct gv_answer *answer, enum gv_err err, struct gv_key_id id,
     if (err == GV_OK) {
         gv_answer_json(answer, 200, json_pack("{s:s, s:s}", "key", text, "status", done));
     } else if (err == GV_EMISMATCH) {
-        gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD, "this node has no --mesh-keyring");
+        gv_answer_problem(answer, GV_PROBLEM_KEY_STEP, "this node has no --mesh-keyring");
     } else if (err == GV_ENOTFOUND) {
-        gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD, "%s: this node does not have the key",
-                          text);
+        gv_answer_problem(answer, GV_PROBLEM_KEY_STEP, "%s: this node does not have the key", text);
     } else if (err == GV_EREFUSED) {
-        gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD, "%s is in use here; use another one first",
+        gv_answer_problem(answer, GV_PROBLEM_KEY_STEP, "%s is in use here; use another one first",
                           text);
     } else if (err == GV_EFULL) {
-        gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD, "the ring is full; retire a key first");
+        gv_answer_problem(answer, GV_PROBLEM_KEY_STEP, "the ring is full; retire a key first");
     } else if (err == GV_EINVAL || err == GV_EAUTH) {
-        gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD, "this is no key sealed for this node");
+        gv_answer_problem(answer, GV_PROBLEM_KEY_STEP, "this is no key sealed for this node");
     } else { /* GV_EIO, GV_ENOMEM */
         gv_answer_problem(answer, GV_PROBLEM_INTERNAL, "the key ring file was not written: %s",
                           gv_err_text(err));
@@ -87,12 +86,19 @@ void gv_keys_install(const struct gv_admin_parts *parts, const struct gv_request
     if (read_member(parts, request, "sealed", sealed, sizeof sealed, answer)) {
         enum gv_err err = gv_cluster_keys_install(parts->cluster, gv_slice_text(sealed), &id);
         if (err == GV_ENOTFOUND) {
-            gv_answer_problem(answer, GV_PROBLEM_BAD_FIELD,
+            gv_answer_problem(answer, GV_PROBLEM_KEY_STEP,
                               "it is sealed under a key that this node does not have");
         } else {
             tell(answer, err, id, "installed");
         }
     }
+}
+
+/* So that an interrupted step can be taken again on all: who has forgotten it already is done. */
+static enum gv_err forget(struct gv_cluster *cluster, struct gv_key_id id)
+{
+    enum gv_err err = gv_cluster_keys_retire(cluster, id);
+    return err == GV_ENOTFOUND ? GV_OK : err;
 }
 
 /* Use and retire differ in one call. */
@@ -121,5 +127,5 @@ void gv_keys_use(const struct gv_admin_parts *parts, const struct gv_request *re
 void gv_keys_retire(const struct gv_admin_parts *parts, const struct gv_request *request,
                     struct gv_answer *answer)
 {
-    change(parts, request, answer, gv_cluster_keys_retire, "retired");
+    change(parts, request, answer, forget, "retired");
 }

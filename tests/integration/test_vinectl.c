@@ -1,9 +1,11 @@
 /*
  * test_vinectl.c - the CLI against real nodes: verdict lines, exit codes.
  */
+#include "support/fake.h"
 #include "support/suite.h"
 #include "support/world.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +207,7 @@ static void every_node_is_asked_for_its_opinion_of_every_other(void)
     CU_ASSERT_TRUE(said("TIMEOUT: not ready after"));
     CU_ASSERT_EQUAL(
         run(port, ARGS("wait", "--for", "converged", "--nodes", "3", "--timeout", "0.3")), 124);
+    CU_ASSERT_TRUE(said("3 nodes, 2 alive, 2 ready, 0 silent, all in one state; --nodes wants 3"));
     gv_world_end(&world);
 }
 
@@ -270,12 +273,45 @@ static void a_mistake_in_the_call_names_itself_and_exits_with_2(void)
     CU_ASSERT_EQUAL(run(1, ARGS("--nodes", "0", "wait", "--for", "ready")), 2);
     CU_ASSERT_EQUAL(run(1, ARGS("--nodes", "2049", "wait", "--for", "ready")), 2);
     CU_ASSERT_EQUAL(run(1, ARGS("-o", "xml", "nodes")), 2);
+    CU_ASSERT_EQUAL(run(1, ARGS("nodes", "wide")), 2);
+    CU_ASSERT_TRUE(said("nodes takes no argument: 'wide'"));
+    CU_ASSERT_EQUAL(run(1, ARGS("--endpoint", "router-1:30000", "nodes")), 2);
+    CU_ASSERT_TRUE(said("'router-1:30000' is not http://HOST:PORT"));
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "generate", "/nowhere/at/all")), 1);
+    CU_ASSERT_TRUE(said("cannot write /nowhere/at/all: No such file or directory"));
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "install", "/nowhere", "--mesh-keyring", "/nowhere")), 2);
+    CU_ASSERT_TRUE(said("/nowhere: no such file; make one with: vinectl keys generate"));
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "use", "12")), 2);
+    CU_ASSERT_TRUE(said("'12' is no key id"));
+}
+
+static void each_command_says_what_it_does(void)
+{
+    static const char *const names[] = {"status", "nodes",   "reachability", "gossip",
+                                        "wait",   "workers", "tree",         "explain",
+                                        "diff",   "keys",    "settings"};
+    CU_ASSERT_EQUAL(run(1, ARGS("--help")), 0);
+    char whole[sizeof all];
+    snprintf(whole, sizeof whole, "%s", all);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "\n  %s", names[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(whole, line));
+        CU_ASSERT_EQUAL(run(1, ARGS(names[i], "--help")), 0);
+        snprintf(line, sizeof line, "vinectl %s - ", names[i]);
+        CU_ASSERT_EQUAL(strncmp(all, line, strlen(line)), 0);
+        snprintf(line, sizeof line, "Usage: vinectl [flags] %s", names[i]);
+        CU_ASSERT_TRUE(printed(line));
+    }
+    CU_ASSERT_EQUAL(run(1, ARGS("keys", "retire", "-h")), 0);
+    CU_ASSERT_TRUE(printed("keys retire ID"));
 }
 
 static void a_silent_node_exits_with_3(void)
 {
     CU_ASSERT_EQUAL(run(1, ARGS("status")), 3);
-    CU_ASSERT_TRUE(said("http://127.0.0.1:1"));
+    CU_ASSERT_TRUE(
+        said("http://127.0.0.1:1: the connection was refused; is a node running there?"));
 }
 
 static void a_cluster_with_a_key_asks_for_it(void)
@@ -304,6 +340,72 @@ static void keys_are_made_with_mode_0600_and_never_overwritten(void)
     CU_ASSERT_TRUE(said("--mesh-keyring"));
     CU_ASSERT_EQUAL(run(1, ARGS("keys", "generate", path)), 2);
     CU_ASSERT_TRUE(said("never overwritten"));
+}
+
+/* ---- answers that real nodes give only in situations that take long to bring about --------------
+ */
+
+static size_t made_up_nodes;     /* members that the made-up node tells of; itself among them */
+static size_t made_up_sessions;  /* of them in session with it */
+static bool made_up_differ;      /* the second answer to a question for a digest is another one */
+static atomic_int digests_asked; /* of which each second one is the other node's */
+static char made_up_url[64];
+
+static void say_json(int fd, const char *body)
+{
+    char head[128];
+    snprintf(head, sizeof head,
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+             strlen(body));
+    gv_fake_say(fd, head);
+    gv_fake_say(fd, body);
+}
+
+static bool make_up(struct gv_fake *fake, int fd)
+{
+    static _Thread_local char body[64 * 1024];
+    size_t len = 0;
+    if (gv_fake_was_sent(fake, "/grapevine/v1/digest")) {
+        bool is_other = made_up_differ && atomic_fetch_add(&digests_asked, 1) % 2 == 1;
+        snprintf(body, sizeof body, "{\"digest\":\"%s\",\"deep\":\"dd\"}", is_other ? "bb" : "aa");
+    } else {
+        len += (size_t)snprintf(body, sizeof body, "{\"node\":\"n0\",\"nodes\":[");
+        for (size_t i = 0; i < made_up_nodes; i++) {
+            len += (size_t)snprintf(
+                body + len, sizeof body - len,
+                "%s{\"name\":\"n%zu\",\"status\":\"alive\",\"self\":%s,\"connected\":%s,"
+                "\"http_url\":\"%s\"}",
+                i == 0 ? "" : ",", i, i == 0 ? "true" : "false",
+                i > 0 && i <= made_up_sessions ? "true" : "false", made_up_url);
+        }
+        snprintf(body + len, sizeof body - len, "]}");
+    }
+    say_json(fd, body);
+    return false;
+}
+
+static void answers_that_are_made_up_are_judged_rightly(void)
+{
+    static struct gv_fake fake;
+    gv_fake_start(&fake, make_up);
+    snprintf(made_up_url, sizeof made_up_url, "%s", fake.url);
+    /* Beyond 32 nodes most have no session with each other, and are well. */
+    made_up_nodes = 40;
+    made_up_sessions = 10;
+    CU_ASSERT_EQUAL(run(fake.port, ARGS("nodes")), 0);
+    CU_ASSERT_TRUE(said("healthy: 40 of 40 nodes alive, 10 in session with n0"));
+    made_up_nodes = 24;
+    CU_ASSERT_EQUAL(run(fake.port, ARGS("nodes")), 1);
+    CU_ASSERT_TRUE(said("DEGRADED: 11 of 24 nodes alive and connected, seen from n0"));
+    made_up_sessions = 23;
+    CU_ASSERT_EQUAL(run(fake.port, ARGS("nodes")), 0);
+    /* Equal tries are not all: records and floors belong to the state, too. */
+    made_up_nodes = 2;
+    CU_ASSERT_EQUAL(run(fake.port, ARGS("diff", "--deep")), 0);
+    made_up_differ = true;
+    CU_ASSERT_EQUAL(run(fake.port, ARGS("diff", "--deep")), 1);
+    CU_ASSERT_TRUE(said("DEGRADED: 2 nodes hold 2 different states"));
+    gv_fake_stop(&fake);
 }
 
 /* The id of the first key of a ring file. */
@@ -363,7 +465,7 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
     read_id(rings[0], old);
 
     CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "use", id)), 1);
-    CU_ASSERT_TRUE(said("does not have the key"));
+    CU_ASSERT_TRUE(said("no node has the key"));
     CU_ASSERT_EQUAL(run(port, ARGS("keys", "list")), 5);
     CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "--mesh-keyring", rings[0], "keys",
                                    "install", fresh)),
@@ -376,6 +478,9 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
     CU_ASSERT_TRUE(said("done on all 3 nodes"));
     CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "list")), 0);
     CU_ASSERT_TRUE(said("healthy: 3 nodes have the same keys"));
+    /* Taken again, or mistyped: nobody has it. */
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "retire", old)), 1);
+    CU_ASSERT_TRUE(said("no node has the key"));
     char kept[64] = "";
     read_id(rings[2], kept);
     CU_ASSERT_STRING_EQUAL(kept, id);
@@ -390,6 +495,8 @@ GV_SUITE("integration/vinectl", GV_CASE(any_node_shows_the_whole_cluster_and_end
          GV_CASE(settings_are_listed_set_and_unset_on_all_nodes),
          GV_CASE(waiting_goes_on_while_nobody_answers),
          GV_CASE(a_mistake_in_the_call_names_itself_and_exits_with_2),
-         GV_CASE(a_silent_node_exits_with_3), GV_CASE(a_cluster_with_a_key_asks_for_it),
+         GV_CASE(each_command_says_what_it_does), GV_CASE(a_silent_node_exits_with_3),
+         GV_CASE(answers_that_are_made_up_are_judged_rightly),
+         GV_CASE(a_cluster_with_a_key_asks_for_it),
          GV_CASE(keys_are_made_with_mode_0600_and_never_overwritten),
          GV_CASE(keys_are_rotated_on_all_nodes_step_by_step))

@@ -15,13 +15,31 @@ static struct fetch_manner manner_of(const struct context *context)
                                  .timeout_ms = context->timeout_ms};
 }
 
+/* What came instead of an answer, in an operator's words. */
+static const char *trouble_of(const struct fetch *fetch)
+{
+    if (fetch->trouble[0] != '\0') {
+        return fetch->trouble;
+    }
+    if (fetch->err == GV_EREFUSED) {
+        return "the connection was refused; is a node running there?";
+    }
+    if (fetch->err == GV_ENOTFOUND) {
+        return "no such host";
+    }
+    if (fetch->err == GV_EPROTO) {
+        return "what answers does not speak HTTP; is it the port of the mesh, or does it want "
+               "https://?";
+    }
+    return fetch->err == GV_ETIMEOUT ? "no answer in time (--timeout)" : gv_err_text(fetch->err);
+}
+
 /* Turn a finished fetch into JSON, or say why not in `error`. */
 static json_t *read_reply(struct fetch *fetch, char *error, size_t size, enum outcome *outcome)
 {
     struct gv_slice bytes = gv_buf_slice(&fetch->reply);
     if (fetch->err != GV_OK) {
-        snprintf(error, size, "%s: %s", fetch->url,
-                 fetch->trouble[0] != '\0' ? fetch->trouble : gv_err_text(fetch->err));
+        snprintf(error, size, "%s: %s", fetch->url, trouble_of(fetch));
         *outcome = OUTCOME_UNREACHABLE;
         return NULL;
     }
@@ -152,6 +170,11 @@ bool ask_all(const struct context *context, const char *path, struct gv_slice bo
     }
     free(fetches);
     return true;
+}
+
+const char *verdict_word(const struct answers *answers)
+{
+    return answers->silent > 0 ? "PARTIAL" : "healthy";
 }
 
 void answers_deinit(struct answers *answers)

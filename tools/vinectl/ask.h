@@ -41,6 +41,9 @@ json_t *ask_to(const struct context *context, const char *method, const char *pa
 bool ask_all(const struct context *context, const char *path, struct gv_slice body,
              struct answers *answers, enum outcome *outcome);
 
+/** How a good verdict begins: "healthy", or "PARTIAL" where somebody alive did not answer. */
+const char *verdict_word(const struct answers *answers);
+
 void answers_deinit(struct answers *answers);
 
 #endif

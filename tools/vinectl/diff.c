@@ -12,20 +12,21 @@
 #define ROUNDS   5
 #define PAUSE_MS 200
 
-static const char *state_of(const struct context *context, const struct answer *answer)
+/* The same digest, and where it was asked for the same live sets. */
+static bool is_same_state(const struct answer *a, const struct answer *b)
 {
-    return text_of(answer->json, context->deep ? "deep" : "digest");
+    return strcmp(text_of(a->json, "digest"), text_of(b->json, "digest")) == 0 &&
+           strcmp(text_of(a->json, "deep"), text_of(b->json, "deep")) == 0;
 }
 
-static size_t count_groups(const struct context *context, const struct answers *answers)
+static size_t count_groups(const struct answers *answers)
 {
     size_t groups = 0;
     for (size_t i = 0; i < answers->count; i++) {
         bool is_new = answers->items[i].json != NULL;
         for (size_t before = 0; is_new && before < i; before++) {
             is_new = answers->items[before].json == NULL ||
-                     strcmp(state_of(context, &answers->items[i]),
-                            state_of(context, &answers->items[before])) != 0;
+                     !is_same_state(&answers->items[i], &answers->items[before]);
         }
         groups += is_new;
     }
@@ -40,7 +41,7 @@ bool diff_ask(const struct context *context, struct answers *answers, size_t *gr
         if (!ask_all(context, path, gv_slice_of(NULL, 0), answers, outcome)) {
             return false;
         }
-        *groups = count_groups(context, answers);
+        *groups = count_groups(answers);
         if (*groups <= 1 || round == ROUNDS) {
             return true;
         }
@@ -88,9 +89,13 @@ enum outcome diff_command(const struct context *context)
         }
         table_print(&table, context->headers);
         table_deinit(&table);
-        printf(groups == 1 ? "healthy: all %zu nodes that answered hold the same state\n"
-                           : "DEGRADED: %zu nodes hold %zu different states\n",
-               answers.answered, groups);
+        if (groups != 1) {
+            printf("DEGRADED: %zu nodes hold %zu different states\n", answers.answered, groups);
+        } else {
+            printf("%s: all %zu nodes that answered hold the same state", verdict_word(&answers),
+                   answers.answered);
+            printf(answers.silent > 0 ? ", %zu did not answer\n" : "\n", answers.silent);
+        }
     }
     outcome = groups != 1 ? OUTCOME_DEGRADED : answers.silent > 0 ? OUTCOME_PARTIAL : OUTCOME_OK;
     answers_deinit(&answers);

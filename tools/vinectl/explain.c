@@ -185,7 +185,7 @@ static enum outcome verdict(const struct context *context, const struct answers 
     } else if (others > 0) {
         printf("DEGRADED: %zu of %zu nodes would choose another worker\n", others, asked);
     } else {
-        printf("healthy: all %zu nodes that answered choose %s\n", asked, worker);
+        printf("%s: all %zu nodes that answered choose %s\n", verdict_word(answers), asked, worker);
     }
     bool good = worker[0] != '\0' && others == 0;
     return !good ? OUTCOME_DEGRADED : answers->silent > 0 ? OUTCOME_PARTIAL : OUTCOME_OK;

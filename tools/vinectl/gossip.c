@@ -217,9 +217,9 @@ static enum outcome print_verdict(const struct answers *answers, const struct tr
 {
     bool good = trouble->clocks == 0 && trouble->refusing == 0 && trouble->losing == 0;
     if (!json && good) {
-        printf("healthy: %zu nodes answered; clocks within %d s, no queue overflowed in the last "
+        printf("%s: %zu nodes answered; clocks within %d s, no queue overflowed in the last "
                "second\n",
-               answers->answered, CLOCK_BOUND_MS / 1000);
+               verdict_word(answers), answers->answered, CLOCK_BOUND_MS / 1000);
     } else if (!json) {
         printf("DEGRADED: %zu nodes with a clock more than %d s off, %zu refused stamps in the "
                "last second, %zu had a queue overflow\n",

@@ -15,6 +15,7 @@
 #include "grapevine/seal/keyring.h"
 #include "table.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +49,11 @@ static enum outcome to_file(const struct gv_keyring *ring, struct gv_key_id id, 
                 "vinectl: %s exists; a key ring is never overwritten, choose another name\n", path);
         return OUTCOME_USAGE;
     }
+    errno = 0;
     enum gv_err err = gv_keyring_save(ring, path);
     if (err != GV_OK) {
-        fprintf(stderr, "vinectl: cannot write %s: %s\n", path, gv_err_text(err));
+        fprintf(stderr, "vinectl: cannot write %s: %s\n", path,
+                errno != 0 ? strerror(errno) : gv_err_text(err));
         return OUTCOME_DEGRADED;
     }
     char text[GV_KEY_ID_TEXT_BYTES];
@@ -228,8 +231,12 @@ static enum outcome list(const struct context *context)
         print_json(as_json(&answers));
     } else {
         print_table(context, &answers);
-        printf("%s: %zu nodes %s, %zu did not answer\n", same ? "healthy" : "DEGRADED",
-               count(&answers, true), same ? "have the same keys" : "differ", missed);
+        printf("%s: %zu nodes %s, %zu did not answer%s\n",
+               !same        ? "DEGRADED"
+               : missed > 0 ? "PARTIAL"
+                            : "healthy",
+               count(&answers, true), same ? "have the same keys" : "differ", missed,
+               same ? "" : "; end the rotation: keys use and keys retire may be taken again");
     }
     answers_deinit(&answers);
     return outcome;
@@ -309,7 +316,8 @@ static struct gv_keyring *load(const char *path)
     struct gv_keyring *ring = NULL;
     struct gv_keyring_fault fault;
     if (gv_keyring_load(path, &ring, &fault) != GV_OK) {
-        fprintf(stderr, "vinectl: %s, line %u: %s\n", path, fault.line, fault.text);
+        fprintf(stderr, fault.line == 0 ? "vinectl: %s: %s\n" : "vinectl: %s: %s (line %u)\n", path,
+                fault.text, fault.line);
         return NULL;
     }
     return ring;
@@ -351,6 +359,20 @@ static enum outcome install(const struct context *context)
     return outcome;
 }
 
+/* Does anybody have it? A mistyped id must not look like a key that all have forgotten. */
+static bool is_known(const struct answers *answers, const char *id, enum outcome *outcome)
+{
+    for (size_t i = 0; i < answers->count; i++) {
+        if (has(&answers->items[i], id)) {
+            return true;
+        }
+    }
+    fprintf(stderr, "vinectl: no node has the key %s; vinectl keys list shows those there are\n",
+            id);
+    *outcome = OUTCOME_DEGRADED;
+    return false;
+}
+
 /* use and retire: what must be so on all nodes before and after. */
 static enum outcome change(const struct context *context, const char *path,
                            bool (*before)(const struct answer *, const char *), const char *wrong,
@@ -367,7 +389,7 @@ static enum outcome change(const struct context *context, const char *path,
     if (!ask(context, &answers, &outcome)) {
         return outcome;
     }
-    bool fit = check(&answers, id, before, wrong, &outcome);
+    bool fit = is_known(&answers, id, &outcome) && check(&answers, id, before, wrong, &outcome);
     warn_of_dead(&answers);
     answers_deinit(&answers);
     return fit ? step(context, path, json_pack("{s:s}", "id", id), id, after) : outcome;

@@ -1,13 +1,14 @@
 /*
  * vinectl - look at a grapevine cluster through any of its nodes.
  *
- * main.c knows the commands and the flags; each command is a file of its own. Data goes to stdout,
- * everything else to stderr; the last line of a table is a verdict; the exit code is 0 only when
- * all is well (vinectl.h lists the others).
+ * main.c knows the flags, help.c the commands; each command is a file of its own. Data goes to
+ * stdout, everything else to stderr; the last line of a table is a verdict; the exit code is 0 only
+ * when all is well (vinectl.h lists the others).
  */
-#include "vinectl.h"
+#include "help.h"
 
 #include "grapevine/base/log.h"
+#include "grapevine/http/uri.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,84 +17,6 @@
 #include <unistd.h>
 
 #define KEY_FILE_BYTES 1024
-
-struct command {
-    const char *name;
-    const char *arguments;
-    const char *what;
-    command_fn run;
-};
-
-static const struct command commands[] = {
-    {"status", "", "the whole cluster on one screen, and a verdict", status_command},
-    {"nodes", "[-o wide]", "the router nodes, as the node asked sees them", nodes_command},
-    {"reachability", "", "what every node thinks of every other; finds one-sided views",
-     reachability_command},
-    {"gossip", "[-o wide]", "what the mesh does: rates, queues, repairs, refusals, clocks",
-     gossip_command},
-    {"wait", "--for STATE", "until all nodes are 'converged' or 'ready'; 124 when not in time",
-     wait_command},
-    {"workers", "[-o wide]", "the workers: pool, state, load, prompt blocks held", workers_command},
-    {"tree", "", "the tries: one per pool::model, who holds how much", tree_command},
-    {"explain", "[--one-node] FILE|-",
-     "where a request (JSON body) would go on every node, and why", explain_command},
-    {"diff", "[--deep]", "do all nodes agree? compares the state digests", diff_command},
-    {"keys", "generate|list|install|use|retire", "make the mesh's keys, and rotate them",
-     keys_command},
-    {"settings", "list|set|unset", "values that hold on all nodes while they run: look, change",
-     settings_command},
-};
-
-static void help(FILE *out)
-{
-    fputs("vinectl - look at a grapevine cluster through any of its nodes\n\n"
-          "Usage: vinectl [flags] COMMAND [arguments]\n\n"
-          "Examples:\n"
-          "  vinectl status\n"
-          "  vinectl --endpoint http://router-1:30000 workers\n"
-          "  vinectl wait --for ready --nodes 3 --timeout 60\n"
-          "  echo '{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | "
-          "vinectl "
-          "explain -\n"
-          "  vinectl keys generate mesh.keys\n"
-          "  vinectl settings set cache-threshold 0.5\n\n"
-          "Commands:\n",
-          out);
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        char call[48];
-        snprintf(call, sizeof call, "%s %s", commands[i].name, commands[i].arguments);
-        fprintf(out, "  %-22s %s\n", call, commands[i].what);
-    }
-    fputs("\nFlags:\n"
-          "  --endpoint URL         a node's data or metrics port [$GRAPEVINE_ENDPOINT, else "
-          "http://127.0.0.1:30000]\n"
-          "  --api-key-file FILE    the key, when the cluster asks for one "
-          "[$GRAPEVINE_API_KEY_FILE]\n"
-          "  --cacert FILE          https: who vouches for the nodes [$GRAPEVINE_CACERT, else the "
-          "system]\n"
-          "  --cert FILE            https: our certificate, for nodes that ask [$GRAPEVINE_CERT]\n"
-          "  --key FILE             https: its key [$GRAPEVINE_KEY]\n"
-          "  --timeout SECONDS      for everything together [5; wait: 60]\n"
-          "  -o, --output FORMAT    table, wide or json [table]\n"
-          "  --no-headers           tables without their first line\n"
-          "  --all-nodes            explain: on all nodes, side by side; this is the default\n"
-          "  --one-node             explain: only on the node asked\n"
-          "  --deep                 diff: compare the tries themselves, too\n"
-          "  --for STATE            wait: 'converged': the nodes that are alive hold the same "
-          "state;\n"
-          "                         'ready': no node is dead or in doubt, all take requests\n"
-          "  --nodes N              wait: and there are at least so many [1]\n"
-          "  --mesh-keyring FILE    keys install: the ring that the nodes have now\n"
-          "  --request-path PATH    explain: what the request would be sent to "
-          "[/v1/chat/completions]\n"
-          "  --routing-key KEY      explain: as if it were sent with X-SMG-Routing-Key\n"
-          "  --target-worker W      explain: as if it were sent with X-SMG-Target-Worker\n"
-          "  -h, --help             this text\n"
-          "  --version              the version\n\n"
-          "Exit codes: 0 healthy, 1 degraded, 2 usage, 3 node unreachable, 4 some nodes silent,\n"
-          "5 key refused, 124 wait: not in time\n",
-          out);
-}
 
 void print_json(json_t *json)
 {
@@ -210,6 +133,13 @@ static enum outcome apply_wait(const struct values *values, const char *command,
     return OUTCOME_OK;
 }
 
+/* Is it the URL of a node's port? */
+static bool is_endpoint(const char *text)
+{
+    struct gv_uri uri;
+    return gv_uri_parse(gv_slice_text(text), &uri) == GV_OK && uri.dp_rank < 0;
+}
+
 static enum outcome apply(const struct values *values, struct context *context)
 {
     char *end = NULL;
@@ -232,6 +162,10 @@ static enum outcome apply(const struct values *values, struct context *context)
     context->ca = values->ca;
     context->cert = values->cert;
     context->key = values->key;
+    if (!is_endpoint(values->endpoint)) {
+        return usage("--endpoint '%s' is not http://HOST:PORT or https://HOST:PORT",
+                     values->endpoint);
+    }
     if ((values->cert == NULL) != (values->key == NULL)) {
         return usage("--cert and --key go together");
     }
@@ -246,12 +180,14 @@ static enum outcome apply(const struct values *values, struct context *context)
 
 static enum outcome run(const struct context *context, const char *name)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return commands[i].run(context);
-        }
+    const struct command *command = command_of(name);
+    if (command == NULL) {
+        return usage("there is no command '%s'", name);
     }
-    return usage("there is no command '%s'", name);
+    if (context->arg_count > 0 && !command->takes_words) {
+        return usage("%s takes no argument: '%s'", name, context->args[0]);
+    }
+    return command->run(context);
 }
 
 static const char *setting(const char *variable, const char *otherwise)
@@ -275,6 +211,36 @@ static bool take_switch(const char *arg, struct context *context)
         return false;
     }
     return true;
+}
+
+/* Everything was read: help, or the command. */
+static enum outcome carry_out(struct values *values, struct context *context, const char *command,
+                              bool wants_help)
+{
+    if (wants_help) {
+        if (command != NULL && command_of(command) != NULL) {
+            help_command(stdout, command_of(command));
+        } else {
+            help_all(stdout);
+        }
+        return OUTCOME_OK;
+    }
+    if (command == NULL) {
+        help_all(stderr);
+        return OUTCOME_USAGE;
+    }
+    if (values->timeout == NULL) {
+        values->timeout = strcmp(command, "wait") == 0 ? "60" : "5";
+    }
+    enum outcome outcome = apply(values, context);
+    if (outcome == OUTCOME_OK) {
+        outcome = apply_wait(values, command, context);
+    }
+    if (outcome == OUTCOME_OK) {
+        outcome = run(context, command);
+    }
+    free(context->api_key);
+    return outcome;
 }
 
 int main(int argc, char **argv)
@@ -303,6 +269,7 @@ int main(int argc, char **argv)
                                  {"--key", &values.key}};
     struct context context = {.headers = true, .args = argv};
     const char *command = NULL;
+    bool wants_help = false;
     gv_log_set_level(GV_LOG_ERROR);
     for (int at = 1; at < argc; at++) {
         const char *arg = argv[at];
@@ -314,8 +281,8 @@ int main(int argc, char **argv)
             continue;
         }
         if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            help(stdout);
-            return OUTCOME_OK;
+            wants_help = true;
+            continue;
         }
         if (strcmp(arg, "--version") == 0) {
             puts("vinectl " GV_VERSION);
@@ -332,20 +299,5 @@ int main(int argc, char **argv)
             context.args[context.arg_count++] = argv[at]; /* never beyond what was read */
         }
     }
-    if (command == NULL) {
-        help(stderr);
-        return OUTCOME_USAGE;
-    }
-    if (values.timeout == NULL) {
-        values.timeout = strcmp(command, "wait") == 0 ? "60" : "5";
-    }
-    enum outcome outcome = apply(&values, &context);
-    if (outcome == OUTCOME_OK) {
-        outcome = apply_wait(&values, command, &context);
-    }
-    if (outcome == OUTCOME_OK) {
-        outcome = run(&context, command);
-    }
-    free(context.api_key);
-    return (int)outcome;
+    return (int)carry_out(&values, &context, command, wants_help);
 }

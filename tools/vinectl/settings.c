@@ -80,9 +80,9 @@ static enum outcome list(const struct context *context)
         print_json(json_incref(own));
     } else {
         table_print(&table, context->headers);
-        printf(differing == 0 ? "healthy: %zu nodes go by the same settings\n"
-                              : "DEGRADED: of %zu nodes not all go by the same settings\n",
-               answers.answered);
+        printf(differing == 0 ? "%s: %zu nodes go by the same settings\n"
+                              : "%s: of %zu nodes not all go by the same settings\n",
+               differing == 0 ? verdict_word(&answers) : "DEGRADED", answers.answered);
     }
     outcome = differing > 0 ? OUTCOME_DEGRADED : answers.silent > 0 ? OUTCOME_PARTIAL : OUTCOME_OK;
     table_deinit(&table);

@@ -41,8 +41,10 @@ static void add_node(struct table *table, const struct answer *answer, struct su
         table_text(table, answer->url);
         return;
     }
-    char digest[9];
-    snprintf(digest, sizeof digest, "%.8s", text_of(json_object_get(json, "mesh"), "digest"));
+    char digest[16];
+    const char *whole = text_of(json_object_get(json, "mesh"), "digest");
+    size_t len = strlen(whole); /* its halves are of operations, and of records and floors */
+    snprintf(digest, sizeof digest, "%.5s..%s", whole, whole + (len < 5 ? 0 : len - 5));
     table_age(table, number_of(json, "uptime_s"));
     table_number(table, number_of(json, "in_flight"));
     table_number(table, number_of(forest, "entries"));

@@ -78,10 +78,12 @@ static enum outcome verdict(const struct context *context, const struct state *s
     } else if (!was_answered) {
         printf("TIMEOUT: %s did not answer for %.1f s\n", context->endpoint, seconds);
     } else {
-        printf("%s: %s%s after %.1f s: %zu nodes, %zu alive, %zu ready, %zu silent, %zu different "
-               "states\n",
+        printf("%s: %s%s after %.1f s: %zu nodes, %zu alive, %zu ready, %zu silent, ",
                is_true ? "healthy" : "TIMEOUT", is_true ? "" : "not ", context->until, seconds,
-               state->expected, state->alive, state->ready, state->silent, state->groups);
+               state->expected, state->alive, state->ready, state->silent);
+        printf(state->groups == 1 ? "all in one state" : "%zu different states", state->groups);
+        printf(state->alive < context->node_count ? "; --nodes wants %zu alive\n" : "\n",
+               (size_t)context->node_count);
     }
     return is_true ? OUTCOME_OK : OUTCOME_TIMEOUT;
 }
@@ -99,6 +101,9 @@ enum outcome wait_command(const struct context *context)
         uint64_t passed_ms = gv_clock_us() / 1000 - began_ms;
         uint64_t left_ms = context->timeout_ms > passed_ms ? context->timeout_ms - passed_ms : 1;
         asking.timeout_ms = left_ms < ATTEMPT_MS ? left_ms : ATTEMPT_MS;
+        if (was_answered && left_ms < PAUSE_MS) { /* cut short, it would tell less than the last */
+            return verdict(context, &last, false, true, (double)context->timeout_ms / 1000);
+        }
         bool is_answered = look(&asking, &state, &outcome);
         if (outcome == OUTCOME_REFUSED) {
             fprintf(stderr, "vinectl: %s: the key was not accepted; give one with --api-key-file\n",

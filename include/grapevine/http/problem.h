@@ -45,6 +45,7 @@
       "the request waited too long for its turn; try again later")                                 \
     X(WORKER_EXISTS, 409, "invalid_request_error", "WORKER_ALREADY_EXISTS",                        \
       "a worker with this URL exists")                                                             \
+    X(KEY_STEP, 409, "invalid_request_error", "key_step_refused", "the key ring stays as it is")   \
     X(BODY_TOO_BIG, 413, "invalid_request_error", "payload_too_large",                             \
       "the body is larger than --max-payload-size")                                                \
     X(URI_TOO_LONG, 414, "invalid_request_error", "uri_too_long",                                  \

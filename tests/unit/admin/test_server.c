@@ -425,7 +425,7 @@ static void mesh_keys_are_changed_only_with_an_api_key(void)
     set_up(&fixture, flags);
     CU_ASSERT_EQUAL(ask(&fixture, "GET", "/grapevine/v1/keys", NULL, NULL, NULL, 0), 401);
     CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", NULL, id, NULL, 0), 401);
-    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, id, NULL, 0), 400);
+    CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, id, NULL, 0), 409);
     CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, "[]", NULL, 0), 400);
     CU_ASSERT_EQUAL(ask(&fixture, "POST", "/grapevine/v1/keys/use", bearer, "{\"id\":1}", NULL, 0),
                     400);
