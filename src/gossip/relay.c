@@ -27,6 +27,7 @@
 #define PULL_AGAIN_MS    500
 #define PULLS_MAX        6     /* then the digests shall find it */
 #define ASKED_MS         10000 /* an answer comes within this */
+#define GONE_TOGETHER_S  60    /* logs that end so far apart are taken in one snapshot */
 #define NEAR_BORDER      8     /* members short of relaying; others may have begun */
 
 /* ---- push --------------------------------------------------------------------------------------
@@ -472,6 +473,21 @@ void gv_relay_asked(struct gv_gossip *gossip, struct gv_channel *session,
     }
 }
 
+/* Logs that end a little earlier are likely to lack something, too: one snapshot shall do for all,
+ * the next would have to wait for seconds. */
+static uint32_t reach_back(const struct gv_gossip *gossip, uint32_t since)
+{
+    uint32_t least = since;
+    for (uint32_t i = 0; i < gossip->vector.count; i++) {
+        const struct gv_origin *at = gossip->vector.origins[i];
+        uint32_t stamp = gv_snapshot_since(at);
+        bool is_near = at != gossip->own && at->applied > 0 && !at->forgotten && stamp < since &&
+                       since - stamp <= GONE_TOGETHER_S;
+        least = is_near && stamp < least ? stamp : least;
+    }
+    return least;
+}
+
 /** The peer has what we asked for no longer as operations: take it, and all we lack, as entries. */
 void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
                    const Mesh__RangeGone *gone)
@@ -482,7 +498,7 @@ void gv_relay_gone(struct gv_gossip *gossip, struct gv_channel *session,
         uint32_t stamp = gv_snapshot_since(at);
         since = at->applied < at->wanted && stamp < since ? stamp : since;
     }
-    gv_snapshot_ask(gossip, session, since);
+    gv_snapshot_ask(gossip, session, reach_back(gossip, since));
 }
 
 void gv_relay_tick(struct gv_gossip *gossip)

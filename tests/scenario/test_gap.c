@@ -142,6 +142,32 @@ static void a_gap_that_was_closed_counts_no_longer(void)
     gv_gossip_free(gossip);
 }
 
+/* Of the log of "c" as much is here as this stamp tells. */
+static void know_c(struct gv_gossip *gossip, uint32_t stamp)
+{
+    struct gv_origin *origin = gv_vector_open(&gossip->vector, "c", BOOT + 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(origin);
+    gv_origin_raise(origin, 1);
+    gv_origin_stamp(origin, 1, stamp);
+}
+
+/* One snapshot for both: the next could not be asked for within two seconds. */
+static void a_snapshot_covers_a_log_that_ends_up_to_a_minute_earlier(void)
+{
+    static const uint32_t earlier_s[] = {1, 60, 61, 3000};
+    static const uint32_t reach_s[] = {1, 60, 0, 0};
+    for (size_t i = 0; i < sizeof earlier_s / sizeof earlier_s[0]; i++) {
+        uint32_t count = 0;
+        uint64_t id = 0;
+        struct gv_gossip *gossip = meet(&count);
+        say_batch(gossip, 1, 2, NEW);
+        say_batch(gossip, 10, 1, NEW);
+        know_c(gossip, NEW - earlier_s[i]);
+        CU_ASSERT_EQUAL(say_gone(gossip, &id), NEW - MARGIN - reach_s[i]);
+        gv_gossip_free(gossip);
+    }
+}
+
 static uint64_t applied_of_b(const struct gv_gossip *gossip)
 {
     struct gv_member members[4];
@@ -190,4 +216,5 @@ static void behind_the_snapshot_the_log_goes_on_without_a_gap(void)
 
 GV_SUITE("scenario/gap", GV_CASE(a_snapshot_reaches_back_behind_the_gap_whatever_is_above_it),
          GV_CASE(a_gap_that_was_closed_counts_no_longer),
+         GV_CASE(a_snapshot_covers_a_log_that_ends_up_to_a_minute_earlier),
          GV_CASE(behind_the_snapshot_the_log_goes_on_without_a_gap))
