@@ -2,80 +2,18 @@
  * What a member may claim and how much it may say: another's boot gets it nothing, and its words
  * leave room for those of others.
  */
-#include "../../../src/gossip/machine.h"
-#include "support/blank.h"
-#include "support/suite.h"
+#include "stage.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#define WALL_MS   UINT64_C(1790000000000)
 #define ROWS_MAX  100
 #define SAID_ONCE 50 /* loads in one message */
 
-static struct gv_gossip *here;
 static uint32_t rows_max = ROWS_MAX;
 static uint32_t load = 1; /* what is said of each worker */
-static struct gv_now now;
 
-/* A key is one byte, and signing is writing it down: enough to tell keys apart. */
-static void sign(void *owner, struct gv_slice text, uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
+static void begin_small(void)
 {
-    const uint8_t *key = owner;
-    (void)text;
-    memset(signature, *key, GV_GOSSIP_SIGNATURE_BYTES);
-}
-
-static bool verify(void *owner, const uint8_t identity[GV_GOSSIP_IDENTITY_BYTES],
-                   struct gv_slice text, const uint8_t signature[GV_GOSSIP_SIGNATURE_BYTES])
-{
-    (void)owner;
-    (void)text;
-    return identity[0] == signature[0];
-}
-
-static struct gv_gossip *engine(const char *name, uint8_t *key, uint64_t boot_id)
-{
-    const struct gv_gossip_store store = gv_blank_store();
-    struct gv_gossip_options options = {
-        .cluster_id = "c",
-        .boot_id = boot_id,
-        .incarnation = WALL_MS + *key,
-        .block_bytes = 64,
-        .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = (uint16_t)(2000 + *key)},
-        .seed = 1,
-        .sayings_max = rows_max,
-        .signer = {.owner = key, .sign = sign, .verify = verify}};
-    struct gv_gossip *made = NULL;
-    (void)gv_slice_copy_text(gv_slice_text(name), options.node, sizeof options.node);
-    memset(options.signer.identity, *key, sizeof options.signer.identity);
-    CU_ASSERT_EQUAL_FATAL(gv_gossip_new(&options, &store, now.now_ms, &made), GV_OK);
-    return made;
-}
-
-static void drain(void)
-{
-    struct gv_effect effect;
-    while (gv_gossip_next_effect(here, &effect)) {
-    }
-}
-
-/* A node of that name, key and boot connects. */
-static void meet(const char *name, uint8_t key, uint64_t boot_id, uint64_t session)
-{
-    struct gv_gossip_hello hello;
-    struct gv_gossip *peer = engine(name, &key, boot_id);
-    gv_gossip_hello(peer, &hello);
-    gv_gossip_opened(here, session, false, &hello, now);
-    drain();
-    gv_gossip_free(peer);
-}
-
-static void begin(void)
-{
-    static uint8_t key = 1;
-    now = (struct gv_now){.now_ms = 1000, .wall_ms = WALL_MS};
-    here = engine("here", &key, 1);
+    stage_options.sayings_max = rows_max;
+    begin();
 }
 
 static void leave(const char *name, uint64_t session)
@@ -89,7 +27,7 @@ static void leave(const char *name, uint64_t session)
 
 static void a_claimed_boot_stays_its_first_holders(void)
 {
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     meet("liar", 3, 20, 2);
     CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 20), gv_roster_find(here, "x"));
@@ -98,13 +36,13 @@ static void a_claimed_boot_stays_its_first_holders(void)
     struct gv_origin *of_liar = gv_past_open(here, "liar", 20);
     CU_ASSERT_PTR_NOT_EQUAL(of_x, of_liar);
     CU_ASSERT_PTR_EQUAL(gv_past_find_boot(here, 20), of_x);
-    gv_gossip_free(here);
+    end();
 }
 
 /* Who came first is not always who told the truth: when that one is gone, the other counts. */
 static void a_boot_passes_on_when_its_first_holder_is_gone(void)
 {
-    begin();
+    begin_small();
     meet("liar", 3, 20, 1);
     meet("x", 2, 20, 2);
     (void)gv_past_open(here, "x", 20);
@@ -113,13 +51,13 @@ static void a_boot_passes_on_when_its_first_holder_is_gone(void)
     gv_roster_remove(here, gv_roster_find(here, "liar"));
     CU_ASSERT_PTR_EQUAL(gv_roster_find_boot(here, 20), gv_roster_find(here, "x"));
     CU_ASSERT_STRING_EQUAL(gv_past_find_boot(here, 20)->name, "x");
-    gv_gossip_free(here);
+    end();
 }
 
 /* The boot of the former holder led to a record that was freed with the name. */
 static void a_name_that_goes_to_another_key_leaves_no_boot_behind(void)
 {
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     leave("x", 1);
     meet("x", 4, 21, 2);
@@ -128,7 +66,7 @@ static void a_name_that_goes_to_another_key_leaves_no_boot_behind(void)
     leave("x", 2);
     gv_roster_remove(here, gv_roster_find(here, "x"));
     CU_ASSERT_PTR_NULL(gv_roster_find_boot(here, 21));
-    gv_gossip_free(here);
+    end();
 }
 
 /* The member of this session says loads of workers first, first + 1, ... */
@@ -165,7 +103,7 @@ static uint32_t rows_of(const char *name)
 /* Both sides of the limit over all, and of the share that everybody has nevertheless. */
 static void what_all_say_together_has_a_limit_and_everybody_a_share(void)
 {
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     meet("y", 3, 30, 2);
     say(1, 1, 0, SAID_ONCE);
@@ -186,7 +124,7 @@ static void what_all_say_together_has_a_limit_and_everybody_a_share(void)
     CU_ASSERT_EQUAL(here->said_rows, GV_SAYINGS_FAIR);
     say(2, 3, SAID_ONCE, SAID_ONCE);
     CU_ASSERT_EQUAL(rows_of("y"), 2 * SAID_ONCE);
-    gv_gossip_free(here);
+    end();
 }
 
 /* Three nodes, so a third of the room: more than the least that everybody has. */
@@ -195,7 +133,7 @@ static void who_says_more_than_all_may_leaves_the_others_an_equal_share(void)
     uint32_t share = 2 * SAID_ONCE;
     rows_max = 3 * share;
     CU_ASSERT(share > GV_SAYINGS_FAIR);
-    begin();
+    begin_small();
     meet("liar", 2, 20, 1);
     meet("y", 3, 30, 2);
     for (uint32_t i = 0; i < 7; i++) {
@@ -210,7 +148,7 @@ static void who_says_more_than_all_may_leaves_the_others_an_equal_share(void)
     say(2, 3, share, 1);
     CU_ASSERT_EQUAL(rows_of("y"), share);
     CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, refused + 1);
-    gv_gossip_free(here);
+    end();
     rows_max = ROWS_MAX;
 }
 
@@ -218,7 +156,7 @@ static void who_says_more_than_all_may_leaves_the_others_an_equal_share(void)
  */
 static void a_worker_of_which_nothing_is_left_to_say_makes_way_for_a_new_one(void)
 {
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     load = 0;
     say(1, 1, 0, 1);
@@ -241,17 +179,8 @@ static void a_worker_of_which_nothing_is_left_to_say_makes_way_for_a_new_one(voi
     CU_ASSERT_EQUAL(gv_gossip_counters(here)->records_refused, 3);
     CU_ASSERT_PTR_NOT_NULL(gv_sayings_find(said, gv_slice_text("http://w101")));
     CU_ASSERT_EQUAL(here->said_rows, ROWS_MAX);
-    gv_gossip_free(here);
+    end();
     load = 1;
-}
-
-static uint8_t sent[256 * 1024];
-
-static void send(uint64_t session, const Mesh__Message *message)
-{
-    size_t len = mesh__message__pack(message, sent);
-    CU_ASSERT_FATAL(len <= sizeof sent);
-    CU_ASSERT_EQUAL(gv_gossip_message(here, session, gv_slice_of(sent, len), now), GV_OK);
 }
 
 /* Records of workers first, first + 1, ..., each as large as it may be. */
@@ -297,7 +226,7 @@ static void a_table_full_of_the_largest_records_does_not_overflow_a_new_session(
     struct gv_effect effect;
     uint8_t key = 3;
     size_t bytes = 0;
-    begin();
+    begin_small();
     meet("liar", 2, 20, 1);
     for (uint32_t i = 0; i < GV_RECORDS_MAX / 32; i++) {
         write_workers(1, i * 32, 32);
@@ -315,10 +244,9 @@ static void a_table_full_of_the_largest_records_does_not_overflow_a_new_session(
     CU_ASSERT(bytes <=
               here->options.session_queue_bytes + 64 * 1024); /* twice it would be closed */
     gv_gossip_free(y);
-    gv_gossip_free(here);
+    end();
 }
 
-#define STAMP_NOW ((uint32_t)(WALL_MS / 1000 - GV_LOG_EPOCH_S))
 #define BOOT_TOLD 77 /* of a log that only the donor knows */
 
 /* A donor that is in step gives us a snapshot: one position, and nothing else. */
@@ -366,7 +294,7 @@ static void a_position_from_the_far_future_is_believed_to_be_of_now(void)
                 {STAMP_NOW + GV_STAMP_AHEAD_MAX_S + 1, STAMP_NOW},
                 {UINT32_MAX, STAMP_NOW}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        begin();
+        begin_small();
         meet("x", 2, 20, 1);
         join_from(1, rows[i].told);
         const struct gv_origin *origin = gv_vector_find(&here->vector, "gone", BOOT_TOLD);
@@ -374,7 +302,7 @@ static void a_position_from_the_far_future_is_believed_to_be_of_now(void)
         CU_ASSERT_EQUAL(origin->applied, 5);
         CU_ASSERT_EQUAL(gv_past_newest(origin), rows[i].believed);
         CU_ASSERT_EQUAL(gv_snapshot_since(origin), rows[i].believed - 120);
-        gv_gossip_free(here);
+        end();
     }
 }
 
@@ -386,7 +314,7 @@ static void a_log_heard_of_with_a_far_stamp_is_no_younger_than_now(void)
     Mesh__Position *positions[] = {&position};
     Mesh__Vector vector = MESH__VECTOR__INIT;
     Mesh__Message message = MESH__MESSAGE__INIT;
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     join_from(1, STAMP_NOW);
     position.node = name;
@@ -403,7 +331,7 @@ static void a_log_heard_of_with_a_far_stamp_is_no_younger_than_now(void)
     const struct gv_origin *origin = gv_vector_find(&here->vector, "gone", BOOT_TOLD + 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(origin);
     CU_ASSERT_EQUAL(gv_past_newest(origin), STAMP_NOW);
-    gv_gossip_free(here);
+    end();
 }
 
 /* The load of the only worker in what the engine sends to this session now; to be freed. */
@@ -439,7 +367,7 @@ static void who_asks_what_a_node_has_said_gets_what_it_learned_as_well(void)
     Mesh__NodeState state = MESH__NODE_STATE__INIT;
     Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
     Mesh__Message message = MESH__MESSAGE__INIT;
-    begin();
+    begin_small();
     meet("x", 2, 20, 1);
     meet("y", 3, 30, 2);
     learned.prefill_bytes = 1;
@@ -490,7 +418,7 @@ static void who_asks_what_a_node_has_said_gets_what_it_learned_as_well(void)
     CU_ASSERT_EQUAL(told->report->running, 7);
     CU_ASSERT_EQUAL(told->report->used_tokens, 8);
     mesh__message__free_unpacked(answer, NULL);
-    gv_gossip_free(here);
+    end();
 }
 
 GV_SUITE("gossip/claims", GV_CASE(who_asks_what_a_node_has_said_gets_what_it_learned_as_well),

@@ -1,0 +1,185 @@
+/*
+ * Loads on their way out, and records of all on their way in, one engine and messages made by hand:
+ * when a load is said, and which of two records wins.
+ */
+#include "stage.h"
+
+#define DAY_MS UINT64_C(86400000)
+
+static void set_load(uint32_t count, uint64_t bytes)
+{
+    struct gv_gossip_load load = {
+        .worker = gv_slice_text("http://w"), .count = count, .bytes = bytes};
+    gv_gossip_set_load(here, &load, now);
+}
+
+/* What is said of the load now; UINT64_MAX: nothing. */
+static uint64_t said_bytes(void)
+{
+    uint64_t bytes = UINT64_MAX;
+    Mesh__Message *message;
+    while ((message = next_sent(1, MESH__MESSAGE__BODY_NODE_STATE)) != NULL) {
+        if (message->node_state->n_loads == 1) {
+            bytes = message->node_state->loads[0]->bytes;
+        }
+        mesh__message__free_unpacked(message, NULL);
+    }
+    return bytes;
+}
+
+static void begin_with_a_load(uint64_t bytes)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    greet(1, true);
+    drain();
+    set_load(1, bytes);
+    CU_ASSERT_EQUAL(said_bytes(), bytes); /* the first at once */
+}
+
+/* Both sides of the 5 %, up and down. */
+static void a_load_is_said_when_it_changed_by_more_than_a_twentieth(void)
+{
+    static const uint64_t said[][2] = {
+        {1050, UINT64_MAX}, {1051, 1051}, {950, UINT64_MAX}, {949, 949}};
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        begin_with_a_load(1000);
+        set_load(1, said[i][0]);
+        pass(50);
+        CU_ASSERT_EQUAL(said_bytes(), said[i][1]);
+        end();
+    }
+    begin_with_a_load(1000);
+    set_load(2, 1000); /* one request more is always a change */
+    pass(50);
+    CU_ASSERT_EQUAL(said_bytes(), 1000);
+    end();
+}
+
+/* Both sides of the second; and it stops when there is none. */
+static void a_load_that_stays_is_said_again_every_second(void)
+{
+    begin_with_a_load(1000);
+    for (int i = 0; i < 3; i++) {
+        pass(999);
+        CU_ASSERT_EQUAL(said_bytes(), UINT64_MAX);
+        CU_ASSERT(gv_gossip_wake_at(here) <= now.now_ms + 1);
+        pass(1);
+        CU_ASSERT_EQUAL(said_bytes(), 1000);
+    }
+    set_load(0, 0);
+    pass(50);
+    CU_ASSERT_EQUAL(said_bytes(), 0);
+    pass(1000);
+    CU_ASSERT_EQUAL(said_bytes(), UINT64_MAX);
+    end();
+}
+
+/* With so many sessions that each message counts; with few it is sooner. */
+static void a_change_waits_no_longer_than_50_ms_after_the_last(void)
+{
+    char name[8];
+    begin();
+    for (uint8_t i = 1; i <= 30; i++) {
+        (void)snprintf(name, sizeof name, "x%02u", (unsigned)i);
+        meet(name, (uint8_t)(i + 1), 100 + i, i);
+        greet(i, true);
+        drain();
+    }
+    set_load(1, 1000);
+    CU_ASSERT_EQUAL(said_bytes(), 1000);
+    set_load(1, 2000);
+    pass(49);
+    CU_ASSERT_EQUAL(said_bytes(), UINT64_MAX);
+    CU_ASSERT_EQUAL(gv_gossip_wake_at(here), now.now_ms + 1);
+    pass(1);
+    CU_ASSERT_EQUAL(said_bytes(), 2000);
+    end();
+}
+
+static void write_setting(const char *name, uint64_t version_ms, const char *origin)
+{
+    Mesh__Setting setting = MESH__SETTING__INIT;
+    Mesh__Setting *list[] = {&setting};
+    Mesh__Settings settings = MESH__SETTINGS__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    setting.name = (char *)(uintptr_t)name;
+    setting.value = (char *)(uintptr_t)origin;
+    setting.origin = (char *)(uintptr_t)origin;
+    setting.version_ms = version_ms;
+    settings.settings = list;
+    settings.n_settings = 1;
+    message.body_case = MESH__MESSAGE__BODY_SETTINGS;
+    message.settings = &settings;
+    send(1, &message);
+    drain();
+}
+
+static const char *value_of(const char *name)
+{
+    for (uint32_t i = 0; i < here->setting_count; i++) {
+        if (strcmp(here->settings[i].name, name) == 0) {
+            return here->settings[i].value;
+        }
+    }
+    return "";
+}
+
+static void of_two_settings_of_one_moment_the_greater_writer_wins_in_any_order(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    write_setting("one", WALL_MS, "a");
+    write_setting("one", WALL_MS, "b");
+    write_setting("two", WALL_MS, "b");
+    write_setting("two", WALL_MS, "a");
+    CU_ASSERT_STRING_EQUAL(value_of("one"), "b");
+    CU_ASSERT_STRING_EQUAL(value_of("two"), "b");
+    write_setting("one", WALL_MS + 1, "a");
+    CU_ASSERT_STRING_EQUAL(value_of("one"), "a");
+    end();
+}
+
+static void write_worker(const char *name, uint64_t version_ms)
+{
+    char origin[] = "x";
+    Mesh__Worker worker = MESH__WORKER__INIT;
+    Mesh__Worker *list[] = {&worker};
+    Mesh__Workers workers = MESH__WORKERS__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    worker.url = (char *)(uintptr_t)name;
+    worker.origin = origin;
+    worker.version_ms = version_ms;
+    workers.workers = list;
+    workers.n_workers = 1;
+    message.body_case = MESH__MESSAGE__BODY_WORKERS;
+    message.workers = &workers;
+    send(1, &message);
+    drain();
+}
+
+/* Else it could not be changed for as long as that lies ahead. Both sides. */
+static void a_record_dated_over_a_day_ahead_is_refused_and_counted(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    write_worker("http://w1", WALL_MS + DAY_MS);
+    write_setting("near", WALL_MS + DAY_MS, "x");
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->refused_stamps, 0);
+    write_worker("http://w2", WALL_MS + DAY_MS + 1);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->refused_stamps, 1);
+    write_setting("far", WALL_MS + DAY_MS + 1, "x");
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->refused_stamps, 2);
+    write_worker("http://w3", UINT64_MAX);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->refused_stamps, 3);
+    CU_ASSERT_EQUAL(here->workers.count, 1);
+    CU_ASSERT_STRING_EQUAL(value_of("near"), "x");
+    CU_ASSERT_STRING_EQUAL(value_of("far"), "");
+    end();
+}
+
+GV_SUITE("gossip/records", GV_CASE(a_load_is_said_when_it_changed_by_more_than_a_twentieth),
+         GV_CASE(a_load_that_stays_is_said_again_every_second),
+         GV_CASE(a_change_waits_no_longer_than_50_ms_after_the_last),
+         GV_CASE(of_two_settings_of_one_moment_the_greater_writer_wins_in_any_order),
+         GV_CASE(a_record_dated_over_a_day_ahead_is_refused_and_counted))
