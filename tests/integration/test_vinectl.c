@@ -5,6 +5,7 @@
 #include "support/suite.h"
 #include "support/world.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -485,6 +486,12 @@ static void keys_are_rotated_on_all_nodes_step_by_step(void)
     read_id(rings[2], kept);
     CU_ASSERT_STRING_EQUAL(kept, id);
     CU_ASSERT_TRUE(gv_test_await(are_three_with_the_same_keys, &members, 0));
+    /* Who is away meanwhile would come back with what it has now. */
+    gv_process_signal(&world.nodes[2].process, SIGTERM);
+    CU_ASSERT_EQUAL(gv_process_wait(&world.nodes[2].process), 0);
+    CU_ASSERT_EQUAL(run(port, ARGS("--api-key-file", key_file, "keys", "use", id)), 0);
+    CU_ASSERT_TRUE(printed("1 nodes have left: whoever of them starts again needs the ring"));
+    CU_ASSERT_TRUE(printed("done on all 2 nodes"));
     gv_world_end(&world);
 }
 

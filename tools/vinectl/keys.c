@@ -113,6 +113,7 @@ static bool is_dead(const struct answer *answer)
 /* Whoever is down now will be refused when it returns with a ring of before. */
 static void warn_of_dead(const struct answers *answers)
 {
+    size_t left = 0;
     for (size_t i = 0; i < answers->count; i++) {
         if (is_dead(&answers->items[i])) {
             fprintf(stderr,
@@ -120,6 +121,14 @@ static void warn_of_dead(const struct answers *answers)
                     "that took part\n",
                     answers->items[i].node);
         }
+        left += !is_member(&answers->items[i]);
+    }
+    if (left > 0) {
+        fprintf(
+            stderr,
+            "vinectl: %zu nodes have left: whoever of them starts again needs the ring of a node "
+            "that took part\n",
+            left);
     }
 }
 

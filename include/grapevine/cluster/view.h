@@ -45,7 +45,9 @@ struct gv_cluster_counters {
     X(RECORDS_FORGED, "records_forged", "records were refused as forged in the last minute")       \
     X(NONSENSE_RECEIVED, "nonsense_received", "a message made no sense in the last minute")        \
     X(PEERS_REFUSED, "peers_refused", "a peer was refused in the last minute; the log says why")   \
-    X(DATAGRAMS_DROPPED, "datagrams_dropped", "datagrams were dropped in the last minute")         \
+    X(DATAGRAMS_DROPPED, "datagrams_dropped",                                                      \
+      "datagrams that prove nothing, came twice or could not be sent were dropped in the last "    \
+      "minute")                                                                                    \
     X(STATE_UNWRITTEN, "state_unwritten", "the state directory could not be written lately")
 
 enum gv_alarm {
