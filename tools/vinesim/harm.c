@@ -1,9 +1,56 @@
 /*
- * harm.c - what happens to a single node besides crashes: a wrong clock, a lost disk, a twin.
+ * harm.c - what happens to nodes: they end in three ways, stop hearing each other, have a wrong
+ * clock, a lost disk, a twin. What happens to bytes on their way is in network.c.
  */
 #include "inside.h"
 
 #include <string.h>
+
+void world_kill(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s is killed", world->nodes[i].name);
+        world_end_node(world, i, true, true);
+    }
+}
+
+void world_vanish(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s vanishes", world->nodes[i].name);
+        world_end_node(world, i, false, false);
+    }
+}
+
+void world_leave(struct world *world, uint32_t i)
+{
+    if (world_is_up(world, i)) {
+        world_note(world, "%s leaves", world->nodes[i].name);
+        gv_gossip_leave(world->nodes[i].engine, world_now(world, i));
+        world_settle(world, i);
+        world_run(world, 50);
+        world_end_node(world, i, true, false);
+    }
+}
+
+void world_block(struct world *world, uint32_t a, uint32_t b, bool blocked)
+{
+    world->blocked[a][b] = blocked;
+    world->nodes[a].disturbed_at_us = world->now_us + 1;
+    world->nodes[b].disturbed_at_us = world->now_us + 1;
+}
+
+void world_heal(struct world *world)
+{
+    for (uint32_t a = 0; a < world->options.node_count; a++) {
+        for (uint32_t b = 0; b < world->options.node_count; b++) {
+            if (world->blocked[a][b]) {
+                world_block(world, a, b, false);
+            }
+        }
+    }
+    world_note(world, "healed");
+}
 
 void world_set_clock(struct world *world, uint32_t i, int32_t wrong_by_ms)
 {

@@ -494,33 +494,6 @@ void world_end_node(struct world *world, uint32_t i, bool tell, bool reset)
     }
 }
 
-void world_kill(struct world *world, uint32_t i)
-{
-    if (world_is_up(world, i)) {
-        world_note(world, "%s is killed", world->nodes[i].name);
-        world_end_node(world, i, true, true);
-    }
-}
-
-void world_vanish(struct world *world, uint32_t i)
-{
-    if (world_is_up(world, i)) {
-        world_note(world, "%s vanishes", world->nodes[i].name);
-        world_end_node(world, i, false, false);
-    }
-}
-
-void world_leave(struct world *world, uint32_t i)
-{
-    if (world_is_up(world, i)) {
-        world_note(world, "%s leaves", world->nodes[i].name);
-        gv_gossip_leave(world->nodes[i].engine, world_now(world, i));
-        world_settle(world, i);
-        world_run(world, 50);
-        world_end_node(world, i, true, false);
-    }
-}
-
 void world_cut(struct world *world, uint32_t a, uint32_t b)
 {
     world_note(world, "sessions of %s and %s are cut", world->nodes[a].name, world->nodes[b].name);
@@ -580,23 +553,4 @@ void world_set_rate(struct world *world, uint32_t i, uint64_t bytes_per_s)
             tell_queue(world, at * 2 + 1);
         }
     }
-}
-
-void world_block(struct world *world, uint32_t a, uint32_t b, bool blocked)
-{
-    world->blocked[a][b] = blocked;
-    world->nodes[a].disturbed_at_us = world->now_us + 1;
-    world->nodes[b].disturbed_at_us = world->now_us + 1;
-}
-
-void world_heal(struct world *world)
-{
-    for (uint32_t a = 0; a < world->options.node_count; a++) {
-        for (uint32_t b = 0; b < world->options.node_count; b++) {
-            if (world->blocked[a][b]) {
-                world_block(world, a, b, false);
-            }
-        }
-    }
-    world_note(world, "healed");
 }
