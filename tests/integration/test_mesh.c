@@ -134,10 +134,14 @@ static void a_removed_worker_is_gone_everywhere_and_owns_nothing_when_it_returns
         GV_MESH_AWAIT(!gv_mesh_has_worker(&nodes[i], WORKER));
         GV_MESH_AWAIT(gv_mesh_depth(&nodes[i], WORKER, chain, GV_MESH_CHAIN) == 0);
     }
+    gv_mesh_record(&nodes[0], WORKER, chain, GV_MESH_CHAIN); /* a request that was under way */
+    for (int i = 0; i < 3; i++) {
+        GV_MESH_AWAIT(gv_mesh_depth(&nodes[i], WORKER, chain, GV_MESH_CHAIN) == GV_MESH_CHAIN);
+    }
     gv_mesh_put(&nodes[2], WORKER);
     for (int i = 0; i < 3; i++) {
         GV_MESH_AWAIT(gv_mesh_has_worker(&nodes[i], WORKER));
-        CU_ASSERT_EQUAL(gv_mesh_depth(&nodes[i], WORKER, chain, GV_MESH_CHAIN), 0);
+        GV_MESH_AWAIT(gv_mesh_depth(&nodes[i], WORKER, chain, GV_MESH_CHAIN) == 0);
     }
     gv_mesh_record(&nodes[0], WORKER, chain, GV_MESH_CHAIN / 2);
     for (int i = 0; i < 3; i++) {

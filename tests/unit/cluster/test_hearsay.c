@@ -4,6 +4,7 @@
  */
 #include "../../../src/cluster/shell.h"
 #include "../../../src/gossip/machine.h"
+#include "grapevine/route/quota.h"
 #include "support/suite.h"
 
 #include <stdio.h>
@@ -179,7 +180,40 @@ static void a_node_takes_back_its_opinion_of_a_worker_that_is_gone(void)
     end();
 }
 
-GV_SUITE("cluster/hearsay", GV_CASE(a_node_takes_back_its_opinion_of_a_worker_that_is_gone),
+static void say_demand(const char *node, uint64_t milli)
+{
+    struct gv_gossip_load load = {.worker = gv_slice_text("tenant:acme"), .bytes = milli};
+    store.load_changed(&cluster, node, &load);
+}
+
+/* Both sides of the limit up to which a demand is believed; and nothing stays of who asks no more.
+ */
+static void demands_are_summed_up_to_the_limit_and_go_with_their_node(void)
+{
+    struct gv_quota_limit limit = {"acme", 10};
+    begin();
+    CU_ASSERT_EQUAL_FATAL(gv_quota_new(&limit, 1, 0, &cluster.options.quota), GV_OK);
+    CU_ASSERT_EQUAL_FATAL(gv_demands_open(&cluster), GV_OK);
+    say_demand("x", 10000);
+    CU_ASSERT_EQUAL(cluster.demands.sums[0], 10000);
+    say_demand("y", 10001);
+    CU_ASSERT_EQUAL(cluster.demands.sums[0], 20000);
+    say_demand("y", UINT64_MAX);
+    CU_ASSERT_EQUAL(cluster.demands.sums[0], 20000);
+    say_demand("x", 1);
+    CU_ASSERT_EQUAL(cluster.demands.sums[0], 10001);
+    CU_ASSERT_EQUAL(cluster.demands.heard.count, 2);
+    say_demand("y", 0);
+    say_demand("z", 0);
+    CU_ASSERT_EQUAL(cluster.demands.sums[0], 1);
+    CU_ASSERT_EQUAL(cluster.demands.heard.count, 1);
+    gv_demands_free(&cluster);
+    gv_quota_free(cluster.options.quota);
+    end();
+}
+
+GV_SUITE("cluster/hearsay", GV_CASE(demands_are_summed_up_to_the_limit_and_go_with_their_node),
+         GV_CASE(a_node_takes_back_its_opinion_of_a_worker_that_is_gone),
          GV_CASE(no_words_make_the_loads_of_others_disappear),
          GV_CASE(an_opinion_that_is_taken_back_is_no_opinion),
          GV_CASE(what_is_thought_of_a_worker_goes_with_it))
