@@ -20,6 +20,8 @@ struct batch {
     const struct fetch_manner *manner;
 };
 
+#define ADDRS_MAX 16 /* of one name, tried one after the other */
+
 /* One request on its way. */
 struct trip {
     struct batch *batch;
@@ -27,6 +29,10 @@ struct trip {
     struct gv_uri uri;
     struct gv_stream *stream; /* NULL before the connect and after the close */
     struct gv_parser *parser; /* owned */
+    struct gv_addr addrs[ADDRS_MAX];
+    size_t addr_count;
+    size_t addr_next;
+    bool opened; /* somebody took the connection */
     bool ended;
 };
 
@@ -95,6 +101,7 @@ static enum gv_err write_request(struct trip *trip, struct gv_buf *out)
 static void on_open(void *owner)
 {
     struct trip *trip = owner;
+    trip->opened = true;
     struct gv_buf head;
     gv_buf_init(&head, GV_MEM_BUFFER, 64 * 1024);
     enum gv_err err = write_request(trip, &head);
@@ -126,6 +133,8 @@ static void on_end(void *owner)
     end(trip, GV_ECLOSED); /* without effect when the end completed the answer */
 }
 
+static bool try_next(struct trip *trip);
+
 static void on_closed(void *owner, enum gv_err why)
 {
     struct trip *trip = owner;
@@ -134,6 +143,9 @@ static void on_closed(void *owner, enum gv_err why)
                  gv_stream_trouble(trip->stream));
     }
     trip->stream = NULL;
+    if (!trip->ended && !trip->opened && trip->fetch->trouble[0] == '\0' && try_next(trip)) {
+        return;
+    }
     end(trip, why == GV_OK ? GV_ECLOSED : why);
 }
 
@@ -160,6 +172,26 @@ static enum gv_err secure(struct trip *trip)
     return gv_stream_secure(trip->stream, batch->tls, trip->uri.host);
 }
 
+/* The name of all nodes has many addresses, and any node will do: connect to the next of them. */
+static bool try_next(struct trip *trip)
+{
+    enum gv_err err = GV_EREFUSED;
+    while (err != GV_OK && trip->addr_next < trip->addr_count) {
+        const struct gv_stream_limits limits = {.high_mark_bytes = REPLY_MAX,
+                                                .low_mark_bytes = REPLY_MAX / 2};
+        err = gv_stream_connect(trip->batch->loop, &trip->addrs[trip->addr_next], &stream_events,
+                                trip, limits, &trip->stream);
+        trip->addr_next += 1;
+    }
+    if (err == GV_OK && strcmp(trip->uri.scheme, "https") == 0) {
+        err = secure(trip);
+        if (err != GV_OK) {
+            end(trip, err);
+        }
+    }
+    return err == GV_OK || trip->ended;
+}
+
 static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addrs, size_t count,
                         uint32_t ttl_s)
 {
@@ -168,16 +200,13 @@ static void on_resolved(void *owner, enum gv_err err, const struct gv_addr *addr
     if (trip->ended) {
         return;
     }
-    if (err == GV_OK && count > 0) {
-        const struct gv_stream_limits limits = {.high_mark_bytes = REPLY_MAX,
-                                                .low_mark_bytes = REPLY_MAX / 2};
-        err = gv_stream_connect(trip->batch->loop, &addrs[0], &stream_events, trip, limits,
-                                &trip->stream);
-    }
-    if (err == GV_OK && trip->stream != NULL && strcmp(trip->uri.scheme, "https") == 0) {
-        err = secure(trip);
-    }
-    if (err != GV_OK) {
+    if (err == GV_OK) {
+        trip->addr_count = count < ADDRS_MAX ? count : ADDRS_MAX;
+        memcpy(trip->addrs, addrs, trip->addr_count * sizeof addrs[0]);
+        if (!try_next(trip)) {
+            end(trip, GV_EREFUSED);
+        }
+    } else {
         end(trip, err);
     }
 }
