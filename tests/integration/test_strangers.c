@@ -137,6 +137,7 @@ static void silent_connections_do_not_keep_others_out(void)
         CU_ASSERT_TRUE(is_greeted(fds[i])); /* the last one, too: the first gives way */
     }
     AWAIT(is_closed(fds[0]));
+    CU_ASSERT_FALSE(is_closed(fds[1])); /* one for one, and not since their time is over */
     CU_ASSERT_FALSE(is_closed(fds[STRANGERS_MAX]));
     for (int i = 0; i <= STRANGERS_MAX; i++) {
         (void)close(fds[i]);

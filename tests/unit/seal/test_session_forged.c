@@ -4,34 +4,37 @@
 #include "pair.h"
 
 /*
- * Drive a handshake and one message in which byte `at` of what a sends is changed by `mask`;
- * returns true when b was handed the message. `*total` is how many bytes a sends.
+ * Drive a handshake and one message in which byte `at` of what one side sends (the initiator, or
+ * the acceptor) is changed by `mask`; returns true when the other was handed the message. `*total`
+ * is how many bytes that side sends.
  */
-static bool message_survives(const struct gv_keyring *ring, size_t at, uint8_t mask, size_t *total)
+static bool message_survives(const struct gv_keyring *ring, bool by_acceptor, size_t at,
+                             uint8_t mask, size_t *total)
 {
     struct pair pair = pair_of(ring, ring);
+    struct side *from = by_acceptor ? &pair.b : &pair.a;
+    struct side *to = by_acceptor ? &pair.a : &pair.b;
     struct gv_session_event event;
     bool heard = false;
     size_t sent = 0;
     for (int round = 0; round < 3; round++) {
-        if (round == 1 && (gv_session_accept(pair.a.session, &pair.a.out) != GV_OK ||
-                           gv_session_accept(pair.b.session, &pair.b.out) != GV_OK)) {
+        if (round == 1 && (gv_session_accept(from->session, &from->out) != GV_OK ||
+                           gv_session_accept(to->session, &to->out) != GV_OK)) {
             break;
         }
         if (round == 2 &&
-            gv_session_send(pair.a.session, gv_slice_text("hi"), &pair.a.out) != GV_OK) {
+            gv_session_send(from->session, gv_slice_text("hi"), &from->out) != GV_OK) {
             break;
         }
-        if (at >= sent && at < sent + pair.a.out.len) {
-            pair.a.out.data[pair.a.out.start + at - sent] ^= mask;
+        if (at >= sent && at < sent + from->out.len) {
+            from->out.data[from->out.start + at - sent] ^= mask;
         }
-        sent += pair.a.out.len;
-        if (carry(&pair.a, &pair.b, &event) != GV_OK || event.type == GV_SESSION_NONE) {
+        sent += from->out.len;
+        if (carry(from, to, &event) != GV_OK || event.type == GV_SESSION_NONE) {
             break;
         }
         heard = event.type == GV_SESSION_MESSAGE && gv_slice_is(event.bytes, "hi");
-        if (round < 2 &&
-            (carry(&pair.b, &pair.a, &event) != GV_OK || event.type == GV_SESSION_NONE)) {
+        if (round < 2 && (carry(to, from, &event) != GV_OK || event.type == GV_SESSION_NONE)) {
             break;
         }
     }
@@ -43,26 +46,46 @@ static bool message_survives(const struct gv_keyring *ring, size_t at, uint8_t m
 static void every_changed_byte_of_a_keyed_session_is_noticed(void)
 {
     struct gv_keyring *ring = fresh_ring();
-    size_t total = 0;
-    size_t ignored = 0;
-    CU_ASSERT_TRUE(message_survives(ring, SIZE_MAX, 0, &total));
-    CU_ASSERT_TRUE(total > 200);
-    for (size_t at = 0; at < total; at++) {
-        CU_ASSERT_FALSE(message_survives(ring, at, 0x01, &ignored));
-        CU_ASSERT_FALSE(message_survives(ring, at, 0x80, &ignored));
+    for (int by_acceptor = 0; by_acceptor < 2; by_acceptor++) {
+        size_t total = 0;
+        size_t ignored = 0;
+        CU_ASSERT_TRUE(message_survives(ring, by_acceptor, SIZE_MAX, 0, &total));
+        CU_ASSERT_TRUE(total > 200);
+        for (size_t at = 0; at < total; at++) {
+            CU_ASSERT_FALSE(message_survives(ring, by_acceptor, at, 0x01, &ignored));
+            CU_ASSERT_FALSE(message_survives(ring, by_acceptor, at, 0x80, &ignored));
+        }
     }
     gv_keyring_free(ring);
 }
 
 static void every_changed_byte_of_a_keyless_handshake_is_noticed(void)
 {
-    size_t total = 0;
-    size_t ignored = 0;
-    CU_ASSERT_TRUE(message_survives(NULL, SIZE_MAX, 0, &total));
-    size_t message_bytes = 5 + 2; /* nothing guards the message itself without a key */
-    for (size_t at = 0; at < total - message_bytes; at++) {
-        CU_ASSERT_FALSE(message_survives(NULL, at, 0x01, &ignored));
+    for (int by_acceptor = 0; by_acceptor < 2; by_acceptor++) {
+        size_t total = 0;
+        size_t ignored = 0;
+        CU_ASSERT_TRUE(message_survives(NULL, by_acceptor, SIZE_MAX, 0, &total));
+        size_t message_bytes = 5 + 2; /* nothing guards the message itself without a key */
+        for (size_t at = 0; at < total - message_bytes; at++) {
+            CU_ASSERT_FALSE(message_survives(NULL, by_acceptor, at, 0x01, &ignored));
+        }
     }
+}
+
+/* Both called, neither was called: no honest pair. */
+static void two_that_both_began_are_no_session(void)
+{
+    struct gv_keyring *ring = fresh_ring();
+    struct gv_session_event event;
+    for (int role = 0; role < 2; role++) {
+        struct pair pair;
+        open_side(&pair.a, role ? GV_SESSION_ACCEPTOR : GV_SESSION_INITIATOR, ring, "a");
+        open_side(&pair.b, role ? GV_SESSION_ACCEPTOR : GV_SESSION_INITIATOR, ring, "b");
+        CU_ASSERT_EQUAL(carry(&pair.a, &pair.b, &event), GV_EPROTO);
+        CU_ASSERT_EQUAL(carry(&pair.b, &pair.a, &event), GV_EPROTO);
+        close_pair(&pair);
+    }
+    gv_keyring_free(ring);
 }
 
 static void a_stream_cut_at_any_offset_only_waits(void)
@@ -158,6 +181,7 @@ static void frames_of_no_length_or_out_of_turn_are_refused(void)
 
 GV_SUITE("seal/session_forged", GV_CASE(every_changed_byte_of_a_keyed_session_is_noticed),
          GV_CASE(every_changed_byte_of_a_keyless_handshake_is_noticed),
+         GV_CASE(two_that_both_began_are_no_session),
          GV_CASE(a_stream_cut_at_any_offset_only_waits),
          GV_CASE(a_message_that_comes_twice_is_refused),
          GV_CASE(our_own_opening_come_back_is_refused),
