@@ -227,6 +227,7 @@ static void what_logs_and_donors_bring_is_whole(void)
         world_run(world, 2000);
         for (uint32_t i = 0; i < 600; i++) {
             (void)world_publish(world, i % 6, i, 16);
+            (void)world_repeat(world, i % 6, i, i / 6); /* of other beginnings: other buckets */
             world_run(world, 5);
             if (i % 100 == 50) {
                 world_kill(world, i / 100);

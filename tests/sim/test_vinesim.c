@@ -95,6 +95,27 @@ static void what_took_long_once_takes_seconds(void)
     }
 }
 
+/* Comparing live sets hides what logs leave out. Where nobody starts anew and every log is whole,
+ * nothing may be left for it, whatever becomes of sessions and datagrams. */
+static void what_logs_bring_is_whole(void)
+{
+    struct weather_options options = {.seconds = 20,
+                                      .loss = -1,
+                                      .faults = WEATHER_CUT | WEATHER_PARTITION | WEATHER_ONEWAY |
+                                                WEATHER_PAUSE | WEATHER_DUPLICATE | WEATHER_EVICT |
+                                                WEATHER_RECORDS | WEATHER_FEW};
+    for (uint64_t seed = 1; seed <= SEEDS / 10; seed++) {
+        struct weather_verdict verdict;
+        weather_run(&options, seed, &verdict);
+        CU_ASSERT_FALSE(verdict.failed);
+        CU_ASSERT_EQUAL(verdict.mended, 0);
+        if (verdict.failed || verdict.mended != 0) {
+            printf("seed %llu: %s; %llu mended\n", (unsigned long long)seed, verdict.wrong,
+                   (unsigned long long)verdict.mended);
+        }
+    }
+}
+
 /* No loss, no fault: any death would be a false one, and fails the run. */
 static void in_calm_weather_nobody_is_declared_dead(void)
 {
@@ -143,7 +164,7 @@ static void faults_go_by_name(void)
 
 GV_SUITE("sim/vinesim", GV_CASE(after_any_weather_the_cluster_agrees_again),
          GV_CASE(larger_clusters_agree_again_too), GV_CASE(what_failed_once_holds),
-         GV_CASE(what_took_long_once_takes_seconds),
+         GV_CASE(what_took_long_once_takes_seconds), GV_CASE(what_logs_bring_is_whole),
          GV_CASE(in_calm_weather_nobody_is_declared_dead),
          GV_CASE(nodes_that_stand_still_for_two_seconds_do_not_die),
          GV_CASE(sessions_that_are_cut_again_and_again_lose_nothing),

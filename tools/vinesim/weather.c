@@ -452,6 +452,9 @@ static void report(struct world *world, struct weather_verdict *verdict)
     verdict->events = world->order;
     verdict->visible_p50_us = gv_hist_quantile(&world->visible_us, 0.5);
     verdict->visible_p99_us = gv_hist_quantile(&world->visible_us, 0.99);
+    for (uint32_t i = 0; i < world_slots(world); i++) {
+        verdict->mended += world_counters(world, i).operations_mended;
+    }
     memcpy(verdict->wrong, world->wrong, sizeof verdict->wrong);
     uint64_t lines = world->line_count < WORLD_TRACE_LINES ? world->line_count : WORLD_TRACE_LINES;
     for (uint64_t i = 0; i < lines; i++) {

@@ -49,6 +49,7 @@ struct weather_verdict {
     uint64_t operations, deaths_false, events;
     uint64_t converged_ms; /* from the end of the weather until all agreed */
     uint64_t visible_p50_us, visible_p99_us;
+    uint64_t mended; /* operations that only a comparison of live sets found missing */
     uint32_t nodes;
     /* How often each fault found something to harm, by its bit; of those that are a property of the
      * whole run (duplicate, evict, overrun, corrupt): 1 when it has it. */
