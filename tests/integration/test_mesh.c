@@ -415,11 +415,19 @@ static void a_node_with_a_state_directory_finds_the_others_without_a_seed(void)
     GV_MESH_AWAIT(file_says(path, line));
     gv_mesh_kill(&nodes[1]);
     GV_MESH_AWAIT(gv_mesh_status(&nodes[0], "b") == GV_MEMBER_DEAD);
+    /* Killed in the middle of a write: the file of before holds, the half one is overwritten. */
+    char half[168];
+    (void)snprintf(half, sizeof half, "%s.new", path);
+    FILE *file = fopen(half, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    (void)fputs("grapevine-mesh 1\nincarn", file);
+    (void)fclose(file);
     gv_mesh_prepare(&nodes[1], "b");
     (void)snprintf(nodes[1].state_dir, sizeof nodes[1].state_dir, "%s", dir);
     gv_mesh_start(&nodes[1]);
     GV_MESH_AWAIT(gv_mesh_alive(&nodes[1]) == 2);
     GV_MESH_AWAIT(gv_mesh_status(&nodes[0], "b") == GV_MEMBER_ALIVE);
+    CU_ASSERT_NOT_EQUAL(access(half, F_OK), 0);
     gv_mesh_kill(&nodes[0]);
     gv_mesh_kill(&nodes[1]);
     (void)unlink(path);
