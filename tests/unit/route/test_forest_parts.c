@@ -115,7 +115,36 @@ static void a_piece_without_its_beginning_is_told_with_every_part(void)
     gv_forest_free(to);
 }
 
-GV_SUITE("route/forest_parts",
+/* A share that is cut gets a floor as old as what gave way. Who lacks only the newest operations
+ * lacks such floors, too. */
+static void a_walk_since_a_stamp_tells_every_floor_however_old(void)
+{
+    struct gv_forest *forest = forest_of(1 << 20);
+    struct gv_operation op;
+    struct gv_forest_part part = {.key = KEY, .buckets = {1}};
+    uint64_t scratch[64];
+    CU_ASSERT_TRUE(gv_forest_record(forest, KEY, path, 8, 3, WALL(1000), &op));
+    gv_forest_forget(forest, "*", 4, GV_FLOOR_REMOVED, WALL(10), &op);
+    uint32_t star = op.stamp;
+    op = (struct gv_operation){
+        .kind = GV_OPERATION_REMOVE, .key = KEY, .worker = 3, .stamp = 7, .reason = 0};
+    CU_ASSERT_EQUAL(gv_forest_apply(forest, &op, WALL(1000)), GV_OK);
+    for (int round = 0; round < 2; round++) {
+        struct gv_forest_cursor at = {.at = 0};
+        uint32_t told = 0;
+        while (round == 0 ? gv_forest_next(forest, &at, UINT32_MAX, scratch, 64, &op)
+                          : gv_forest_next_part(forest, &at, &part, UINT32_MAX, scratch, 64, &op)) {
+            CU_ASSERT_EQUAL_FATAL(op.kind, GV_OPERATION_REMOVE);
+            told |= strcmp(op.key, "*") == 0 && op.worker == 4 && op.stamp == star ? 1u : 0u;
+            told |= strcmp(op.key, KEY) == 0 && op.worker == 3 && op.stamp == 7 ? 2u : 0u;
+        }
+        CU_ASSERT_EQUAL(told, 3);
+    }
+    gv_forest_free(forest);
+}
+
+GV_SUITE("route/forest_parts", GV_CASE(a_walk_since_a_stamp_tells_every_floor_however_old),
+
          GV_CASE(the_sums_of_the_buckets_do_not_depend_on_how_paths_were_told),
          GV_CASE(parts_that_together_name_all_buckets_tell_everything_once),
          GV_CASE(a_piece_without_its_beginning_is_told_with_every_part))
