@@ -166,6 +166,49 @@ static void a_full_queue_is_given_nothing_that_is_counted_and_made_up_for(void)
     end();
 }
 
-GV_SUITE("gossip/feed", GV_CASE(a_stamp_over_a_minute_ahead_is_refused_and_counted),
+static void publish_prints(uint32_t count)
+{
+    static uint64_t prints[4096];
+    struct gv_gossip_operation operation = {.key = gv_slice_text("regular::m"),
+                                            .worker = gv_slice_text("http://w"),
+                                            .stamp = STAMP_NOW,
+                                            .fingerprints = prints,
+                                            .count = count};
+    CU_ASSERT_FATAL(count <= 4096);
+    CU_ASSERT_EQUAL_FATAL(gv_gossip_publish(here, &operation, now), GV_OK);
+}
+
+/* Both sides of both: 5 ms after the last batch, and 16 KiB, each operation reckoned 32 bytes and 8
+ * a fingerprint. */
+static void a_batch_leaves_after_5_ms_or_at_16_kib(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    greet(1, true);
+    drain();
+    publish_prints(1);
+    CU_ASSERT_EQUAL(sent_operations(), 1); /* nothing for long: at once */
+    publish_prints(1);
+    CU_ASSERT_EQUAL(sent_operations(), 0);
+    pass(4);
+    CU_ASSERT_EQUAL(sent_operations(), 0);
+    CU_ASSERT_EQUAL(gv_gossip_wake_at(here), now.now_ms + 1);
+    pass(1);
+    CU_ASSERT_EQUAL(sent_operations(), 2);
+    publish_prints(2043);
+    CU_ASSERT_EQUAL(sent_operations(), 0); /* 16,376 bytes */
+    pass(5);
+    CU_ASSERT_EQUAL(sent_operations(), 4);
+    publish_prints(2044);
+    CU_ASSERT_EQUAL(sent_operations(), 8); /* 16,384 */
+    pass(1000);
+    uint64_t sent = gv_gossip_counters(here)->batches_sent;
+    pass(1000);
+    CU_ASSERT_EQUAL(gv_gossip_counters(here)->batches_sent, sent); /* idle */
+    end();
+}
+
+GV_SUITE("gossip/feed", GV_CASE(a_batch_leaves_after_5_ms_or_at_16_kib),
+         GV_CASE(a_stamp_over_a_minute_ahead_is_refused_and_counted),
          GV_CASE(ranges_asked_for_while_one_waits_are_all_given),
          GV_CASE(a_full_queue_is_given_nothing_that_is_counted_and_made_up_for))
