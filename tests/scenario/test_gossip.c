@@ -319,6 +319,33 @@ static void a_node_that_leaves_is_left_at_once_and_never_dead(void)
     end(world);
 }
 
+/* 0 and 1 come back knowing each other only, 2 has no seeds: it looks where they were. */
+static void who_died_or_left_is_looked_for_and_found_when_it_is_back(void)
+{
+    for (int leaves = 0; leaves < 2; leaves++) {
+        struct world *world =
+            world_new(&(struct world_options){.node_count = 3, .seed = 42, .knows_few = true});
+        CU_ASSERT_PTR_NOT_NULL_FATAL(world);
+        world_start_all(world);
+        world_run(world, 1500);
+        gv_gossip_seeds(world->nodes[2].engine, NULL, 0, world_now(world, 2));
+        for (uint32_t i = 0; i < 2; i++) {
+            (leaves ? world_leave : world_kill)(world, i);
+        }
+        world_run(world, 4000);
+        for (uint32_t i = 0; i < 2; i++) {
+            CU_ASSERT_EQUAL(world->nodes[2].sees[i], leaves ? GV_MEMBER_LEFT : GV_MEMBER_DEAD);
+            world_start(world, i);
+        }
+        world_run(world, 10000);
+        for (uint32_t i = 0; i < 2; i++) {
+            CU_ASSERT_EQUAL(world->nodes[2].sees[i], GV_MEMBER_ALIVE);
+            CU_ASSERT_EQUAL(world->nodes[i].sees[2], GV_MEMBER_ALIVE);
+        }
+        end(world);
+    }
+}
+
 static void a_split_cluster_goes_on_and_agrees_when_healed(void)
 {
     struct world *world = started(4, 0);
@@ -514,6 +541,7 @@ GV_SUITE("scenario/gossip", GV_CASE(nodes_that_start_together_find_each_other_an
          GV_CASE(a_wrong_doubt_is_refuted_in_one_round_trip),
          GV_CASE(a_node_that_stood_still_comes_back_by_itself),
          GV_CASE(a_node_that_leaves_is_left_at_once_and_never_dead),
+         GV_CASE(who_died_or_left_is_looked_for_and_found_when_it_is_back),
          GV_CASE(a_split_cluster_goes_on_and_agrees_when_healed),
          GV_CASE(a_deaf_direction_does_not_kill_while_others_can_ask),
          GV_CASE(live_sets_that_differ_behind_equal_logs_are_mended_without_a_snapshot),
