@@ -2,10 +2,7 @@
  * Stories of three nodes, and of forty, of which one has a wrong clock: what is missing, and when
  * it is there again.
  */
-#include "support/suite.h"
-#include "vinesim/world.h"
-
-#include <string.h>
+#include "cluster.h"
 
 #define HOUR_MS            3600000
 #define DAY_MS             86400000
@@ -13,41 +10,7 @@
 
 static struct world *started(uint32_t nodes)
 {
-    struct world *world = world_new(&(struct world_options){.node_count = nodes, .seed = 42});
-    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
-    world_start_all(world);
-    world_run(world, 1500);
-    return world;
-}
-
-static void end(struct world *world)
-{
-    CU_ASSERT_STRING_EQUAL(world->wrong, "");
-    world_free(world);
-}
-
-static void expect_agreement(struct world *world, uint64_t within_ms)
-{
-    uint64_t took_ms;
-    CU_ASSERT(world_check_converges(world, within_ms, &took_ms));
-    CU_ASSERT(world_check_no_gap(world));
-    CU_ASSERT(world_check_no_resurrection(world));
-}
-
-static uint32_t depth_at(const struct world *world, uint32_t node, uint32_t worker, uint64_t print)
-{
-    uint32_t depth = 0;
-    const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
-    gv_forest_match(world->nodes[node].forest, key, &print, 1, &worker, 1, &depth);
-    return depth;
-}
-
-static bool digests_agree(const struct world *world, uint32_t a, uint32_t b)
-{
-    uint8_t digests[2][16];
-    gv_gossip_digest(world->nodes[a].engine, digests[0]);
-    gv_gossip_digest(world->nodes[b].engine, digests[1]);
-    return memcmp(digests[0], digests[1], 16) == 0;
+    return start_cluster((struct world_options){.node_count = nodes, .seed = 42}, 1500);
 }
 
 static struct gv_member member_at(const struct world *world, uint32_t node, uint32_t about)

@@ -2,42 +2,13 @@
  * Stories of two to five nodes, in virtual time: what the mesh does when somebody comes, goes, is
  * cut off or is wrongly thought dead.
  */
-#include "support/suite.h"
-#include "vinesim/world.h"
-
-#include <string.h>
+#include "cluster.h"
 
 static struct world *started(uint32_t nodes, uint32_t ring)
 {
     struct world_options options = {.node_count = nodes, .seed = 42};
     options.engine.log_operations = ring;
-    struct world *world = world_new(&options);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
-    world_start_all(world);
-    world_run(world, 1500);
-    return world;
-}
-
-static void end(struct world *world)
-{
-    CU_ASSERT_STRING_EQUAL(world->wrong, "");
-    world_free(world);
-}
-
-static void expect_agreement(struct world *world, uint64_t within_ms)
-{
-    uint64_t took_ms;
-    CU_ASSERT(world_check_converges(world, within_ms, &took_ms));
-    CU_ASSERT(world_check_no_gap(world));
-    CU_ASSERT(world_check_no_resurrection(world));
-}
-
-static uint32_t depth_at(const struct world *world, uint32_t node, uint32_t worker, uint64_t print)
-{
-    uint32_t depth = 0;
-    const char *key = worker % 2 == 0 ? "regular::llama" : "prefill::llama";
-    gv_forest_match(world->nodes[node].forest, key, &print, 1, &worker, 1, &depth);
-    return depth;
+    return start_cluster(options, 1500);
 }
 
 static void nodes_that_start_together_find_each_other_and_are_ready(void)

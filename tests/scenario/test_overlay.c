@@ -1,10 +1,7 @@
 /*
  * Stories of meshes that relay, and of logs that their own node cannot bring: in virtual time.
  */
-#include "support/suite.h"
-#include "vinesim/world.h"
-
-#include <string.h>
+#include "cluster.h"
 
 #define BORDER 32 /* members up to which every pair has its session */
 
@@ -21,12 +18,6 @@ static struct world *started(uint32_t nodes)
     world_start_all(world);
     world_run(world, 8000);
     return world;
-}
-
-static void end(struct world *world)
-{
-    CU_ASSERT_STRING_EQUAL(world->wrong, "");
-    world_free(world);
 }
 
 static uint32_t connected(const struct world *world, uint32_t node)
@@ -57,13 +48,6 @@ static void publish(struct world *world, uint32_t nodes, uint32_t count)
         CU_ASSERT(world_publish(world, i % nodes, i, 4) != 0);
         world_run(world, 5);
     }
-}
-
-static void expect_agreement(struct world *world, uint64_t within_ms)
-{
-    uint64_t took_ms;
-    CU_ASSERT(world_check_converges(world, within_ms, &took_ms));
-    CU_ASSERT(world_check_no_gap(world));
 }
 
 /* Both sides of the border: sessions with all at 32 members, with 12 at most at 33. */

@@ -1,8 +1,7 @@
 /*
  * Stories of nodes that are gone for good: what is kept of them, for how long, and by whom.
  */
-#include "support/suite.h"
-#include "vinesim/world.h"
+#include "cluster.h"
 
 #define FORGET_S 60
 #define SWEEP_MS 12000 /* a look every 5 s notes that it is gone, and another that it is past */
@@ -11,24 +10,7 @@ static struct world *started(uint32_t nodes)
 {
     struct world_options options = {.node_count = nodes, .seed = 7};
     options.engine.forget_after_s = FORGET_S;
-    struct world *world = world_new(&options);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
-    world_start_all(world);
-    world_run(world, 2000);
-    return world;
-}
-
-static void end(struct world *world)
-{
-    CU_ASSERT_STRING_EQUAL(world->wrong, "");
-    world_free(world);
-}
-
-static void expect_agreement(struct world *world, uint64_t within_ms)
-{
-    uint64_t took_ms;
-    CU_ASSERT(world_check_converges(world, within_ms, &took_ms));
-    CU_ASSERT(world_check_no_gap(world));
+    return start_cluster(options, 2000);
 }
 
 /* Who came when the node had long been gone does not carry its log for longer than the others. */
