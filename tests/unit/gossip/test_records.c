@@ -178,7 +178,54 @@ static void a_record_dated_over_a_day_ahead_is_refused_and_counted(void)
     end();
 }
 
-GV_SUITE("gossip/records", GV_CASE(a_load_is_said_when_it_changed_by_more_than_a_twentieth),
+/* Whoever changes it has seen it, however far ahead the clock was that dated it. */
+static void a_late_clock_does_not_lose_a_change_of_a_worker(void)
+{
+    struct gv_gossip_worker gone = {.url = gv_slice_text("http://w"), .deleted = true};
+    begin();
+    meet("x", 2, 20, 1);
+    write_worker("http://w", WALL_MS + 1000);
+    CU_ASSERT_EQUAL(gv_gossip_put_worker(here, &gone, now), GV_OK);
+    drain();
+    CU_ASSERT_EQUAL_FATAL(here->workers.count, 1);
+    CU_ASSERT_TRUE(gv_worker_table_at(&here->workers, 0)->deleted);
+    CU_ASSERT_EQUAL(gv_worker_table_at(&here->workers, 0)->version_ms, WALL_MS + 1001);
+    end();
+}
+
+static uint32_t heard_load(uint64_t sequence, uint32_t count)
+{
+    char url[] = "http://w";
+    Mesh__Load load = MESH__LOAD__INIT;
+    Mesh__Load *loads[] = {&load};
+    Mesh__NodeState state = MESH__NODE_STATE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    load.worker = url;
+    load.count = count;
+    state.sequence = sequence;
+    state.loads = loads;
+    state.n_loads = 1;
+    message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+    message.node_state = &state;
+    send(1, &message);
+    drain();
+    return gv_sayings_find(&gv_roster_find(here, "x")->sayings, gv_slice_text(url))->count;
+}
+
+static void of_what_a_node_says_the_newest_counts_however_it_comes(void)
+{
+    begin();
+    meet("x", 2, 20, 1);
+    CU_ASSERT_EQUAL(heard_load(2, 5), 5);
+    CU_ASSERT_EQUAL(heard_load(1, 9), 5);
+    CU_ASSERT_EQUAL(heard_load(2, 7), 5);
+    CU_ASSERT_EQUAL(heard_load(3, 1), 1);
+    end();
+}
+
+GV_SUITE("gossip/records", GV_CASE(a_late_clock_does_not_lose_a_change_of_a_worker),
+         GV_CASE(of_what_a_node_says_the_newest_counts_however_it_comes),
+         GV_CASE(a_load_is_said_when_it_changed_by_more_than_a_twentieth),
          GV_CASE(a_load_that_stays_is_said_again_every_second),
          GV_CASE(a_change_waits_no_longer_than_50_ms_after_the_last),
          GV_CASE(of_two_settings_of_one_moment_the_greater_writer_wins_in_any_order),
