@@ -23,7 +23,8 @@
 #define HURRY_MS         1000 /* so long after it has shown that it does not */
 #define SAID_MS          1000 /* between announcements of loads and opinions */
 #define SAID_PATIENCE_MS 300
-#define GRACE_MS         100 /* what is announced may still come along the tree */
+#define SAID_AGAIN_MS    2000 /* a node that does not answer what it said is asked again */
+#define GRACE_MS         100  /* what is announced may still come along the tree */
 #define PULL_AGAIN_MS    500
 #define PULLS_MAX        6     /* then the digests shall find it */
 #define ASKED_MS         10000 /* an answer comes within this */
@@ -400,7 +401,20 @@ void gv_relay_recall_said(struct gv_gossip *gossip, const struct gv_peer *peer)
     }
 }
 
-/* Whoever said something that did not come: ask the one who has it. */
+static void ask_said(struct gv_gossip *gossip, struct gv_peer *peer, struct gv_channel *source)
+{
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
+    peer->said_asked_at_ms = gossip->now.now_ms;
+    request.boot_id = peer->member.boot_id;
+    message.body_case = MESH__MESSAGE__BODY_STATE_REQUEST;
+    message.state_request = &request;
+    gv_wire_send(gossip, source, &message);
+}
+
+/* Whoever said something that did not come: ask the one who has it. Others announce it again; the
+ * node itself may not, and of two sessions that crossed one ends, so it is asked until it answers.
+ */
 static void tick_said(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -419,15 +433,15 @@ static void tick_said(struct gv_gossip *gossip)
             continue;
         }
         struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
-        peer->said_wanted = 0; /* whoever announces it again is asked again */
+        source = source != NULL ? source : gv_channel_of(gossip, peer);
         if (source != NULL) {
-            peer->said_asked_at_ms = now_ms;
-            Mesh__Message message = MESH__MESSAGE__INIT;
-            Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
-            request.boot_id = peer->member.boot_id;
-            message.body_case = MESH__MESSAGE__BODY_STATE_REQUEST;
-            message.state_request = &request;
-            gv_wire_send(gossip, source, &message);
+            ask_said(gossip, peer, source);
+        }
+        if (source != NULL && source->peer == peer) {
+            peer->said_wanted_at_ms = now_ms + SAID_AGAIN_MS;
+            gossip->wants_said = true;
+        } else {
+            peer->said_wanted = 0;
         }
     }
 }

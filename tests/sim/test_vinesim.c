@@ -73,6 +73,11 @@ static void what_failed_once_holds(void)
                                      .faults = WEATHER_FAULTS & ~(WEATHER_CLOCK | WEATHER_SLOW)},
             gone[i], gone[i]);
     }
+    /* Who came back over two sessions was asked what it says over the one that ended. */
+    run_seeds(
+        (struct weather_options){
+            .node_least = 3, .node_count = 64, .seconds = 10, .loss = -1, .faults = WEATHER_ALL},
+        1434, 1434);
     run_seeds((struct weather_options){.seconds = 20, .loss = -1, .faults = WEATHER_CORRUPT}, 9, 9);
     run_seeds((struct weather_options){.seconds = 20,
                                        .loss = -1,

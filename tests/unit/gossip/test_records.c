@@ -223,7 +223,76 @@ static void of_what_a_node_says_the_newest_counts_however_it_comes(void)
     end();
 }
 
-GV_SUITE("gossip/records", GV_CASE(a_late_clock_does_not_lose_a_change_of_a_worker),
+/* All that node a says, over this session. */
+static void say_whole(uint64_t session, uint64_t sequence)
+{
+    Mesh__NodeState state = MESH__NODE_STATE__INIT;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    state.sequence = sequence;
+    state.whole = true;
+    message.body_case = MESH__MESSAGE__BODY_NODE_STATE;
+    message.node_state = &state;
+    send(session, &message);
+}
+
+/* How often is a asked over this session for what it has said, now? */
+static uint32_t asked(uint64_t session)
+{
+    uint32_t count = 0;
+    Mesh__Message *message;
+    gv_gossip_tick(here, now);
+    while ((message = next_sent(session, MESH__MESSAGE__BODY_STATE_REQUEST)) != NULL) {
+        CU_ASSERT_EQUAL(message->state_request->boot_id, 20);
+        count += 1;
+        mesh__message__free_unpacked(message, NULL);
+    }
+    return count;
+}
+
+/* x passes for dead and comes back over two sessions that cross: what it says does not count yet.
+ */
+static struct gv_peer *back_over_two_sessions(void)
+{
+    begin();
+    meet("a", 2, 20, 1);
+    struct gv_peer *a = gv_roster_find(here, "a");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+    gv_gossip_closed(here, 1, NULL, false, now);
+    gv_roster_set_status(here, a, GV_MEMBER_DEAD);
+    meet("a", 2, 20, 2);
+    meet("a", 2, 20, 3);
+    CU_ASSERT_EQUAL_FATAL(a->member.status, GV_MEMBER_DEAD);
+    say_whole(2, 5);
+    say_whole(3, 5);
+    drain();
+    return a;
+}
+
+/* Of two that crossed one ends, before or after the question went over it. */
+static void who_came_back_is_asked_over_the_session_that_stays(void)
+{
+    struct gv_peer *a = back_over_two_sessions();
+    gv_gossip_closed(here, 3, NULL, false, now);
+    gv_roster_set_status(here, a, GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(asked(2), 1);
+    end();
+
+    a = back_over_two_sessions();
+    gv_roster_set_status(here, a, GV_MEMBER_ALIVE);
+    CU_ASSERT_EQUAL(asked(3), 1);
+    gv_gossip_closed(here, 3, NULL, false, now);
+    pass(1900);
+    CU_ASSERT_EQUAL(asked(2), 0);
+    now.now_ms += 400;
+    CU_ASSERT_EQUAL(asked(2), 1);
+    say_whole(2, 5);
+    pass(5000);
+    CU_ASSERT_EQUAL(asked(2), 0);
+    end();
+}
+
+GV_SUITE("gossip/records", GV_CASE(who_came_back_is_asked_over_the_session_that_stays),
+         GV_CASE(a_late_clock_does_not_lose_a_change_of_a_worker),
          GV_CASE(of_what_a_node_says_the_newest_counts_however_it_comes),
          GV_CASE(a_load_is_said_when_it_changed_by_more_than_a_twentieth),
          GV_CASE(a_load_that_stays_is_said_again_every_second),
