@@ -475,6 +475,9 @@ void gv_records_take_node_state(struct gv_gossip *gossip, struct gv_channel *ses
     if (follows && state->sequence > peer->said) {
         gv_records_said(gossip, peer, state->sequence);
     }
+    if (state->whole && peer == session->peer) {
+        peer->said_wanted = 0; /* more there is not, whatever others announce */
+    }
     if (state->sequence > peer->heard_said) {
         peer->heard_said = state->sequence;
         if (gossip->ring.relays && !is_own && !state->whole) {

@@ -285,7 +285,7 @@ static void who_came_back_is_asked_over_the_session_that_stays(void)
     CU_ASSERT_EQUAL(asked(2), 0);
     now.now_ms += 400;
     CU_ASSERT_EQUAL(asked(2), 1);
-    say_whole(2, 5);
+    say_whole(2, 4); /* its own word, though others may tell of more */
     pass(5000);
     CU_ASSERT_EQUAL(asked(2), 0);
     end();
