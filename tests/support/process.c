@@ -177,8 +177,13 @@ bool gv_process_has_said(const struct gv_process *process, const char *needle)
 
 void gv_process_signal(struct gv_process *process, int signum)
 {
-    if (process->pid != 0) {
-        kill(process->pid, signum);
+    if (process->pid == 0) {
+        return;
+    }
+    kill(process->pid, signum);
+    if (signum == SIGSTOP) {
+        siginfo_t info; /* a thread on another core may run for a while yet */
+        (void)waitid(P_PID, (id_t)process->pid, &info, WSTOPPED | WEXITED | WNOWAIT);
     }
 }
 

@@ -35,7 +35,7 @@ bool gv_process_await(struct gv_process *process, const char *needle, char *line
 /** Does the output hold `needle` now? */
 bool gv_process_has_said(const struct gv_process *process, const char *needle);
 
-/** Send a signal. */
+/** Send a signal; after SIGSTOP the process stands still. */
 void gv_process_signal(struct gv_process *process, int signum);
 
 /** Wait for the end; the exit code, or 128 + signal, or -1 when the deadline passed (then killed).
