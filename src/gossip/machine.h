@@ -66,6 +66,7 @@ struct gv_peer {
     uint64_t said_wanted;       /* somebody has what it said up to here; 0: nobody more than we */
     uint64_t said_wanted_at_ms, said_source;
     uint64_t said_asked_at_ms; /* when said_source was last asked; 0: never */
+    uint32_t said_asks;        /* so often was somebody asked for it */
     bool is_neighbour;         /* by the rings; meaningful while relaying */
     bool is_tried;             /* gone, and to be dialed once nevertheless */
     bool news_waits;           /* its record is to be passed on */

@@ -23,7 +23,8 @@
 #define HURRY_MS         1000 /* so long after it has shown that it does not */
 #define SAID_MS          1000 /* between announcements of loads and opinions */
 #define SAID_PATIENCE_MS 300
-#define SAID_AGAIN_MS    2000 /* a node that does not answer what it said is asked again */
+#define SAID_AGAIN_MS    2000 /* what did not come is asked for again, */
+#define SAID_ASKS_MAX    6    /* so often: a member may tell of what nobody has */
 #define GRACE_MS         100  /* what is announced may still come along the tree */
 #define PULL_AGAIN_MS    500
 #define PULLS_MAX        6     /* then the digests shall find it */
@@ -354,7 +355,10 @@ static void want_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t u
     if (peer->said_wanted <= peer->said) {
         peer->said_wanted_at_ms = gossip->now.now_ms + patience_ms;
     }
-    peer->said_wanted = upto > peer->said_wanted ? upto : peer->said_wanted;
+    if (upto > peer->said_wanted) {
+        peer->said_wanted = upto;
+        peer->said_asks = 0;
+    }
     peer->said_source = source->id;
     if (!gossip->wants_said || peer->said_wanted_at_ms < gossip->ask_said_at_ms) {
         gossip->ask_said_at_ms = peer->said_wanted_at_ms;
@@ -406,15 +410,28 @@ static void ask_said(struct gv_gossip *gossip, struct gv_peer *peer, struct gv_c
     Mesh__Message message = MESH__MESSAGE__INIT;
     Mesh__StateRequest request = MESH__STATE_REQUEST__INIT;
     peer->said_asked_at_ms = gossip->now.now_ms;
+    peer->said_asks += 1;
+    peer->said_source = source->id;
     request.boot_id = peer->member.boot_id;
     message.body_case = MESH__MESSAGE__BODY_STATE_REQUEST;
     message.state_request = &request;
     gv_wire_send(gossip, source, &message);
 }
 
-/* Whoever said something that did not come: ask the one who has it. Others announce it again; the
- * node itself may not, and of two sessions that crossed one ends, so it is asked until it answers.
- */
+/* Who is asked for what `peer` has said: whoever told of it last, if that session still lasts; else
+ * the node itself, or any other, which has heard of it meanwhile. NULL: nobody is there. */
+static struct gv_channel *said_source(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
+    source = source != NULL ? source : gv_channel_of(gossip, peer);
+    if (source == NULL && gv_relay_is_near(gossip) && gossip->session_count > 0) {
+        source = gossip->sessions[peer->said_asks % gossip->session_count];
+    }
+    return source;
+}
+
+/* Whoever said something that did not come: ask for it until it has come. It is announced once, and
+ * the session over which that came, or the question went, may end. */
 static void tick_said(struct gv_gossip *gossip)
 {
     uint64_t now_ms = gossip->now.now_ms;
@@ -428,21 +445,16 @@ static void tick_said(struct gv_gossip *gossip)
         if (peer->said_wanted <= peer->said || peer->member.status >= GV_MEMBER_DEAD) {
             continue;
         }
-        if (now_ms < peer->said_wanted_at_ms) {
-            gossip->wants_said = true;
-            continue;
-        }
-        struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
-        source = source != NULL ? source : gv_channel_of(gossip, peer);
-        if (source != NULL) {
+        if (now_ms >= peer->said_wanted_at_ms) {
+            struct gv_channel *source = said_source(gossip, peer);
+            if (source == NULL || peer->said_asks == SAID_ASKS_MAX) {
+                peer->said_wanted = 0; /* whoever comes tells all; whoever announces it is asked */
+                continue;
+            }
             ask_said(gossip, peer, source);
-        }
-        if (source != NULL && source->peer == peer) {
             peer->said_wanted_at_ms = now_ms + SAID_AGAIN_MS;
-            gossip->wants_said = true;
-        } else {
-            peer->said_wanted = 0;
         }
+        gossip->wants_said = true;
     }
 }
 
