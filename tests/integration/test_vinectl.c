@@ -346,11 +346,10 @@ static void keys_are_made_with_mode_0600_and_never_overwritten(void)
 /* ---- answers that real nodes give only in situations that take long to bring about --------------
  */
 
-static size_t made_up_nodes;     /* members that the made-up node tells of; itself among them */
-static size_t made_up_sessions;  /* of them in session with it */
-static bool made_up_differ;      /* the second answer to a question for a digest is another one */
-static atomic_int digests_asked; /* of which each second one is the other node's */
-static char made_up_url[64];
+static atomic_size_t made_up_nodes; /* members that the made-up node tells of; itself among them */
+static atomic_size_t made_up_sessions; /* of them in session with it */
+static atomic_bool made_up_differ; /* the second answer to a question for a digest is another one */
+static atomic_int digests_asked;   /* of which each second one is the other node's */
 
 static void say_json(int fd, const char *body)
 {
@@ -377,7 +376,7 @@ static bool make_up(struct gv_fake *fake, int fd)
                 "%s{\"name\":\"n%zu\",\"status\":\"alive\",\"self\":%s,\"connected\":%s,"
                 "\"http_url\":\"%s\"}",
                 i == 0 ? "" : ",", i, i == 0 ? "true" : "false",
-                i > 0 && i <= made_up_sessions ? "true" : "false", made_up_url);
+                i > 0 && i <= made_up_sessions ? "true" : "false", fake->url);
         }
         snprintf(body + len, sizeof body - len, "]}");
     }
@@ -389,7 +388,6 @@ static void answers_that_are_made_up_are_judged_rightly(void)
 {
     static struct gv_fake fake;
     gv_fake_start(&fake, make_up);
-    snprintf(made_up_url, sizeof made_up_url, "%s", fake.url);
     /* Beyond 32 nodes most have no session with each other, and are well. */
     made_up_nodes = 40;
     made_up_sessions = 10;
