@@ -3,6 +3,7 @@
  */
 #include "log_line.h"
 #include "grapevine/base/assert.h"
+#include "grapevine/base/text.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,44 +34,11 @@ static void put_text(struct pen *pen, const char *text)
     put(pen, text, strlen(text));
 }
 
-/* How many bytes the UTF-8 character at `data` has; 0 when there is none (RFC 3629). */
-static size_t character_len(const uint8_t *data, size_t len)
-{
-    uint8_t first = data[0];
-    if (first < 0x80) {
-        return 1;
-    }
-    size_t want = first >= 0xc2 && first <= 0xdf   ? 2
-                  : first >= 0xe0 && first <= 0xef ? 3
-                  : first >= 0xf0 && first <= 0xf4 ? 4
-                                                   : 0;
-    if (want == 0 || want > len) {
-        return 0;
-    }
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (data[1] < low || data[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < want; i++) {
-        if ((data[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return want;
-}
-
-/* C0, DEL and C1: what a terminal would obey. */
-static bool is_control(const uint8_t *data, size_t len)
-{
-    return data[0] < 0x20 || data[0] == 0x7f || (len == 2 && data[0] == 0xc2 && data[1] < 0xa0);
-}
-
 static bool needs_quotes(struct gv_slice value)
 {
     for (size_t i = 0; i < value.len;) {
-        size_t len = character_len(value.data + i, value.len - i);
-        if (len == 0 || is_control(value.data + i, len) ||
+        size_t len = gv_text_character(value.data + i, value.len - i);
+        if (len == 0 || gv_text_is_control(value.data + i, len) ||
             memchr(" \"=\\", value.data[i], 4) != NULL) {
             return true;
         }
@@ -97,7 +65,7 @@ static void put_json_escape(struct pen *pen, const uint8_t *data, size_t len)
 /* One character, or one byte that is none; returns how many bytes were read. */
 static size_t put_character(struct pen *pen, struct gv_slice rest, enum gv_log_line_form form)
 {
-    size_t len = character_len(rest.data, rest.len);
+    size_t len = gv_text_character(rest.data, rest.len);
     if (len == 0 && form == GV_LOG_LINE_JSON) {
         put_text(pen, "\\ufffd");
         return 1;
@@ -110,7 +78,7 @@ static size_t put_character(struct pen *pen, struct gv_slice rest, enum gv_log_l
         put_text(pen, rest.data[0] == '"' ? "\\\"" : "\\\\");
     } else if (rest.data[0] == '\n') {
         put_text(pen, "\\n");
-    } else if (!is_control(rest.data, len)) {
+    } else if (!gv_text_is_control(rest.data, len)) {
         put(pen, (const char *)rest.data, len);
     } else if (form == GV_LOG_LINE_JSON) {
         put_json_escape(pen, rest.data, len);

@@ -4,8 +4,8 @@
 #include "codec.h"
 
 #include "grapevine/base/assert.h"
+#include "grapevine/base/text.h"
 #include "limits.h"
-#include "text.h"
 
 _Static_assert((int)MESH__STATUS__LEFT == (int)GV_MEMBER_LEFT, "status numbers travel as they are");
 

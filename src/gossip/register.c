@@ -6,8 +6,8 @@
 #include "grapevine/base/assert.h"
 #include "grapevine/base/map.h"
 #include "grapevine/base/mem.h"
+#include "grapevine/base/text.h"
 #include "limits.h"
-#include "text.h"
 
 struct gv_worker_entry {
     struct gv_gossip_worker record; /* slices point into text */
