@@ -58,6 +58,12 @@ bool gv_gossip_clock_is_right(const struct gv_gossip *gossip)
     return known > 0 && 2 * near >= known;
 }
 
+/** Is a stamp too far ahead of our clock to be true? */
+bool gv_clocks_is_ahead(const struct gv_gossip *gossip, uint32_t stamp)
+{
+    return GV_LOG_EPOCH_S + stamp > gossip->now.wall_ms / 1000 + GV_STAMP_AHEAD_MAX_S;
+}
+
 /** An operation of this log was refused for its stamp. */
 void gv_clocks_refuse(struct gv_gossip *gossip, struct gv_origin *origin)
 {

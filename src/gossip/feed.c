@@ -147,9 +147,7 @@ void gv_feed_pump(struct gv_gossip *gossip, struct gv_channel *session)
 void gv_feed_apply(struct gv_gossip *gossip, struct gv_origin *origin, uint64_t sequence,
                    const struct gv_gossip_operation *operation)
 {
-    uint64_t wall_s = gossip->now.wall_ms / 1000;
-    uint64_t stamp_s = GV_LOG_EPOCH_S + operation->stamp;
-    if (stamp_s > wall_s + GV_STAMP_AHEAD_MAX_S) {
+    if (gv_clocks_is_ahead(gossip, operation->stamp)) {
         gv_clocks_refuse(gossip, origin);
         return;
     }

@@ -471,6 +471,7 @@ void gv_compare_wanted(struct gv_gossip *gossip, struct gv_channel *session,
 
 /* ---- clocks.c ---- */
 void gv_clocks_hear(struct gv_gossip *gossip, struct gv_channel *session, uint64_t wall_ms);
+bool gv_clocks_is_ahead(const struct gv_gossip *gossip, uint32_t stamp);
 void gv_clocks_refuse(struct gv_gossip *gossip, struct gv_origin *origin);
 void gv_clocks_refuse_set(struct gv_gossip *gossip, const struct gv_channel *session);
 void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session, uint64_t marks);

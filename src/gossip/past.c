@@ -35,10 +35,10 @@ bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot
  * is missing of it look younger than it is. */
 uint32_t gv_past_believe(const struct gv_gossip *gossip, uint32_t stamp)
 {
-    uint64_t wall_s = gossip->now.wall_ms / 1000;
-    if (GV_LOG_EPOCH_S + stamp <= wall_s + GV_STAMP_AHEAD_MAX_S) {
+    if (!gv_clocks_is_ahead(gossip, stamp)) {
         return stamp;
     }
+    uint64_t wall_s = gossip->now.wall_ms / 1000;
     return wall_s > GV_LOG_EPOCH_S ? (uint32_t)(wall_s - GV_LOG_EPOCH_S) : 0;
 }
 

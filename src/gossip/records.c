@@ -129,6 +129,20 @@ static Mesh__Load *load_out(struct gv_gossip *gossip, struct gv_saying *row)
     return load;
 }
 
+/* What is thought of the worker, as it travels, borrowing from the row. NULL: no memory. */
+static Mesh__Health *health_out(struct gv_gossip *gossip, struct gv_saying *row)
+{
+    Mesh__Health *health = gv_arena_take(&gossip->scratch, sizeof *health);
+    if (health != NULL) {
+        mesh__health__init(health);
+        health->worker = row->url;
+        health->state = row->state;
+        health->since_ms = row->since_ms;
+        health->reason = row->reason;
+    }
+    return health;
+}
+
 static size_t load_bytes(const Mesh__Load *load)
 {
     return strlen(load->worker) + (load->learned != NULL ? 140 : 80);
@@ -166,15 +180,10 @@ static bool fill(struct gv_gossip *gossip, uint32_t *at, bool all, bool fresh_se
             }
         }
         if (row->has_health && (row->health_waits || fresh_session)) {
-            Mesh__Health *health = gv_arena_take(&gossip->scratch, sizeof *health);
+            Mesh__Health *health = health_out(gossip, row);
             if (health == NULL) {
                 return false;
             }
-            mesh__health__init(health);
-            health->worker = row->url;
-            health->state = row->state;
-            health->since_ms = row->since_ms;
-            health->reason = row->reason;
             state->healths[state->n_healths++] = health;
             bytes += strlen(row->url) + strlen(row->reason) + 20;
             row->health_waits = row->health_waits && fresh_session;
@@ -503,10 +512,9 @@ void gv_records_said(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t sa
 static bool fill_said(struct gv_gossip *gossip, const struct gv_sayings *sayings, uint32_t *at,
                       Mesh__NodeState *state)
 {
-    Mesh__Health *healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *healths);
     state->loads = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->loads);
     state->healths = gv_arena_take(&gossip->scratch, GV_NODE_STATE_MAX * sizeof *state->healths);
-    if (healths == NULL || state->loads == NULL || state->healths == NULL) {
+    if (state->loads == NULL || state->healths == NULL) {
         return false;
     }
     size_t bytes = 0;
@@ -524,12 +532,10 @@ static bool fill_said(struct gv_gossip *gossip, const struct gv_sayings *sayings
             bytes += load_bytes(load);
         }
         if (row->has_health) {
-            Mesh__Health *health = &healths[state->n_healths];
-            mesh__health__init(health);
-            health->worker = row->url;
-            health->state = row->state;
-            health->since_ms = row->since_ms;
-            health->reason = row->reason;
+            Mesh__Health *health = health_out(gossip, row);
+            if (health == NULL) {
+                return false;
+            }
             state->healths[state->n_healths++] = health;
         }
     }

@@ -420,7 +420,7 @@ static void ask_said(struct gv_gossip *gossip, struct gv_peer *peer, struct gv_c
 
 /* Who is asked for what `peer` has said: whoever told of it last, if that session still lasts; else
  * the node itself, or any other, which has heard of it meanwhile. NULL: nobody is there. */
-static struct gv_channel *said_source(const struct gv_gossip *gossip, const struct gv_peer *peer)
+static struct gv_channel *whom_to_ask(const struct gv_gossip *gossip, const struct gv_peer *peer)
 {
     struct gv_channel *source = gv_channel_find(gossip, peer->said_source);
     source = source != NULL ? source : gv_channel_of(gossip, peer);
@@ -446,7 +446,7 @@ static void tick_said(struct gv_gossip *gossip)
             continue;
         }
         if (now_ms >= peer->said_wanted_at_ms) {
-            struct gv_channel *source = said_source(gossip, peer);
+            struct gv_channel *source = whom_to_ask(gossip, peer);
             if (source == NULL || peer->said_asks == SAID_ASKS_MAX) {
                 peer->said_wanted = 0; /* whoever comes tells all; whoever announces it is asked */
                 continue;
