@@ -248,12 +248,8 @@ static void accept(const struct gv_admin_parts *parts, const char *job,
 
 static void blank(struct gv_worker *worker)
 {
-    *worker = (struct gv_worker){.pool = GV_POOL_REGULAR,
-                                 .state = GV_WORKER_PENDING,
-                                 .source = GV_SOURCE_API,
-                                 .bootstrap_port = -1,
-                                 .priority = GV_WORKER_PRIORITY_USUAL,
-                                 .cost = GV_WORKER_COST_USUAL};
+    gv_worker_blank(worker);
+    worker->source = GV_SOURCE_API;
 }
 
 /* A whole WorkerSpec; false when the answer has been given. `old`: what it must replace, or NULL.

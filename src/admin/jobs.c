@@ -32,12 +32,9 @@ bool gv_jobs_find_reserved(const struct gv_jobs *jobs, const char *id, struct gv
         gv_clock_wall_ms() > job->at_wall_ms + GV_JOB_RESERVED_MS) {
         return false;
     }
-    *worker = (struct gv_worker){.pool = job->pool,
-                                 .state = GV_WORKER_PENDING,
-                                 .index = GV_WORKERS_MAX,
-                                 .bootstrap_port = -1,
-                                 .priority = GV_WORKER_PRIORITY_USUAL,
-                                 .cost = GV_WORKER_COST_USUAL};
+    gv_worker_blank(worker);
+    worker->pool = job->pool;
+    worker->index = GV_WORKERS_MAX;
     memcpy(worker->url, job->url, sizeof worker->url);
     memcpy(worker->id, job->id, sizeof worker->id);
     return true;

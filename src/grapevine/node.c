@@ -358,11 +358,11 @@ static enum gv_err open_cluster(struct gv_node *node)
 static enum gv_err put_worker(struct gv_node *node, const char *url, enum gv_pool pool,
                               int32_t bootstrap_port)
 {
-    struct gv_worker worker = {.pool = pool,
-                               .source = GV_SOURCE_FLAG,
-                               .bootstrap_port = bootstrap_port,
-                               .priority = GV_WORKER_PRIORITY_USUAL,
-                               .cost = GV_WORKER_COST_USUAL};
+    struct gv_worker worker;
+    gv_worker_blank(&worker);
+    worker.pool = pool;
+    worker.source = GV_SOURCE_FLAG;
+    worker.bootstrap_port = bootstrap_port;
     struct gv_uri uri;
     enum gv_err err = gv_uri_parse(gv_slice_text(url), &uri);
     char text[GV_URI_BYTES_MAX];

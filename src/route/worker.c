@@ -61,6 +61,15 @@ const char *gv_worker_source_name(enum gv_worker_source source)
     return source_names[source];
 }
 
+void gv_worker_blank(struct gv_worker *worker)
+{
+    *worker = (struct gv_worker){.pool = GV_POOL_REGULAR,
+                                 .state = GV_WORKER_PENDING,
+                                 .bootstrap_port = -1,
+                                 .priority = GV_WORKER_PRIORITY_USUAL,
+                                 .cost = GV_WORKER_COST_USUAL};
+}
+
 /* 0 is not said. */
 static uint32_t hold_health(uint32_t *value, uint32_t unit)
 {

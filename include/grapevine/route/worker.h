@@ -96,6 +96,9 @@ const char *gv_worker_source_name(enum gv_worker_source source);
 /** Set `id` from `url`: a UUID (RFC 9562, version 8) that is the same on every node. */
 void gv_worker_identify(struct gv_worker *worker);
 
+/** A worker of which nothing is said: regular, pending, of the usual priority and cost. */
+void gv_worker_blank(struct gv_worker *worker);
+
 /**
  * Numbers beyond what may be set count as not said, so that all nodes make the same of a record
  * that nobody's operator can have written. Returns how many there were.

@@ -94,7 +94,7 @@ static bool put_engine(struct our_router *router, uint32_t engine)
 {
     static struct gv_worker worker; /* large */
     struct gv_slice url = gv_slice_text(world_worker_url(engine));
-    worker = (struct gv_worker){.bootstrap_port = -1, .priority = 50, .cost = 1};
+    gv_worker_blank(&worker);
     (void)gv_slice_copy_text(url, worker.url, sizeof worker.url);
     return gv_fleet_put(router->fleet, &worker) == GV_OK &&
            gv_fleet_set_state(router->fleet, url, GV_WORKER_READY, "", 1) == GV_OK;
