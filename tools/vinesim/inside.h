@@ -31,7 +31,6 @@ struct world_message {
 /** The number in a node's name. */
 uint32_t world_index(const char *name);
 void world_mix(struct world *world, const void *bytes, size_t len);
-void world_push(struct world *world, struct world_event event);
 void world_arm(struct world *world, uint32_t i);
 void world_end_node(struct world *world, uint32_t i, bool tell, bool reset);
 uint32_t world_index_at(const struct gv_addr *addr);

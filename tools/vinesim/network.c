@@ -75,11 +75,8 @@ static void send_packet(struct world *world, uint32_t from, const struct gv_effe
         damage(world, message);
         message->from = world->nodes[from].addr;
         message->boot_id = effect->boot_id;
-        world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
-                                               .kind = WORLD_PACKET,
-                                               .node = to,
-                                               .life = world->nodes[to].life,
-                                               .bytes = message});
+        *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
+            .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
     }
 }
 
@@ -88,11 +85,8 @@ void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice byte
 {
     struct world_message *message = make_message(bytes);
     message->is_hostile = true;
-    world_push(world, (struct world_event){.at_us = world->now_us + delay_us(world),
-                                           .kind = WORLD_PACKET,
-                                           .node = to,
-                                           .life = world->nodes[to].life,
-                                           .bytes = message});
+    *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
+        .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
 }
 
 /* ---- connections
@@ -111,11 +105,8 @@ static void enqueue(struct world *world, uint64_t number, struct world_message *
         pipe->tail->next = message;
     }
     pipe->tail = message;
-    world_push(world, (struct world_event){.at_us = at_us,
-                                           .kind = WORLD_ARRIVE,
-                                           .node = pipe->node,
-                                           .life = pipe->life,
-                                           .number = number});
+    *queue_push(&world->queue, at_us) = (struct world_event){
+        .kind = WORLD_ARRIVE, .node = pipe->node, .life = pipe->life, .number = number};
 }
 
 static void drop_pipe(struct world_pipe *pipe)
@@ -195,11 +186,8 @@ static void tell_queue(struct world *world, uint64_t number)
     pipe->queued = queued;
     gv_gossip_queued(node->engine, number / 2 + 1, queued);
     if (queued >= QUEUE_TOLD) {
-        world_push(world, (struct world_event){.at_us = world->now_us + left_us / 2 + 10,
-                                               .kind = WORLD_DRAIN,
-                                               .node = pipe->node,
-                                               .life = pipe->life,
-                                               .number = number});
+        *queue_push(&world->queue, world->now_us + left_us / 2 + 10) = (struct world_event){
+            .kind = WORLD_DRAIN, .node = pipe->node, .life = pipe->life, .number = number};
     }
 }
 
@@ -236,11 +224,8 @@ static void dial(struct world *world, uint32_t from, const struct gv_effect *eff
     uint32_t to = world_index_at(&effect->addr);
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     uint64_t wait_us = lost ? DIAL_TIMEOUT_US : 2 * delay_us(world) + delay_us(world);
-    world_push(world, (struct world_event){.at_us = world->now_us + wait_us,
-                                           .kind = WORLD_DIAL,
-                                           .node = from,
-                                           .life = world->nodes[from].life,
-                                           .number = to});
+    *queue_push(&world->queue, world->now_us + wait_us) = (struct world_event){
+        .kind = WORLD_DIAL, .node = from, .life = world->nodes[from].life, .number = to};
 }
 
 /** Carry out what the engine of node `i` wants, until it wants nothing more. */
@@ -275,10 +260,8 @@ void world_settle(struct world *world, uint32_t i)
             break;
         case GV_EFFECT_CONFLICT:
             world_note(world, "%s in slot %u gives way to another of its name", node->name, i);
-            world_push(world, (struct world_event){.at_us = world->now_us,
-                                                   .kind = WORLD_END,
-                                                   .node = i,
-                                                   .life = node->life});
+            *queue_push(&world->queue, world->now_us) =
+                (struct world_event){.kind = WORLD_END, .node = i, .life = node->life};
             break;
         case GV_EFFECT_LOG:
             break;
@@ -319,11 +302,8 @@ static void dialed(struct world *world, uint32_t from, uint32_t to)
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     bool waits = !lost && callee->engine != NULL && callee->paused_until_us > world->now_us;
     if (waits) { /* its kernel accepts; it answers when it goes on */
-        world_push(world, (struct world_event){.at_us = callee->paused_until_us,
-                                               .kind = WORLD_DIAL,
-                                               .node = from,
-                                               .life = caller->life,
-                                               .number = to});
+        *queue_push(&world->queue, callee->paused_until_us) = (struct world_event){
+            .kind = WORLD_DIAL, .node = from, .life = caller->life, .number = to};
         return;
     }
     if (lost || callee->engine == NULL) {
@@ -407,12 +387,9 @@ static void arrive(struct world *world, const struct world_event *event, bool li
             return;
         }
         if (world->blocked[sender][pipe->node]) {
-            struct world_event again = *event;
-            again.at_us = world->now_us + POLL_US;
-            again.bytes = NULL;
             if (pipe->poll_at_us <= world->now_us) {
-                pipe->poll_at_us = again.at_us;
-                world_push(world, again);
+                pipe->poll_at_us = world->now_us + POLL_US;
+                *queue_push(&world->queue, pipe->poll_at_us) = *event;
             }
             return;
         }
@@ -527,11 +504,8 @@ static void retime(struct world *world, uint64_t number)
         at_us += wire_us(world, number / 2, at->len);
         at->at_us = at_us;
         pipe->last_at_us = at_us;
-        world_push(world, (struct world_event){.at_us = at_us,
-                                               .kind = WORLD_ARRIVE,
-                                               .node = pipe->node,
-                                               .life = pipe->life,
-                                               .number = number});
+        *queue_push(&world->queue, at_us) = (struct world_event){
+            .kind = WORLD_ARRIVE, .node = pipe->node, .life = pipe->life, .number = number};
     }
     sender->busy_until_us = at_us;
 }

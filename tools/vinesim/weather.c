@@ -449,7 +449,7 @@ static void report(struct world *world, struct weather_verdict *verdict)
     verdict->hash = world->hash;
     verdict->operations = world->operation_count;
     verdict->deaths_false = world->false_deaths;
-    verdict->events = world->order;
+    verdict->events = world->queue.order;
     verdict->visible_p50_us = gv_hist_quantile(&world->visible_us, 0.5);
     verdict->visible_p99_us = gv_hist_quantile(&world->visible_us, 0.99);
     for (uint32_t i = 0; i < world_slots(world); i++) {

@@ -1,5 +1,5 @@
 /*
- * world.c - the clock, the queue of events, and the lives of nodes. See world.h; network.c carries
+ * world.c - the clock and the lives of nodes. See world.h; queue.c keeps events, network.c carries
  * bytes, store.c is what engines call, deeds.c what nodes do.
  */
 #include "records.h"
@@ -60,57 +60,6 @@ void world_blame(struct world *world, const char *format, ...)
     (void)vsnprintf(world->wrong, sizeof world->wrong, format, args);
     va_end(args);
     world_note(world, "WRONG %s", world->wrong);
-}
-
-/* ---- the queue: a binary heap by (time, order)
- * ---------------------------------------------------
- */
-
-static bool is_before(const struct world_event *a, const struct world_event *b)
-{
-    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
-}
-
-void world_push(struct world *world, struct world_event event)
-{
-    if (world->heap_count == world->heap_room) {
-        world->heap_room = world->heap_room == 0 ? 1024 : world->heap_room * 2;
-        world->heap = realloc(world->heap, world->heap_room * sizeof *world->heap);
-        if (world->heap == NULL) {
-            abort();
-        }
-    }
-    event.order = world->order++;
-    size_t at = world->heap_count++;
-    while (at > 0 && is_before(&event, &world->heap[(at - 1) / 2])) {
-        world->heap[at] = world->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    world->heap[at] = event;
-}
-
-static struct world_event pop(struct world *world)
-{
-    struct world_event first = world->heap[0];
-    struct world_event last = world->heap[--world->heap_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= world->heap_count) {
-            break;
-        }
-        if (child + 1 < world->heap_count &&
-            is_before(&world->heap[child + 1], &world->heap[child])) {
-            child += 1;
-        }
-        if (!is_before(&world->heap[child], &last)) {
-            break;
-        }
-        world->heap[at] = world->heap[child];
-        at = child;
-    }
-    world->heap[at] = last;
-    return first;
 }
 
 /* ---- lives
@@ -335,14 +284,15 @@ void world_free(struct world *world)
             world_end_life(world, i);
         }
     }
-    while (world->heap_count > 0) {
-        struct world_event event = pop(world);
+    uint64_t at_us;
+    struct world_event event;
+    while (queue_pop(&world->queue, UINT64_MAX, &at_us, &event)) {
         free(event.bytes);
     }
+    queue_deinit(&world->queue);
     world_free_pipes(world);
     sealing_free(world->sealing);
     records_free(world->records);
-    free(world->heap);
     free(world->connections);
     free(world->operations);
     free(world);
@@ -369,41 +319,40 @@ void world_arm(struct world *world, uint32_t i)
         return; /* an earlier tick is in the queue */
     }
     node->tick_at_us = at_us;
-    world_push(
-        world,
-        (struct world_event){
-            .at_us = at_us, .kind = WORLD_TICK, .node = i, .life = node->life, .number = at_us});
+    *queue_push(&world->queue, at_us) =
+        (struct world_event){.kind = WORLD_TICK, .node = i, .life = node->life, .number = at_us};
 }
 
-static void step(struct world *world, struct world_event event)
+static void step(struct world *world, const struct world_event *event)
 {
-    struct world_node *node = &world->nodes[event.node];
-    bool lives = node->engine != NULL && node->life == event.life;
-    if (lives && node->paused_until_us > world->now_us) {
-        event.at_us = node->paused_until_us; /* its kernel keeps it for later */
-        if (event.kind == WORLD_TICK) {
-            node->tick_at_us = event.at_us;
-            event.number = event.at_us;
+    struct world_node *node = &world->nodes[event->node];
+    bool lives = node->engine != NULL && node->life == event->life;
+    if (lives && node->paused_until_us > world->now_us) { /* its kernel keeps it for later */
+        struct world_event *later = queue_push(&world->queue, node->paused_until_us);
+        *later = *event;
+        if (event->kind == WORLD_TICK) {
+            node->tick_at_us = node->paused_until_us;
+            later->number = node->tick_at_us;
         }
-        world_push(world, event);
         return;
     }
-    if (event.kind != WORLD_TICK) {
-        world_network_step(world, &event, lives);
-    } else if (lives && node->tick_at_us == event.number) {
+    if (event->kind != WORLD_TICK) {
+        world_network_step(world, event, lives);
+    } else if (lives && node->tick_at_us == event->number) {
         node->tick_at_us = UINT64_MAX;
-        gv_gossip_tick(node->engine, world_now(world, event.node));
-        world_settle(world, event.node);
+        gv_gossip_tick(node->engine, world_now(world, event->node));
+        world_settle(world, event->node);
     }
-    free(event.bytes);
+    free(event->bytes);
 }
 
 void world_run_until(struct world *world, uint64_t until_us)
 {
-    while (world->heap_count > 0 && world->heap[0].at_us <= until_us) {
-        struct world_event event = pop(world);
-        world->now_us = event.at_us > world->now_us ? event.at_us : world->now_us;
-        step(world, event);
+    uint64_t at_us;
+    struct world_event event;
+    while (queue_pop(&world->queue, until_us, &at_us, &event)) {
+        world->now_us = at_us > world->now_us ? at_us : world->now_us;
+        step(world, &event);
     }
     world->now_us = until_us > world->now_us ? until_us : world->now_us;
 }

@@ -12,6 +12,8 @@
 #ifndef VINESIM_WORLD_H
 #define VINESIM_WORLD_H
 
+#include "queue.h"
+
 #include "grapevine/base/hist.h"
 #include "grapevine/base/prng.h"
 #include "grapevine/gossip/engine.h"
@@ -54,7 +56,6 @@ struct world_options {
     struct gv_gossip_options engine; /* limits to override; identity is filled in */
 };
 
-struct world_message;
 struct sealing;
 struct records;
 
@@ -101,13 +102,6 @@ struct world_node {
     struct gv_gossip_counters past;      /* of former lives */
 };
 
-struct world_event {
-    uint64_t at_us, order;
-    uint32_t kind, node, life;
-    uint64_t number;             /* connection, or tick's time */
-    struct world_message *bytes; /* owned */
-};
-
 struct world_operation {
     uint64_t print;
     uint64_t at_us;
@@ -120,10 +114,9 @@ struct world {
     struct sealing *sealing; /* owned; NULL: bytes travel plain */
     struct records *records; /* owned; NULL: nobody looks at what nodes say of workers */
     struct gv_prng prng;
-    uint64_t now_us, order;
+    uint64_t now_us;
+    struct queue queue;
     struct world_node nodes[WORLD_NODES_MAX + 1]; /* the last slot in use is for a twin */
-    struct world_event *heap;
-    size_t heap_count, heap_room;
     struct world_connection *connections;
     size_t connection_count, connection_room;
     uint8_t blocked[WORLD_NODES_MAX + 1][WORLD_NODES_MAX + 1]; /* from, to */
