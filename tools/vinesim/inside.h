@@ -15,25 +15,11 @@ enum world_event_kind {
     WORLD_DRAIN     /* a sender's queue may be shorter: number is 2 * connection + end */
 };
 
-struct world_message {
-    struct world_message *next;
-    uint64_t at_us;
-    size_t len;
-    bool is_end;     /* no bytes: the other end closed */
-    bool is_reset;   /* or was reset */
-    bool is_hostile; /* no node sent this */
-    bool is_damaged; /* or not like this */
-    struct gv_addr from;
-    uint64_t boot_id; /* of a datagram: the start of its receiver that it is meant for */
-    uint8_t bytes[];
-};
-
 /** The number in a node's name. */
 uint32_t world_index(const char *name);
 void world_mix(struct world *world, const void *bytes, size_t len);
 void world_arm(struct world *world, uint32_t i);
 void world_end_node(struct world *world, uint32_t i, bool tell, bool reset);
-uint32_t world_index_at(const struct gv_addr *addr);
 void world_end_life(struct world *world, uint32_t i);
 void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice bytes);
 void world_network_step(struct world *world, const struct world_event *event, bool lives);

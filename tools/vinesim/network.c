@@ -27,20 +27,7 @@ static bool chance(struct world *world, double share)
     return share > 0 && gv_prng_unit(&world->prng) < share;
 }
 
-static struct world_message *make_message(struct gv_slice bytes)
-{
-    struct world_message *message = malloc(sizeof *message + bytes.len);
-    if (message == NULL) {
-        abort();
-    }
-    *message = (struct world_message){.len = bytes.len};
-    if (bytes.len > 0) {
-        memcpy(message->bytes, bytes.data, bytes.len);
-    }
-    return message;
-}
-
-uint32_t world_index_at(const struct gv_addr *addr)
+static uint32_t index_at(const struct gv_addr *addr)
 {
     return (uint32_t)addr->ip[2] << 8 | addr->ip[3];
 }
@@ -60,7 +47,7 @@ static void damage(struct world *world, struct world_message *message)
 
 static void send_packet(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
-    uint32_t to = world_index_at(&effect->addr);
+    uint32_t to = index_at(&effect->addr);
     world->packet_bytes += effect->bytes.len;
     world->packets += 1;
     uint32_t copies = chance(world, world->options.loss) ? 0 : 1;
@@ -71,9 +58,9 @@ static void send_packet(struct world *world, uint32_t from, const struct gv_effe
     struct gv_slice bytes =
         world->sealing == NULL ? effect->bytes : sealing_seal(world->sealing, from, effect);
     for (uint32_t i = 0; i < copies; i++) {
-        struct world_message *message = make_message(bytes);
+        struct world_message *message = message_new(&world->shelf, bytes);
         damage(world, message);
-        message->from = world->nodes[from].addr;
+        message->from = from;
         message->boot_id = effect->boot_id;
         *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
             .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
@@ -83,7 +70,7 @@ static void send_packet(struct world *world, uint32_t from, const struct gv_effe
 /** Bytes that no node sent reach node `to`. */
 void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice bytes)
 {
-    struct world_message *message = make_message(bytes);
+    struct world_message *message = message_new(&world->shelf, bytes);
     message->is_hostile = true;
     *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
         .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
@@ -109,12 +96,12 @@ static void enqueue(struct world *world, uint64_t number, struct world_message *
         .kind = WORLD_ARRIVE, .node = pipe->node, .life = pipe->life, .number = number};
 }
 
-static void drop_pipe(struct world_pipe *pipe)
+static void drop_pipe(struct world *world, struct world_pipe *pipe)
 {
     while (pipe->head != NULL) {
         struct world_message *message = pipe->head;
         pipe->head = message->next;
-        free(message);
+        message_free(&world->shelf, message);
     }
     pipe->tail = NULL;
 }
@@ -122,8 +109,8 @@ static void drop_pipe(struct world_pipe *pipe)
 void world_free_pipes(struct world *world)
 {
     for (size_t i = 0; i < world->connection_count; i++) {
-        drop_pipe(&world->connections[i].end[0]);
-        drop_pipe(&world->connections[i].end[1]);
+        drop_pipe(world, &world->connections[i].end[0]);
+        drop_pipe(world, &world->connections[i].end[1]);
     }
 }
 
@@ -134,12 +121,12 @@ static void hang_up(struct world *world, uint64_t connection, uint32_t end, bool
     struct world_pipe *mine = &world->connections[connection].end[end];
     struct world_pipe *other = &world->connections[connection].end[1 - end];
     mine->open = false;
-    drop_pipe(mine);
+    drop_pipe(world, mine);
     if (world->sealing != NULL) {
         sealing_hang_up(world->sealing, connection * 2 + end);
     }
     if (other->open && tell_other) {
-        struct world_message *message = make_message(gv_slice_of(NULL, 0));
+        struct world_message *message = message_new(&world->shelf, gv_slice_of(NULL, 0));
         message->is_end = true;
         message->is_reset = reset;
         message->at_us = world->now_us + delay_us(world);
@@ -208,7 +195,7 @@ static void send_message(struct world *world, uint32_t from, const struct gv_eff
             world->sealing == NULL
                 ? effect->bytes
                 : sealing_frame(world->sealing, connection * 2 + end, effect->bytes);
-        struct world_message *message = make_message(bytes);
+        struct world_message *message = message_new(&world->shelf, bytes);
         damage(world, message);
         message->at_us = mine->busy_until_us + delay_us(world);
         while (chance(world, world->options.loss)) {
@@ -221,7 +208,7 @@ static void send_message(struct world *world, uint32_t from, const struct gv_eff
 
 static void dial(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
-    uint32_t to = world_index_at(&effect->addr);
+    uint32_t to = index_at(&effect->addr);
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     uint64_t wait_us = lost ? DIAL_TIMEOUT_US : 2 * delay_us(world) + delay_us(world);
     *queue_push(&world->queue, world->now_us + wait_us) = (struct world_event){
@@ -399,14 +386,14 @@ static void arrive(struct world *world, const struct world_event *event, bool li
             pipe->tail = NULL;
         }
         deliver(world, event->number, message);
-        free(message);
+        message_free(&world->shelf, message);
     }
 }
 
 static void take_packet(struct world *world, const struct world_event *event)
 {
     const struct world_message *message = event->bytes;
-    uint32_t from = world_index_at(&message->from);
+    uint32_t from = message->from;
     struct gv_slice plain = gv_slice_of(message->bytes, message->len);
     if (!message->is_hostile && world->blocked[from][event->node]) {
         return;
@@ -482,8 +469,8 @@ void world_cut(struct world *world, uint32_t a, uint32_t b)
         for (uint32_t side = 0; side < 2; side++) {
             struct world_pipe *pipe = &world->connections[at].end[side];
             if (pipe->open) {
-                drop_pipe(pipe);
-                struct world_message *message = make_message(gv_slice_of(NULL, 0));
+                drop_pipe(world, pipe);
+                struct world_message *message = message_new(&world->shelf, gv_slice_of(NULL, 0));
                 message->is_end = true;
                 message->is_reset = true;
                 message->at_us = world->now_us + delay_us(world);

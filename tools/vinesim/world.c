@@ -287,10 +287,11 @@ void world_free(struct world *world)
     uint64_t at_us;
     struct world_event event;
     while (queue_pop(&world->queue, UINT64_MAX, &at_us, &event)) {
-        free(event.bytes);
+        message_free(&world->shelf, event.bytes);
     }
     queue_deinit(&world->queue);
     world_free_pipes(world);
+    message_shelf_deinit(&world->shelf);
     sealing_free(world->sealing);
     records_free(world->records);
     free(world->connections);
@@ -343,7 +344,7 @@ static void step(struct world *world, const struct world_event *event)
         gv_gossip_tick(node->engine, world_now(world, event->node));
         world_settle(world, event->node);
     }
-    free(event->bytes);
+    message_free(&world->shelf, event->bytes);
 }
 
 void world_run_until(struct world *world, uint64_t until_us)

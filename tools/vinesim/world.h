@@ -12,6 +12,7 @@
 #ifndef VINESIM_WORLD_H
 #define VINESIM_WORLD_H
 
+#include "message.h"
 #include "queue.h"
 
 #include "grapevine/base/hist.h"
@@ -116,6 +117,7 @@ struct world {
     struct gv_prng prng;
     uint64_t now_us;
     struct queue queue;
+    struct message_shelf shelf;
     struct world_node nodes[WORLD_NODES_MAX + 1]; /* the last slot in use is for a twin */
     struct world_connection *connections;
     size_t connection_count, connection_room;
