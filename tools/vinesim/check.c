@@ -129,18 +129,24 @@ bool world_check_converges(struct world *world, uint64_t within_ms, uint64_t *to
     return true;
 }
 
+/* The next floor that node `i` holds: they come before all else. */
+static bool next_floor(struct world *world, uint32_t i, struct gv_forest_cursor *cursor,
+                       struct gv_operation *operation)
+{
+    uint64_t scratch[256];
+    return gv_forest_next(world->nodes[i].forest, cursor, 0, scratch, 256, operation) &&
+           operation->kind == GV_OPERATION_REMOVE;
+}
+
 /* The highest floor that any live node knows, per worker, over all keys. */
 static void find_floors(struct world *world, uint32_t floors[WORLD_WORKERS])
 {
-    uint64_t scratch[256];
     struct gv_operation operation;
     memset(floors, 0, WORLD_WORKERS * sizeof *floors);
     for (uint32_t i = 0; i < world_slots(world); i++) {
         struct gv_forest_cursor cursor = {0};
-        while (world_is_up(world, i) &&
-               gv_forest_next(world->nodes[i].forest, &cursor, 0, scratch, 256, &operation)) {
-            if (operation.kind == GV_OPERATION_REMOVE && strcmp(operation.key, "*") == 0 &&
-                operation.stamp > floors[operation.worker]) {
+        while (world_is_up(world, i) && next_floor(world, i, &cursor, &operation)) {
+            if (strcmp(operation.key, "*") == 0 && operation.stamp > floors[operation.worker]) {
                 floors[operation.worker] = operation.stamp;
             }
         }
@@ -232,15 +238,13 @@ bool world_check_no_gap(struct world *world)
 static uint64_t floors_of(struct world *world, uint32_t i)
 {
     static const uint64_t secret[2] = {3, 5};
-    uint64_t scratch[256], sum = 0;
+    uint64_t sum = 0;
     struct gv_operation operation;
     struct gv_forest_cursor cursor = {0};
-    while (gv_forest_next(world->nodes[i].forest, &cursor, 0, scratch, 256, &operation)) {
-        if (operation.kind == GV_OPERATION_REMOVE) {
-            uint64_t floor[3] = {gv_siphash(secret, gv_slice_text(operation.key)), operation.worker,
-                                 operation.stamp};
-            sum += gv_siphash(secret, gv_slice_of(floor, sizeof floor));
-        }
+    while (next_floor(world, i, &cursor, &operation)) {
+        uint64_t floor[3] = {gv_siphash(secret, gv_slice_text(operation.key)), operation.worker,
+                             operation.stamp};
+        sum += gv_siphash(secret, gv_slice_of(floor, sizeof floor));
     }
     return sum;
 }
