@@ -120,23 +120,25 @@ static bool key_at(void *owner, uint32_t number, struct gv_slice *key)
     return found;
 }
 
-static uint32_t hash_urls(const struct world *world, uint64_t hashes[WORLD_WORKERS_MAX])
+/* The hashes of the URLs of all workers; kept, they are the same in all worlds. */
+static const uint64_t *hash_urls(const struct world *world)
 {
     static const uint64_t secret[2] = {7, 7};
-    for (uint32_t w = 0; w < worker_count(world); w++) {
-        hashes[w] = gv_siphash(secret, gv_slice_text(world_worker_url(w)));
+    static uint64_t hashes[WORLD_WORKERS_MAX];
+    static uint32_t known;
+    for (; known < worker_count(world); known++) {
+        hashes[known] = gv_siphash(secret, gv_slice_text(world_worker_url(known)));
     }
-    return worker_count(world);
+    return hashes;
 }
 
 static bool key_sums(void *owner, struct gv_slice key, uint64_t sums[GV_GOSSIP_BUCKETS])
 {
     struct world_node *node = owner;
     char text[GV_KEY_MAX];
-    uint64_t hashes[WORLD_WORKERS_MAX];
-    uint32_t count = hash_urls(node->world, hashes);
     (void)gv_slice_copy_text(key, text, sizeof text);
-    return gv_forest_sums(node->forest, text, hashes, count, sums);
+    return gv_forest_sums(node->forest, text, hash_urls(node->world), worker_count(node->world),
+                          sums);
 }
 
 uint32_t world_index(const char *name)
@@ -238,10 +240,8 @@ static void setting_changed(void *owner, const struct gv_gossip_setting *setting
 
 void world_live_digest(const struct world *world, uint32_t i, uint8_t digest[16])
 {
-    uint64_t hashes[WORLD_WORKERS_MAX];
-    uint32_t count = hash_urls(world, hashes);
     struct gv_forest_digest sum;
-    gv_forest_digest(world->nodes[i].forest, hashes, count, &sum);
+    gv_forest_digest(world->nodes[i].forest, hash_urls(world), worker_count(world), &sum);
     memcpy(digest, &sum.lo, 8);
     memcpy(digest + 8, &sum.hi, 8);
 }
