@@ -36,6 +36,7 @@ struct world_message *message_new(struct message_shelf *shelf, struct gv_slice b
     struct world_message *message = size < MESSAGE_SIZES ? shelf->free[size] : NULL;
     if (message != NULL) {
         shelf->free[size] = message->next;
+        __builtin_prefetch(message->next); /* the next one taken */
     } else {
         message = malloc(size * STEP_BYTES);
     }

@@ -10,27 +10,26 @@
 #define PLACE_MASK ((UINT64_C(1) << PLACE_BITS) - 1)
 #define CHILDREN   4
 
-/* Behind the last key: never before any other. */
-static struct queue_key free_key(uint64_t place)
+static queue_key make_key(uint64_t at_us, uint64_t order, uint64_t place)
 {
-    return (struct queue_key){.at_us = UINT64_MAX, .order_place = ~PLACE_MASK | place};
+    return (queue_key)at_us << 64 | order << PLACE_BITS | place;
 }
 
-/* No branch: nothing foretells it. */
-static bool is_before(struct queue_key a, struct queue_key b)
+/* Behind the last one: never before any other. */
+static queue_key free_key(uint64_t place)
 {
-    return (a.at_us < b.at_us) | ((a.at_us == b.at_us) & (a.order_place < b.order_place));
+    return make_key(UINT64_MAX, UINT64_MAX, place);
 }
 
-static size_t earlier(const struct queue_key *keys, size_t a, size_t b)
+static size_t earlier(const queue_key *keys, size_t a, size_t b)
 {
-    return is_before(keys[b], keys[a]) ? b : a;
+    return keys[b] < keys[a] ? b : a;
 }
 
 /* The key goes to the hole `at`, or further up. */
-static void rise(struct queue *queue, size_t at, struct queue_key key)
+static void rise(struct queue *queue, size_t at, queue_key key)
 {
-    while (at > 0 && is_before(key, queue->keys[(at - 1) / CHILDREN])) {
+    while (at > 0 && key < queue->keys[(at - 1) / CHILDREN]) {
         queue->keys[at] = queue->keys[(at - 1) / CHILDREN];
         at = (at - 1) / CHILDREN;
     }
@@ -62,24 +61,22 @@ struct world_event *queue_push(struct queue *queue, uint64_t at_us)
     if (queue->count + CHILDREN > queue->room) { /* the last one's children can be looked at */
         grow(queue);
     }
-    uint64_t place = queue->keys[queue->count].order_place & PLACE_MASK;
-    struct queue_key key = {.at_us = at_us, .order_place = queue->order << PLACE_BITS | place};
-    queue->order += 1;
-    rise(queue, queue->count++, key);
+    uint64_t place = queue->keys[queue->count] & PLACE_MASK;
+    rise(queue, queue->count++, make_key(at_us, queue->order++, place));
     return &queue->events[place];
 }
 
 bool queue_pop(struct queue *queue, uint64_t until_us, uint64_t *at_us, struct world_event *event)
 {
-    struct queue_key *keys = queue->keys;
-    if (queue->count == 0 || keys[0].at_us > until_us) {
+    queue_key *keys = queue->keys;
+    if (queue->count == 0 || keys[0] >> 64 > until_us) {
         return false;
     }
-    uint64_t place = keys[0].order_place & PLACE_MASK;
-    *at_us = keys[0].at_us;
+    uint64_t place = keys[0] & PLACE_MASK;
+    *at_us = (uint64_t)(keys[0] >> 64);
     *event = queue->events[place];
     queue->count -= 1;
-    struct queue_key last = keys[queue->count];
+    queue_key last = keys[queue->count];
     keys[queue->count] = free_key(place);
     size_t hole = 0, child;
     while ((child = CHILDREN * hole + 1) < queue->count) { /* the last one belongs far down */
@@ -96,5 +93,5 @@ bool queue_pop(struct queue *queue, uint64_t until_us, uint64_t *at_us, struct w
 
 const struct world_event *queue_first(const struct queue *queue)
 {
-    return queue->count == 0 ? NULL : &queue->events[queue->keys[0].order_place & PLACE_MASK];
+    return queue->count == 0 ? NULL : &queue->events[queue->keys[0] & PLACE_MASK];
 }

@@ -18,14 +18,12 @@ struct world_event {
     uint32_t kind, node, life;
 };
 
-struct queue_key {
-    uint64_t at_us;
-    uint64_t order_place; /* the order in the high bits, and where its event is */
-};
+/* From the high bits down: when, in which order it was asked for, and where its event is. */
+__extension__ typedef unsigned __int128 queue_key;
 
 /* Zero-initialise to start. */
 struct queue {
-    struct queue_key *keys;     /* owned; behind the first `count`: places that are free */
+    queue_key *keys;            /* owned; behind the first `count`: places that are free */
     struct world_event *events; /* owned */
     size_t count, room;
     uint64_t order; /* how many were pushed */
