@@ -90,6 +90,35 @@ static void a_walk_meets_each_key_once_even_while_it_takes_them(void)
     gv_map_deinit(&map);
 }
 
+/* Short keys lie in the table, longer ones outside; where is where that changes. */
+static void keys_of_any_length_are_told_apart(void)
+{
+    struct gv_map map;
+    int values[40][2];
+    char name[48];
+    gv_map_init(&map, GV_MEM_GENERAL, 100, NULL);
+    for (size_t len = 1; len < 40; len++) {
+        for (size_t last = 0; last < 2; last++) {
+            memset(name, 'k', len);
+            name[len - 1] = (char)('a' + last);
+            CU_ASSERT_EQUAL(gv_map_put(&map, gv_slice_of(name, len), &values[len][last]), GV_OK);
+        }
+    }
+    memset(name, 'x', sizeof name);
+    for (size_t len = 1; len < 40; len++) {
+        for (size_t last = 0; last < 2; last++) {
+            memset(name, 'k', len);
+            name[len - 1] = (char)('a' + last);
+            struct gv_slice key = gv_slice_of(name, len);
+            CU_ASSERT_PTR_EQUAL(gv_map_find(&map, key), &values[len][last]);
+            CU_ASSERT_PTR_EQUAL(gv_map_take(&map, key), &values[len][last]);
+            CU_ASSERT_PTR_NULL(gv_map_find(&map, key));
+        }
+    }
+    CU_ASSERT_EQUAL(map.count, 0);
+    gv_map_deinit(&map);
+}
+
 /* 400 keys, put and taken at random: the array of flags is the stupid and right one. */
 static void it_agrees_with_an_array_over_random_puts_and_takes(void)
 {
@@ -101,8 +130,8 @@ static void it_agrees_with_an_array_over_random_puts_and_takes(void)
     gv_prng_init(&prng, 7);
     for (int step = 0; step < 20000; step++) {
         size_t i = (size_t)gv_prng_below(&prng, 400);
-        char name[16];
-        snprintf(name, sizeof name, "key-%zu", i);
+        char name[32];
+        snprintf(name, sizeof name, i % 2 == 0 ? "key-%zu" : "key-of-some-length-%zu", i);
         struct gv_slice key = gv_slice_text(name);
         CU_ASSERT_PTR_EQUAL(gv_map_find(&map, key), is_there[i] ? &values[i] : NULL);
         if (gv_prng_below(&prng, 2) == 0) {
@@ -121,12 +150,12 @@ static void a_put_that_runs_out_of_memory_changes_nothing(void)
 {
     struct gv_map map;
     int value = 0;
-    char name[16];
+    char name[32];
     size_t before = gv_mem_used(GV_MEM_FLEET);
     gv_map_init(&map, GV_MEM_FLEET, 1000, NULL);
     size_t failures = 0;
     for (int i = 0; i < 50; i++) {
-        snprintf(name, sizeof name, "k%d", i);
+        snprintf(name, sizeof name, "key-beyond-its-slot-%d", i);
         for (uint64_t nth = 1;; nth++) {
             gv_mem_fail_nth(nth);
             enum gv_err err = gv_map_put(&map, gv_slice_text(name), &value);
@@ -147,6 +176,7 @@ static void a_put_that_runs_out_of_memory_changes_nothing(void)
 
 GV_SUITE("base/map", GV_CASE(the_hash_is_siphash_2_4),
          GV_CASE(what_was_put_is_found_until_it_is_taken),
+         GV_CASE(keys_of_any_length_are_told_apart),
          GV_CASE(the_last_key_under_the_limit_fits_and_the_next_does_not),
          GV_CASE(a_walk_meets_each_key_once_even_while_it_takes_them),
          GV_CASE(it_agrees_with_an_array_over_random_puts_and_takes),

@@ -181,7 +181,7 @@ static void out_of_memory_costs_the_cell_its_name_but_no_caller_anything(void)
 {
     static const struct gv_metric_family family = {
         .name = "t_poor_total", .help = "Poor.", .labels = {"x"}};
-    static const char *const value[] = {"v"};
+    static const char *const value[] = {"too long to lie in a table"};
     size_t before = gv_mem_used(GV_MEM_GENERAL);
     gv_mem_fail_nth(1);
     CU_ASSERT_EQUAL(gv_metric_register(&family), GV_ENOMEM);
