@@ -69,7 +69,7 @@ void gv_clocks_refuse(struct gv_gossip *gossip, struct gv_origin *origin)
 {
     gossip->counters.refused_stamps += 1;
     if (origin != NULL) {
-        origin->refused += 1;
+        gv_origin_mark(origin, origin->refused + 1);
     }
 }
 
@@ -79,20 +79,20 @@ void gv_clocks_refuse_set(struct gv_gossip *gossip, const struct gv_channel *ses
     struct gv_origin *origin =
         gv_vector_open(&gossip->vector, session->peer->member.name, session->boot_id);
     if (origin != NULL && origin != gossip->own && origin->refused == 0) {
-        origin->refused = 1;
+        gv_origin_mark(origin, 1);
     }
 }
 
 /** Our live set is that of the peer, which lacks what `marks` stands for. */
 void gv_clocks_agreed(struct gv_gossip *gossip, const struct gv_channel *session, uint64_t marks)
 {
-    for (uint32_t i = 0; i < gossip->vector.count; i++) {
+    for (uint32_t i = 0; gossip->vector.marked > 0 && i < gossip->vector.count; i++) {
         struct gv_origin *origin = gossip->vector.origins[i];
         bool is_peers = origin->boot_id == session->boot_id &&
                         strcmp(origin->name, session->peer->member.name) == 0;
         bool is_gone = origin->gone_at_ms != 0; /* what it alone knew went with it */
         if (origin->refused > 0 && (is_peers || is_gone || marks == 0)) {
-            origin->refused = 0;
+            gv_origin_mark(origin, 0);
             gossip->clocks_compared = 0;
             gv_wire_log(gossip, GV_LOG_INFO, "mesh.clocks_agree", origin->name);
         }
@@ -105,7 +105,7 @@ uint64_t gv_clocks_marks(const struct gv_gossip *gossip)
 {
     static const uint64_t secret[2] = {0x72656675, 0x73656473};
     uint64_t sum = gossip->is_log_forged;
-    for (uint32_t i = 0; i < gossip->vector.count; i++) {
+    for (uint32_t i = 0; gossip->vector.marked > 0 && i < gossip->vector.count; i++) {
         const struct gv_origin *origin = gossip->vector.origins[i];
         if (origin->refused > 0 && !origin->forgotten) {
             uint64_t with_boot[2] = {secret[0], secret[1] ^ origin->boot_id};
@@ -134,7 +134,7 @@ static void note_comparison(struct gv_gossip *gossip)
  */
 bool gv_clocks_want_comparison(struct gv_gossip *gossip)
 {
-    if (!is_rested(gossip)) {
+    if (gossip->vector.marked == 0 || !is_rested(gossip)) {
         return false;
     }
     for (uint32_t i = 0; i < gossip->vector.count; i++) {

@@ -334,7 +334,7 @@ static void raise_positions(struct gv_gossip *gossip)
         /* A snapshot since some stamp covers only logs whose missing part is all newer. */
         if (mark != NULL && mark->applied > 0 && gv_snapshot_since(origin) >= taking->since_stamp) {
             if (is_refused && mark->applied > origin->applied && origin->refused == 0) {
-                origin->refused = 1; /* what a donor lacks it could not give */
+                gv_origin_mark(origin, 1); /* what a donor lacks it could not give */
             }
             gv_origin_raise(origin, mark->applied);
             gv_origin_stamp(origin, mark->applied, mark->stamp);

@@ -50,13 +50,6 @@ static uint32_t place(const struct gv_vector *vector, const char *name, uint64_t
     return low;
 }
 
-struct gv_origin *gv_vector_find(const struct gv_vector *vector, const char *name, uint64_t boot_id)
-{
-    bool found;
-    uint32_t at = place(vector, name, boot_id, &found);
-    return found ? vector->origins[at] : NULL;
-}
-
 static struct gv_slice boot_key(const uint64_t *boot_id)
 {
     return gv_slice_of(boot_id, sizeof *boot_id);
@@ -67,12 +60,22 @@ struct gv_origin *gv_vector_find_boot(const struct gv_vector *vector, uint64_t b
     return gv_map_find(&vector->by_boot, boot_key(&boot_id));
 }
 
-struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uint64_t boot_id)
+struct gv_origin *gv_vector_find(const struct gv_vector *vector, const char *name, uint64_t boot_id)
 {
+    struct gv_origin *first = gv_vector_find_boot(vector, boot_id);
+    if (first != NULL && strcmp(first->name, name) == 0) {
+        return first; /* as nearly always: boots are random */
+    }
     bool found;
     uint32_t at = place(vector, name, boot_id, &found);
-    if (found) {
-        return vector->origins[at];
+    return found ? vector->origins[at] : NULL;
+}
+
+struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uint64_t boot_id)
+{
+    struct gv_origin *origin = gv_vector_find(vector, name, boot_id);
+    if (origin != NULL) {
+        return origin;
     }
     if (vector->count == GV_VECTOR_MAX) {
         return NULL;
@@ -87,11 +90,11 @@ struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uin
         vector->origins = grown;
         vector->room = room;
     }
-    struct gv_origin *origin = gv_mem_new(GV_MEM_GOSSIP, sizeof *origin);
+    origin = gv_mem_new(GV_MEM_GOSSIP, sizeof *origin);
     if (origin == NULL) {
         return NULL;
     }
-    bool is_first = gv_vector_find_boot(vector, boot_id) == NULL;
+    bool found, is_first = gv_vector_find_boot(vector, boot_id) == NULL;
     if (!gv_slice_copy_text(gv_slice_text(name), origin->name, sizeof origin->name) ||
         (is_first && gv_map_put(&vector->by_boot, boot_key(&boot_id), origin) != GV_OK)) {
         gv_mem_free(GV_MEM_GOSSIP, origin);
@@ -99,6 +102,7 @@ struct gv_origin *gv_vector_open(struct gv_vector *vector, const char *name, uin
     }
     origin->boot_id = boot_id;
     origin->vector = vector;
+    uint32_t at = place(vector, name, boot_id, &found);
     memmove(vector->origins + at + 1, vector->origins + at,
             (vector->count - at) * sizeof(struct gv_origin *));
     vector->origins[at] = origin;
@@ -118,6 +122,14 @@ static void unlink_round(struct gv_origin *origin)
     }
     origin->newer = NULL;
     origin->older = NULL;
+}
+
+void gv_origin_mark(struct gv_origin *origin, uint64_t refused)
+{
+    struct gv_vector *vector = origin->vector;
+    vector->marked -= origin->refused > 0;
+    vector->marked += refused > 0;
+    origin->refused = refused;
 }
 
 void gv_origin_touch(struct gv_origin *origin)
@@ -149,6 +161,7 @@ void gv_vector_remove(struct gv_vector *vector, struct gv_origin *origin)
     GV_ASSERT(found && vector->origins[at] == origin && origin->kept_oldest == NULL);
     unlink_round(origin);
     unlink_wanting(vector, origin);
+    gv_origin_mark(origin, 0);
     if (gv_vector_find_boot(vector, origin->boot_id) == origin) {
         (void)gv_map_take(&vector->by_boot, boot_key(&origin->boot_id));
     }

@@ -50,6 +50,7 @@ struct gv_vector {
     struct gv_map by_boot;     /* boot id to origin */
     struct gv_origin *newest;  /* moved last */
     struct gv_origin *wanting; /* see relay.c */
+    uint32_t marked;           /* origins of which something was refused */
     uint64_t round;            /* grows with every move */
     uint64_t counted_round;    /* sums hold all moves up to this round */
     uint64_t sums[2];
@@ -85,6 +86,9 @@ void gv_origin_raise(struct gv_origin *origin, uint64_t applied);
 
 /** Is there a gap, and which? */
 bool gv_origin_gap(const struct gv_origin *origin, uint64_t *first, uint64_t *last);
+
+/** So many of its operations are refused and not made up for; 0: it has no mark any more. */
+void gv_origin_mark(struct gv_origin *origin, uint64_t refused);
 
 /** It moved, or was forgotten, or is remembered again: a new round. */
 void gv_origin_touch(struct gv_origin *origin);

@@ -138,7 +138,7 @@ static void a_vector_holds_its_limit_and_no_more(void)
 
 static void without_memory_nothing_is_opened_and_nothing_leaks(void)
 {
-    for (uint64_t nth = 1; nth <= 2; nth++) {
+    for (uint64_t nth = 1; nth <= 3; nth++) {
         struct gv_vector vector;
         gv_vector_init(&vector);
         gv_mem_fail_nth(nth);
@@ -149,11 +149,47 @@ static void without_memory_nothing_is_opened_and_nothing_leaks(void)
     }
 }
 
+static void marked_logs_are_counted(void)
+{
+    struct gv_vector vector;
+    struct gv_origin *first = opened(&vector), *second = gv_vector_open(&vector, "b", 2);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(second);
+    gv_origin_mark(first, 1);
+    gv_origin_mark(first, 2);
+    CU_ASSERT_EQUAL(first->refused, 2);
+    CU_ASSERT_EQUAL(vector.marked, 1);
+    gv_origin_mark(second, 1);
+    gv_origin_mark(first, 0);
+    gv_origin_mark(first, 0);
+    CU_ASSERT_EQUAL(vector.marked, 1);
+    gv_vector_remove(&vector, second);
+    CU_ASSERT_EQUAL(vector.marked, 0);
+    gv_vector_deinit(&vector);
+}
+
+/* Boots are random, but a member may claim another's. */
+static void two_logs_of_one_boot_are_told_apart(void)
+{
+    struct gv_vector vector;
+    struct gv_origin *first = opened(&vector), *second = gv_vector_open(&vector, "b", 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(second);
+    CU_ASSERT_PTR_NOT_EQUAL(first, second);
+    CU_ASSERT_PTR_EQUAL(gv_vector_open(&vector, "a", 1), first);
+    CU_ASSERT_PTR_EQUAL(gv_vector_find(&vector, "b", 1), second);
+    CU_ASSERT_PTR_NULL(gv_vector_find(&vector, "c", 1));
+    CU_ASSERT_PTR_NULL(gv_vector_find(&vector, "a", 2));
+    gv_vector_remove(&vector, first);
+    CU_ASSERT_PTR_EQUAL(gv_vector_find(&vector, "b", 1), second);
+    CU_ASSERT_PTR_NULL(gv_vector_find(&vector, "a", 1));
+    gv_vector_deinit(&vector);
+}
+
 GV_SUITE("gossip/vector", GV_CASE(a_run_that_follows_advances),
          GV_CASE(what_is_known_is_counted_as_known),
          GV_CASE(a_run_above_a_gap_waits_until_it_closes),
          GV_CASE(a_snapshot_that_reaches_the_run_joins_it),
          GV_CASE(digests_are_equal_exactly_when_positions_are),
-         GV_CASE(counting_moves_early_changes_no_digest),
+         GV_CASE(counting_moves_early_changes_no_digest), GV_CASE(marked_logs_are_counted),
+         GV_CASE(two_logs_of_one_boot_are_told_apart),
          GV_CASE(a_vector_holds_its_limit_and_no_more),
          GV_CASE(without_memory_nothing_is_opened_and_nothing_leaks))
