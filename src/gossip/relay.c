@@ -327,7 +327,7 @@ static void tick_pulls(struct gv_gossip *gossip)
             origin->next_wanting = NULL;
             continue;
         }
-        if (due_ms(origin) < gossip->pull_at_ms) {
+        if (!is_waiting && due_ms(origin) < gossip->pull_at_ms) {
             gossip->pull_at_ms = due_ms(origin);
         }
         at = &origin->next_wanting;

@@ -161,7 +161,34 @@ static void a_snapshot_since_a_stamp_raises_no_log_that_misses_older_operations(
     end();
 }
 
+/* Y's log is to be pulled; while a snapshot comes that may bring it, not a single look is due. */
+static void what_a_snapshot_may_bring_is_not_looked_at_all_the_while(void)
+{
+    static const struct mark mark = {BOOT_A, 5, STAMP_NOW, false};
+    begin_with_two_donors();
+    struct gv_origin *log = gv_vector_open(&here->vector, "y", 30);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(log);
+    gv_relay_want(here, log, 7, gv_channel_find(here, 2), true);
+    for (uint32_t i = 0; i < 10; i++) {
+        pass(200);
+        drain();
+        CU_ASSERT_TRUE(gv_snapshot_is_taking(here));
+        CU_ASSERT(here->pull_at_ms > now.now_ms);
+    }
+    CU_ASSERT_EQUAL(log->pull_count, 0);
+    CU_ASSERT_EQUAL(give(1, 0, 0, &mark, 1), GV_OK);
+    CU_ASSERT_EQUAL(give(2, 1, 0, &mark, 1), GV_OK);
+    CU_ASSERT_EQUAL(give(1, 0, 1, NULL, 0), GV_OK);
+    CU_ASSERT_EQUAL(give(2, 1, 1, NULL, 0), GV_OK);
+    CU_ASSERT_FALSE(gv_snapshot_is_taking(here));
+    pass(200);
+    CU_ASSERT_EQUAL(log->pull_count, 1); /* it did not */
+    drain();
+    end();
+}
+
 GV_SUITE("gossip/snapshot", GV_CASE(who_took_shares_of_two_stands_where_the_one_behind_stood),
          GV_CASE(a_chunk_out_of_turn_is_nonsense_and_raises_nothing),
          GV_CASE(what_donors_told_that_are_gone_counts_for_nothing),
-         GV_CASE(a_snapshot_since_a_stamp_raises_no_log_that_misses_older_operations))
+         GV_CASE(a_snapshot_since_a_stamp_raises_no_log_that_misses_older_operations),
+         GV_CASE(what_a_snapshot_may_bring_is_not_looked_at_all_the_while))
