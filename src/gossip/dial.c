@@ -70,7 +70,6 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
     gv_snapshot_session_gone(gossip, session);
     gv_tree_session_gone(gossip, session);
     gossip->tree.is_dirty = true;
-    gossip->dial_known = false;
     struct gv_peer *peer = session->peer;
     gv_channel_choose(gossip, peer);
     gv_mem_free(GV_MEM_GOSSIP, session);
@@ -85,6 +84,7 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
             peer->redialed_at_ms = gossip->now.now_ms;
         }
         peer->dial_at_ms = gossip->now.now_ms + wait_ms;
+        gv_dial_note(gossip, peer);
         gv_roster_changed(gossip, peer);
     }
 }
@@ -187,57 +187,61 @@ static void tick_seed(struct gv_gossip *gossip, struct gv_seed *seed)
     }
 }
 
-static uint64_t find_due(const struct gv_gossip *gossip)
+/**
+ * Something has changed about `peer` that may bring an attempt nearer. Thousands of changes that do
+ * not (a large cluster starts) must not make us look at thousands of peers each.
+ */
+void gv_dial_note(struct gv_gossip *gossip, const struct gv_peer *peer)
 {
-    uint64_t at = GV_NEVER_MS;
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        const struct gv_peer *peer = gossip->peers[i];
-        uint64_t due = peer->dialing ? peer->dialed_at_ms + DIAL_TIMEOUT_MS : peer->dial_at_ms;
-        if (due < at && (peer->dialing || wants_dial(gossip, peer))) {
-            at = due;
-        }
+    uint64_t due_ms = peer->dialing ? peer->dialed_at_ms + DIAL_TIMEOUT_MS : peer->dial_at_ms;
+    if (due_ms < gossip->dial_due_ms && (peer->dialing || wants_dial(gossip, peer))) {
+        gossip->dial_due_ms = due_ms;
     }
-    for (uint32_t i = 0; i < gossip->seed_count; i++) {
-        const struct gv_seed *seed = &gossip->seeds[i];
-        uint64_t due = seed->dialing ? seed->dialed_at_ms + DIAL_TIMEOUT_MS : seed->dial_at_ms;
-        if (due < at && !seed->is_self) {
-            at = due;
-        }
+}
+
+static void note_seed(struct gv_gossip *gossip, const struct gv_seed *seed)
+{
+    uint64_t due_ms = seed->dialing ? seed->dialed_at_ms + DIAL_TIMEOUT_MS : seed->dial_at_ms;
+    if (due_ms < gossip->dial_due_ms && !seed->is_self) {
+        gossip->dial_due_ms = due_ms;
     }
-    return at;
+}
+
+static void tick_peer(struct gv_gossip *gossip, struct gv_peer *peer)
+{
+    uint64_t now_ms = gossip->now.now_ms;
+    if (peer->dialing && now_ms - peer->dialed_at_ms >= DIAL_TIMEOUT_MS) {
+        peer->dialing = false;
+        peer->dial_failed_at_ms = now_ms;
+    }
+    if (!peer->dialing && now_ms >= peer->dial_at_ms && wants_dial(gossip, peer)) {
+        peer->dialing = true;
+        peer->dialed_at_ms = now_ms;
+        peer->is_tried = false;
+        peer->dial_at_ms = next_attempt(gossip);
+        dial(gossip, &peer->member.gossip_addr, peer->member.name);
+    }
 }
 
 void gv_dial_tick(struct gv_gossip *gossip)
 {
-    uint64_t now_ms = gossip->now.now_ms;
-    if (gossip->leaving || gossip->stopped ||
-        (gossip->dial_known && now_ms < gossip->dial_due_ms)) {
+    if (gossip->leaving || gossip->stopped || gossip->now.now_ms < gossip->dial_due_ms) {
         return;
     }
+    gossip->dial_due_ms = GV_NEVER_MS;
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        struct gv_peer *peer = gossip->peers[i];
-        if (peer->dialing && now_ms - peer->dialed_at_ms >= DIAL_TIMEOUT_MS) {
-            peer->dialing = false;
-            peer->dial_failed_at_ms = now_ms;
-        }
-        if (!peer->dialing && now_ms >= peer->dial_at_ms && wants_dial(gossip, peer)) {
-            peer->dialing = true;
-            peer->dialed_at_ms = now_ms;
-            peer->is_tried = false;
-            peer->dial_at_ms = next_attempt(gossip);
-            dial(gossip, &peer->member.gossip_addr, peer->member.name);
-        }
+        tick_peer(gossip, gossip->peers[i]);
+        gv_dial_note(gossip, gossip->peers[i]);
     }
     for (uint32_t i = 0; i < gossip->seed_count; i++) {
         tick_seed(gossip, &gossip->seeds[i]);
+        note_seed(gossip, &gossip->seeds[i]);
     }
-    gossip->dial_due_ms = find_due(gossip);
-    gossip->dial_known = true;
 }
 
 uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
 {
-    return gossip->dial_known ? gossip->dial_due_ms : find_due(gossip);
+    return gossip->dial_due_ms;
 }
 
 void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size_t count,
@@ -267,7 +271,7 @@ void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size
     gossip->seeds = seeds;
     gossip->seed_count = (uint32_t)count;
     gossip->seeds_came = true;
-    gossip->dial_known = false;
+    gossip->dial_due_ms = gossip->now.now_ms;
     gv_dial_tick(gossip);
 }
 
@@ -287,13 +291,13 @@ void gv_dial_look_at_twin(struct gv_gossip *gossip, const struct gv_member *twin
 static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, const char *node)
 {
     bool reached = node[0] != '\0';
-    gossip->dial_known = false;
     for (uint32_t i = 0; i < gossip->seed_count; i++) {
         struct gv_seed *seed = &gossip->seeds[i];
         if (gv_addr_equal(&seed->addr, addr)) {
             seed->dialing = false;
             seed->was_tried = true;
             (void)gv_slice_copy_text(gv_slice_text(node), seed->node, sizeof seed->node);
+            note_seed(gossip, seed);
         }
     }
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
@@ -303,6 +307,7 @@ static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, 
             if (!reached) {
                 peer->dial_failed_at_ms = gossip->now.now_ms;
             }
+            gv_dial_note(gossip, peer);
             if (peer->member.status == GV_MEMBER_SUSPECT) {
                 gv_doubt_set_deadline(gossip, peer);
             }
@@ -392,7 +397,6 @@ static struct gv_channel *make_session(struct gv_gossip *gossip, uint64_t id, bo
     peer->reset_at_ms = 0;
     session->told_round = gossip->vector.round; /* the State tells where we stand */
     gossip->tree.is_dirty = true;
-    gossip->dial_known = false;
     gossip->session_ids[gossip->session_count] = id;
     gossip->sessions[gossip->session_count++] = session;
     gossip->may_be_behind = true;
@@ -471,7 +475,6 @@ static bool meet_peer(struct gv_gossip *gossip, struct gv_peer *peer,
     gv_codec_member_out(member, "", &addr, &record);
     gv_roster_merge(gossip, &record);
     peer->dialing = false;
-    gossip->dial_known = false;
     peer->member.last_contact_ms = gossip->now.now_ms;
     return peer->member.incarnation != 0;
 }
@@ -511,14 +514,18 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
     if (peer == NULL) {
         peer = gv_roster_open(gossip, hello->node);
         if (peer != NULL) {
-            peer->member.status = GV_MEMBER_LEFT; /* until meet_peer() says alive */
+            /* Until meet_peer() says alive. */
+            gv_roster_write_status(gossip, peer, GV_MEMBER_LEFT);
         }
     }
+    uint64_t dial_due_ms = gossip->dial_due_ms;
     if (peer == NULL || !meet_peer(gossip, peer, &member)) {
         send_close(gossip, session_id, hello->node, "no room for another member");
         return;
     }
     struct gv_channel *session = make_session(gossip, session_id, outgoing, peer, hello->boot_id);
+    gossip->dial_due_ms = dial_due_ms; /* what its record made us want, we mostly have now */
+    gv_dial_note(gossip, peer);
     if (session == NULL) {
         send_close(gossip, session_id, hello->node, "out of memory");
         return;

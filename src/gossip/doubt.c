@@ -144,7 +144,7 @@ void gv_doubt_on_word(struct gv_gossip *gossip, struct gv_peer *peer, const char
 /* Many doubted at once: more likely it is us, or the network. Then TCP must have failed too. */
 static bool is_held(struct gv_gossip *gossip, const struct gv_peer *peer)
 {
-    struct gv_counts counts = gv_roster_counts(gossip);
+    struct gv_counts counts = gossip->counts;
     uint64_t now_ms = gossip->now.now_ms;
     if (!gossip->detector.holds_masses || counts.suspect < 3 ||
         counts.suspect * 4 <= counts.active || now_ms >= peer->status_at_ms + HOLD_MS) {

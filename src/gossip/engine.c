@@ -76,6 +76,7 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     made->store = *store;
     made->now.now_ms = now_ms;
     made->started_at_ms = now_ms;
+    made->dial_due_ms = now_ms;
     made->probe_at_ms = now_ms;
     made->digest_at_ms = now_ms;
     made->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;
@@ -431,7 +432,7 @@ void gv_gossip_leave(struct gv_gossip *gossip, struct gv_now now)
         return;
     }
     gv_feed_flush(gossip, true);
-    gossip->self->member.status = GV_MEMBER_LEFT;
+    gv_roster_write_status(gossip, gossip->self, GV_MEMBER_LEFT);
     gv_roster_touch(gossip);
     gossip->self->member.ready = false;
     gossip->self->member.incarnation += 1;

@@ -162,10 +162,9 @@ struct gv_taking {
     bool joining;
 };
 
-/* How many members there are. */
+/* How many members there are, this node included; see gv_roster_write_status(). */
 struct gv_counts {
     uint32_t active, suspect, gone; /* active: alive or doubted; gone: dead or left */
-    bool known;
 };
 
 /* The shape of the mesh, and our place in it. */
@@ -257,8 +256,7 @@ struct gv_gossip {
     uint64_t news_at_ms;   /* when what is new of members is passed on */
     uint32_t news_waiting; /* peers of whom something is */
     uint32_t news_riding;  /* peers with news_left, at least */
-    uint64_t dial_due_ms;  /* nothing to dial before; meaningful when dial_known */
-    bool dial_known;
+    uint64_t dial_due_ms;  /* no attempt begins or ends before; see gv_dial_note() */
     bool roster_sums_known;
     bool is_quiet;   /* no log had moved between the last two digests */
     bool wants_said; /* some peer's loads or opinions are wanted */
@@ -305,7 +303,8 @@ void gv_roster_changed(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_roster_touch(struct gv_gossip *gossip);
 void gv_roster_set_boot(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t boot_id);
 struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boot_id);
-struct gv_counts gv_roster_counts(struct gv_gossip *gossip);
+void gv_roster_write_status(struct gv_gossip *gossip, struct gv_peer *peer,
+                            enum gv_member_status status);
 void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
                           enum gv_member_status status);
 void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
@@ -392,6 +391,7 @@ struct gv_channel *gv_channel_of(const struct gv_gossip *gossip, const struct gv
 bool gv_channel_any(const struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_channel_choose(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_channel_close(struct gv_gossip *gossip, struct gv_channel *session, const char *reason);
+void gv_dial_note(struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_dial_tick(struct gv_gossip *gossip);
 uint64_t gv_dial_wake_at(const struct gv_gossip *gossip);
 void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const char *reason);

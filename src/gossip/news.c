@@ -21,8 +21,12 @@ static uint32_t log10_up(uint32_t count)
     return digits;
 }
 
+/* Our own record is in every datagram anyway. */
 static void ride(struct gv_gossip *gossip, struct gv_peer *peer)
 {
+    if (peer == gossip->self) {
+        return;
+    }
     gossip->news_riding += peer->news_left == 0;
     peer->news_left = 4 * log10_up(gossip->peer_count + 1);
 }
@@ -222,6 +226,9 @@ void gv_news_send_roster(struct gv_gossip *gossip, struct gv_channel *session, b
 void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, const uint64_t *theirs)
 {
     const uint64_t *ours = gv_news_sums(gossip);
+    if (memcmp(ours, theirs, sizeof gossip->roster_sums) == 0) {
+        return;
+    }
     gv_arena_reset(&gossip->scratch);
     struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
     if (bundle == NULL) {

@@ -128,7 +128,7 @@ void gv_proof_take_over(struct gv_gossip *gossip, struct gv_peer *peer)
     gv_detector_forget(gossip, peer);
     peer->member.incarnation = 0;
     gv_roster_set_boot(gossip, peer, 0);
-    peer->member.status = GV_MEMBER_LEFT;
+    gv_roster_write_status(gossip, peer, GV_MEMBER_LEFT);
     gv_roster_touch(gossip);
     peer->accuser_count = 0;
 }
@@ -143,6 +143,6 @@ void gv_proof_refuse(struct gv_gossip *gossip, const char *name, struct gv_peer 
         holder->checked_at_ms = gossip->now.now_ms;
         holder->dial_at_ms = gossip->now.now_ms;
         holder->is_tried = true;
-        gossip->dial_known = false;
+        gv_dial_note(gossip, holder);
     }
 }

@@ -379,7 +379,7 @@ static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
  * many words leave an honest one without. */
 static uint32_t fair_share(struct gv_gossip *gossip)
 {
-    uint32_t share = gossip->options.sayings_max / gv_roster_counts(gossip).active;
+    uint32_t share = gossip->options.sayings_max / gv_roster_active(gossip);
     return share > GV_SAYINGS_FAIR ? share : GV_SAYINGS_FAIR;
 }
 

@@ -106,7 +106,7 @@ static void change_shape(struct gv_gossip *gossip, bool relays)
 static void look_at_shape(struct gv_gossip *gossip)
 {
     struct gv_ring *ring = &gossip->ring;
-    bool many = gv_roster_counts(gossip).active > GV_DIRECT_MEMBERS_MAX;
+    bool many = gv_roster_active(gossip) > GV_DIRECT_MEMBERS_MAX;
     if (!ring->relays) {
         if (many) {
             change_shape(gossip, true);
@@ -117,7 +117,7 @@ static void look_at_shape(struct gv_gossip *gossip)
         ring->few_since_ms = gossip->now.now_ms;
     } else if (gossip->now.now_ms >= ring->few_since_ms + FEW_MS) {
         change_shape(gossip, false);
-        gossip->dial_known = false;
+        gossip->dial_due_ms = gossip->now.now_ms;
     }
 }
 
@@ -131,7 +131,7 @@ static void look_at_members(struct gv_gossip *gossip)
     }
     choose_root(gossip);
     gossip->tree.is_dirty = true;
-    gossip->dial_known = false;
+    gossip->dial_due_ms = gossip->now.now_ms;
 }
 
 /* Of no use: neither are we neighbours, nor is one of us joining with the help of the other. */
@@ -175,7 +175,7 @@ static void close_silent(struct gv_gossip *gossip)
  */
 static void try_the_gone(struct gv_gossip *gossip)
 {
-    struct gv_counts counts = gv_roster_counts(gossip);
+    struct gv_counts counts = gossip->counts;
     uint64_t span_ms = gossip->options.reconnect_ms;
     gossip->ring.heal_at_ms =
         gossip->now.now_ms + span_ms * 3 / 4 + gv_prng_below(&gossip->prng, span_ms / 2 + 1);
@@ -191,7 +191,7 @@ static void try_the_gone(struct gv_gossip *gossip)
         if (is_gone && left-- == 0) {
             peer->dial_at_ms = gossip->now.now_ms;
             peer->is_tried = true;
-            gossip->dial_known = false;
+            gv_dial_note(gossip, peer);
             return;
         }
     }

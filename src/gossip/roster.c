@@ -58,6 +58,22 @@ static bool make_room(struct gv_gossip *gossip)
     return oldest != NULL;
 }
 
+static void count(struct gv_counts *counts, enum gv_member_status status, uint32_t by)
+{
+    counts->active += status <= GV_MEMBER_SUSPECT ? by : 0;
+    counts->suspect += status == GV_MEMBER_SUSPECT ? by : 0;
+    counts->gone += status == GV_MEMBER_DEAD || status == GV_MEMBER_LEFT ? by : 0;
+}
+
+/** Its status, and nothing else: gv_roster_set_status() is for whoever means a change. */
+void gv_roster_write_status(struct gv_gossip *gossip, struct gv_peer *peer,
+                            enum gv_member_status status)
+{
+    count(&gossip->counts, peer->member.status, UINT32_MAX); /* one less */
+    count(&gossip->counts, status, 1);
+    peer->member.status = status;
+}
+
 struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
 {
     bool found;
@@ -95,6 +111,7 @@ struct gv_peer *gv_roster_open(struct gv_gossip *gossip, const char *name)
             (gossip->peer_count - at) * sizeof(struct gv_peer *));
     gossip->peers[at] = peer;
     gossip->peer_count += 1;
+    count(&gossip->counts, peer->member.status, 1);
     gossip->probe_count = 0; /* indexes moved: shuffle anew */
     static const uint64_t secret[2] = {0x72696e67, 0x73};
     peer->hash = gv_siphash(secret, gv_slice_text(peer->member.name));
@@ -111,6 +128,7 @@ void gv_roster_remove(struct gv_gossip *gossip, struct gv_peer *peer)
     memmove(gossip->peers + at, gossip->peers + at + 1,
             (gossip->peer_count - at - 1) * sizeof(struct gv_peer *));
     gossip->peer_count -= 1;
+    count(&gossip->counts, peer->member.status, UINT32_MAX);
     gossip->probe_count = 0;
     gv_roster_set_boot(gossip, peer, 0);
     (void)gv_map_take(&gossip->peers_by_name, gv_slice_text(peer->member.name));
@@ -125,13 +143,12 @@ bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation
     return incarnation <= gossip->now.wall_ms + GV_INCARNATION_AHEAD_MAX_MS;
 }
 
-/** Somebody came, went, or is thought of differently: count anew when asked, and look for peers. */
+/** Somebody came, went, or is thought of differently: sum up anew when asked, and look for peers.
+ */
 void gv_roster_touch(struct gv_gossip *gossip)
 {
-    gossip->counts.known = false;
     gossip->roster_sums_known = false;
     gossip->ring.is_dirty = true;
-    gossip->dial_known = false;
 }
 
 static void index_boot(struct gv_gossip *gossip, struct gv_peer *peer)
@@ -182,31 +199,10 @@ struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boo
     return gv_map_find(&gossip->peers_by_boot, gv_slice_of(&boot_id, sizeof boot_id));
 }
 
-static struct gv_counts count_members(const struct gv_gossip *gossip)
-{
-    struct gv_counts counts = {.known = true};
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
-        enum gv_member_status status = gossip->peers[i]->member.status;
-        counts.active += status <= GV_MEMBER_SUSPECT;
-        counts.suspect += status == GV_MEMBER_SUSPECT;
-        counts.gone += status == GV_MEMBER_DEAD || status == GV_MEMBER_LEFT;
-    }
-    return counts;
-}
-
-/** How many there are of each kind, this node included; counted only when something changed. */
-struct gv_counts gv_roster_counts(struct gv_gossip *gossip)
-{
-    if (!gossip->counts.known) {
-        gossip->counts = count_members(gossip);
-    }
-    return gossip->counts;
-}
-
 /** Members that are alive or doubted, this node included. */
 uint32_t gv_roster_active(const struct gv_gossip *gossip)
 {
-    return gossip->counts.known ? gossip->counts.active : count_members(gossip).active;
+    return gossip->counts.active;
 }
 
 uint32_t gv_gossip_active(const struct gv_gossip *gossip)
@@ -249,7 +245,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
     if (status == GV_MEMBER_DEAD && peer->member.status <= GV_MEMBER_SUSPECT) {
         gossip->counters.deaths += 1;
     }
-    peer->member.status = status;
+    gv_roster_write_status(gossip, peer, status);
     gv_roster_touch(gossip);
     peer->status_at_ms = gossip->now.now_ms;
     log_status(gossip, peer);
@@ -259,6 +255,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
     if (status == GV_MEMBER_DEAD) {
         gv_dial_close_peer(gossip, peer, "member dead");
         peer->dial_at_ms = gossip->now.now_ms + gossip->options.reconnect_ms;
+        gv_dial_note(gossip, peer);
     }
     if (status == GV_MEMBER_ALIVE) {
         peer->accuser_count = 0;
@@ -330,6 +327,7 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
     member->ready = news->ready;
     memcpy(member->identity, news->identity, sizeof member->identity);
     memcpy(member->signature, news->signature, sizeof member->signature);
+    gv_dial_note(gossip, peer);
 }
 
 /* News of another member that replaces what is known. */
@@ -343,14 +341,16 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
     gv_news_add(gossip, peer);
     switch (news->status) {
     case GV_MEMBER_ALIVE:
-        peer->member.status = before;
+        gv_roster_write_status(gossip, peer, before);
         gv_roster_set_status(gossip, peer, GV_MEMBER_ALIVE);
         if (before != GV_MEMBER_SUSPECT) {
             peer->dial_at_ms = gossip->now.now_ms;
+            gv_dial_note(gossip, peer);
         }
         break;
     case GV_MEMBER_SUSPECT:
-        peer->member.status = GV_MEMBER_ALIVE; /* a doubt of an older record ends with it */
+        /* A doubt of an older record ends with it. */
+        gv_roster_write_status(gossip, peer, GV_MEMBER_ALIVE);
         gv_doubt_on_word(gossip, peer, accuser);
         break;
     case GV_MEMBER_DEAD: {
@@ -429,7 +429,7 @@ void gv_roster_merge(struct gv_gossip *gossip, const Mesh__Member *message)
             gossip->counters.records_refused += 1;
             return;
         }
-        peer->member.status = GV_MEMBER_STATUS_COUNT; /* anything is a change */
+        gv_roster_write_status(gossip, peer, GV_MEMBER_STATUS_COUNT); /* anything is a change */
         take_news(gossip, peer, &news, message->accuser);
         return;
     }

@@ -184,7 +184,7 @@ static void add_news(struct gv_gossip *gossip, const struct gv_peer *to, Mesh__P
     uint32_t look = gossip->news_riding == 0 ? 0 : gossip->peer_count;
     for (uint32_t i = 0; i < look && packet->n_news < GV_NEWS_MAX; i++) {
         struct gv_peer *peer = gossip->peers[(start + i) % gossip->peer_count];
-        if (peer->news_left == 0 || peer == gossip->self || peer == to) {
+        if (peer->news_left == 0 || peer == to) {
             continue;
         }
         size_t at = packet->n_news;
