@@ -389,8 +389,8 @@ void gv_relay_announced(struct gv_gossip *gossip, struct gv_channel *session,
     }
 }
 
-/** What it said over its own session could not count, for it passes for dead: when it has refuted
- * that, it is to say it again. */
+/** What it said over its own session could not count, for it passes for dead, or another start of
+ * it was thought to be the one that runs: when it has refuted that, it is to say it again. */
 void gv_relay_missed(struct gv_gossip *gossip, struct gv_channel *session, uint64_t sequence)
 {
     want_said(gossip, session->peer, sequence, session, 0);

@@ -313,13 +313,17 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
 {
     struct gv_member *member = &peer->member;
     gv_roster_touch(gossip);
-    if (member->boot_id != news->boot_id) {
+    bool is_another = member->boot_id != news->boot_id;
+    if (is_another) {
         gv_records_vanish(gossip, peer);
         member->rtt_us = 0;
         peer->dial_at_ms = gossip->now.now_ms;
     }
     gv_roster_set_boot(gossip, peer, news->boot_id);
     gv_channel_choose(gossip, peer);
+    if (is_another && peer->session != NULL) {
+        gv_relay_missed(gossip, peer->session, 1); /* what it said counted for a former life's */
+    }
     member->incarnation = news->incarnation;
     member->gossip_addr = news->gossip_addr;
     memcpy(member->http_url, news->http_url, sizeof member->http_url);

@@ -296,6 +296,57 @@ static void who_came_back_is_asked_over_the_session_that_stays(void)
     end();
 }
 
+/* The member of session 2 tells that node a, of this key, runs under this boot. */
+static void tell_of_a(uint64_t boot_id, uint64_t incarnation)
+{
+    char name[] = "a", none[] = "";
+    uint8_t ip[4] = {10, 0, 0, 1}, key[64];
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Member member = MESH__MEMBER__INIT;
+    Mesh__Address addr = MESH__ADDRESS__INIT;
+    memset(key, 2, sizeof key);
+    addr.ip = (ProtobufCBinaryData){.len = sizeof ip, .data = ip};
+    addr.port = 2002;
+    member.node = name;
+    member.accuser = none;
+    member.boot_id = boot_id;
+    member.incarnation = incarnation;
+    member.gossip = &addr;
+    member.identity = (ProtobufCBinaryData){.len = GV_GOSSIP_IDENTITY_BYTES, .data = key};
+    member.signature = (ProtobufCBinaryData){.len = GV_GOSSIP_SIGNATURE_BYTES, .data = key};
+    message.body_case = MESH__MESSAGE__BODY_MEMBER;
+    message.member = &member;
+    send(2, &message);
+}
+
+/* A twin of node a is heard of and gives way. What a said before, or meanwhile, was dropped, and it
+ * has no reason to say it again. */
+static void whose_twin_gave_way_is_asked_what_it_said(void)
+{
+    for (int meanwhile = 0; meanwhile < 2; meanwhile++) {
+        begin();
+        meet("b", 3, 30, 2);
+        if (!meanwhile) {
+            meet("a", 2, 20, 1);
+            say_whole(1, 5);
+        }
+        tell_of_a(21, WALL_MS + 10);
+        if (meanwhile) {
+            meet("a", 2, 20, 1);
+            say_whole(1, 5);
+        }
+        CU_ASSERT_EQUAL(asked(1, 2), 0);
+        CU_ASSERT_EQUAL(gv_roster_find(here, "a")->said, 0);
+        tell_of_a(20, WALL_MS + 11);
+        CU_ASSERT_EQUAL(asked(1, 1), 1);
+        say_whole(1, 5);
+        CU_ASSERT_EQUAL(gv_roster_find(here, "a")->said, 5);
+        pass(5000);
+        CU_ASSERT_EQUAL(asked(1, 1), 0);
+        end();
+    }
+}
+
 static void announce(uint64_t session, uint64_t boot_id, uint64_t said)
 {
     Mesh__Announce announced = MESH__ANNOUNCE__INIT;
@@ -338,6 +389,7 @@ static void what_others_told_of_is_asked_for_when_they_are_gone(void)
 
 GV_SUITE("gossip/records", GV_CASE(what_others_told_of_is_asked_for_when_they_are_gone),
          GV_CASE(who_came_back_is_asked_over_the_session_that_stays),
+         GV_CASE(whose_twin_gave_way_is_asked_what_it_said),
          GV_CASE(a_late_clock_does_not_lose_a_change_of_a_worker),
          GV_CASE(of_what_a_node_says_the_newest_counts_however_it_comes),
          GV_CASE(a_load_is_said_when_it_changed_by_more_than_a_twentieth),
