@@ -1,14 +1,16 @@
 /*
  * arena.c - chunks in a list, newest first; pieces are cut from the newest.
  *
- * Pieces are rounded up to the alignment of any type, and counted rounded. A piece that is larger
- * than a usual chunk gets a chunk of its own size.
+ * Pieces are rounded up to the alignment of any type, and counted rounded. Each chunk is twice as
+ * large as the one before, up to a limit, and the largest one stays: who needs much, and again,
+ * soon asks for no more memory. A piece that is larger than that gets a chunk of its own size.
  */
 #include "grapevine/base/arena.h"
 #include "grapevine/base/assert.h"
 #include <stdalign.h>
 
-#define CHUNK_BYTES 4096 /* of pieces, in a usual chunk */
+#define CHUNK_BYTES 4096        /* of pieces, in the first chunk */
+#define KEPT_BYTES  (64 * 1024) /* in the largest that is usual, and stays */
 #define ALIGNMENT   alignof(max_align_t)
 
 struct gv_arena_chunk {
@@ -39,25 +41,35 @@ void gv_arena_deinit(struct gv_arena *arena)
     gv_arena_init(arena, arena->kind, arena->max_bytes);
 }
 
-/* The oldest chunk is kept: it has the usual size unless the first piece was a large one. */
 void gv_arena_reset(struct gv_arena *arena)
 {
-    struct gv_arena_chunk *kept = arena->chunks;
-    while (kept != NULL && kept->older != NULL) {
-        struct gv_arena_chunk *older = kept->older;
-        gv_mem_free(arena->kind, kept);
-        kept = older;
-    }
-    if (kept != NULL && kept->room > CHUNK_BYTES) {
-        gv_mem_free(arena->kind, kept);
-        kept = NULL;
+    struct gv_arena_chunk *kept = NULL;
+    for (struct gv_arena_chunk *chunk = arena->chunks; chunk != NULL;) {
+        struct gv_arena_chunk *older = chunk->older, *left = chunk;
+        if (chunk->room <= KEPT_BYTES && (kept == NULL || chunk->room > kept->room)) {
+            left = kept;
+            kept = chunk;
+        }
+        gv_mem_free(arena->kind, left);
+        chunk = older;
     }
     if (kept != NULL) {
+        kept->older = NULL;
         kept->touched = kept->used > kept->touched ? kept->used : kept->touched;
         kept->used = 0;
     }
     arena->chunks = kept;
     arena->used_bytes = 0;
+}
+
+/* Of pieces, in the chunk after `chunk` that has to hold one of this size. */
+static size_t next_room(const struct gv_arena_chunk *chunk, size_t size)
+{
+    size_t room = CHUNK_BYTES;
+    if (chunk != NULL) {
+        room = chunk->room < KEPT_BYTES / 2 ? chunk->room * 2 : KEPT_BYTES;
+    }
+    return size > room ? size : room;
 }
 
 void *gv_arena_take(struct gv_arena *arena, size_t bytes)
@@ -73,7 +85,7 @@ void *gv_arena_take(struct gv_arena *arena, size_t bytes)
     }
     struct gv_arena_chunk *chunk = arena->chunks;
     if (chunk == NULL || size > chunk->room - chunk->used) {
-        size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        size_t room = next_room(chunk, size);
         chunk = gv_mem_new(arena->kind, sizeof *chunk + room);
         if (chunk == NULL) {
             return NULL;

@@ -26,7 +26,7 @@ void gv_arena_init(struct gv_arena *arena, enum gv_mem_kind kind, size_t max_byt
 /** Free everything handed out. */
 void gv_arena_deinit(struct gv_arena *arena);
 
-/** Forget everything handed out, keep one chunk for the next request. */
+/** Forget everything handed out; up to 64 KiB are kept for what comes next. */
 void gv_arena_reset(struct gv_arena *arena);
 
 /** `bytes` zeroed bytes, aligned for any type; NULL over the cap or out of memory. */

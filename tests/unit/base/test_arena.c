@@ -34,29 +34,50 @@ static void the_cap_is_exact(void)
     gv_arena_deinit(&arena);
 }
 
-static void a_reset_keeps_one_usual_chunk_and_zeroes_again(void)
+static void a_reset_keeps_the_largest_usual_chunk_and_zeroes_again(void)
 {
     struct gv_arena arena;
     size_t before = gv_mem_used(GV_MEM_EXCHANGE);
     gv_arena_init(&arena, GV_MEM_EXCHANGE, 1 << 20);
     memset(gv_arena_take(&arena, 100), 0xff, 100);
-    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 50000));
+    memset(gv_arena_take(&arena, 4090), 0xff, 4090);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 70000));
     gv_arena_reset(&arena);
     CU_ASSERT_EQUAL(arena.used_bytes, 0);
     size_t kept = gv_mem_used(GV_MEM_EXCHANGE) - before;
-    CU_ASSERT_TRUE(kept >= 4096 && kept < 8192);
-    const uint8_t *again = gv_arena_take(&arena, 100);
-    for (size_t i = 0; i < 100; i++) {
+    CU_ASSERT_TRUE(kept >= 8192 && kept < 16384);
+    const uint8_t *again = gv_arena_take(&arena, 8000);
+    for (size_t i = 0; i < 8000; i++) {
         CU_ASSERT_EQUAL(again[i], 0);
     }
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE) - before, kept);
     gv_arena_deinit(&arena);
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
-    /* A large first piece is not worth keeping. */
-    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 50000));
+    /* A larger piece than is usual is not worth keeping. */
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 65536 + 1));
     gv_arena_reset(&arena);
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
+    CU_ASSERT_PTR_NOT_NULL(gv_arena_take(&arena, 65536));
+    gv_arena_reset(&arena);
+    CU_ASSERT_TRUE(gv_mem_used(GV_MEM_EXCHANGE) >= before + 65536);
     gv_arena_deinit(&arena);
+}
+
+/* Chunks grow, so that a megabyte in small pieces is a score of allocations; and no further. */
+static void chunks_double_up_to_what_is_kept(void)
+{
+    struct gv_arena arena;
+    size_t before = gv_mem_used(GV_MEM_EXCHANGE);
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 1 << 20);
+    for (size_t taken = 0; taken < 1 << 20; taken += 1024) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(gv_arena_take(&arena, 1024));
+    }
+    CU_ASSERT_TRUE(gv_mem_used(GV_MEM_EXCHANGE) - before < (1 << 20) + 2 * 65536);
+    gv_arena_reset(&arena);
+    size_t kept = gv_mem_used(GV_MEM_EXCHANGE) - before;
+    CU_ASSERT_TRUE(kept >= 65536 && kept < 65536 + 4096);
+    gv_arena_deinit(&arena);
+    CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
 }
 
 static void a_copy_ends_with_a_nul(void)
@@ -84,5 +105,6 @@ static void a_piece_that_runs_out_of_memory_changes_nothing(void)
 }
 
 GV_SUITE("base/arena", GV_CASE(pieces_are_zeroed_aligned_and_apart), GV_CASE(the_cap_is_exact),
-         GV_CASE(a_reset_keeps_one_usual_chunk_and_zeroes_again), GV_CASE(a_copy_ends_with_a_nul),
+         GV_CASE(a_reset_keeps_the_largest_usual_chunk_and_zeroes_again),
+         GV_CASE(chunks_double_up_to_what_is_kept), GV_CASE(a_copy_ends_with_a_nul),
          GV_CASE(a_piece_that_runs_out_of_memory_changes_nothing))
