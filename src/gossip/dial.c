@@ -151,20 +151,19 @@ static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *see
     if (seed->is_self) {
         return false;
     }
+    const struct gv_peer *answered = gv_roster_find(gossip, seed->node);
+    if (answered != NULL && answered != gossip->self && gv_channel_of(gossip, answered) != NULL) {
+        return false;
+    }
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
         const struct gv_peer *peer = gossip->peers[i];
-        if (peer == gossip->self) {
+        if (peer == gossip->self || !gv_addr_equal(&peer->member.gossip_addr, &seed->addr)) {
             continue;
         }
-        bool there = gv_addr_equal(&peer->member.gossip_addr, &seed->addr);
-        if (there || strcmp(peer->member.name, seed->node) == 0) {
-            bool is_ours = gossip->ring.relays && gossip->session_count > 0 &&
-                           peer->member.status <= GV_MEMBER_SUSPECT;
-            bool covered =
-                gv_channel_of(gossip, peer) != NULL || (there && (peer->dialing || is_ours));
-            if (covered) {
-                return false;
-            }
+        bool is_ours = gossip->ring.relays && gossip->session_count > 0 &&
+                       peer->member.status <= GV_MEMBER_SUSPECT;
+        if (gv_channel_of(gossip, peer) != NULL || peer->dialing || is_ours) {
+            return false;
         }
     }
     return true;
@@ -202,8 +201,8 @@ void gv_dial_note(struct gv_gossip *gossip, const struct gv_peer *peer)
 static void note_seed(struct gv_gossip *gossip, const struct gv_seed *seed)
 {
     uint64_t due_ms = seed->dialing ? seed->dialed_at_ms + DIAL_TIMEOUT_MS : seed->dial_at_ms;
-    if (due_ms < gossip->dial_due_ms && !seed->is_self) {
-        gossip->dial_due_ms = due_ms;
+    if (due_ms < gossip->seeds_due_ms && !seed->is_self) {
+        gossip->seeds_due_ms = due_ms;
     }
 }
 
@@ -223,25 +222,40 @@ static void tick_peer(struct gv_gossip *gossip, struct gv_peer *peer)
     }
 }
 
-void gv_dial_tick(struct gv_gossip *gossip)
+static void tick_peers(struct gv_gossip *gossip)
 {
-    if (gossip->leaving || gossip->stopped || gossip->now.now_ms < gossip->dial_due_ms) {
-        return;
-    }
     gossip->dial_due_ms = GV_NEVER_MS;
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
         tick_peer(gossip, gossip->peers[i]);
         gv_dial_note(gossip, gossip->peers[i]);
     }
+}
+
+static void tick_seeds(struct gv_gossip *gossip)
+{
+    gossip->seeds_due_ms = GV_NEVER_MS;
     for (uint32_t i = 0; i < gossip->seed_count; i++) {
         tick_seed(gossip, &gossip->seeds[i]);
         note_seed(gossip, &gossip->seeds[i]);
     }
 }
 
+void gv_dial_tick(struct gv_gossip *gossip)
+{
+    if (gossip->leaving || gossip->stopped) {
+        return;
+    }
+    if (gossip->now.now_ms >= gossip->dial_due_ms) {
+        tick_peers(gossip);
+    }
+    if (gossip->now.now_ms >= gossip->seeds_due_ms) {
+        tick_seeds(gossip);
+    }
+}
+
 uint64_t gv_dial_wake_at(const struct gv_gossip *gossip)
 {
-    return gossip->dial_due_ms;
+    return gossip->dial_due_ms < gossip->seeds_due_ms ? gossip->dial_due_ms : gossip->seeds_due_ms;
 }
 
 void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size_t count,
@@ -271,7 +285,7 @@ void gv_gossip_seeds(struct gv_gossip *gossip, const struct gv_addr *addrs, size
     gossip->seeds = seeds;
     gossip->seed_count = (uint32_t)count;
     gossip->seeds_came = true;
-    gossip->dial_due_ms = gossip->now.now_ms;
+    gossip->seeds_due_ms = gossip->now.now_ms;
     gv_dial_tick(gossip);
 }
 

@@ -77,6 +77,7 @@ enum gv_err gv_gossip_new(const struct gv_gossip_options *options,
     made->now.now_ms = now_ms;
     made->started_at_ms = now_ms;
     made->dial_due_ms = now_ms;
+    made->seeds_due_ms = GV_NEVER_MS;
     made->probe_at_ms = now_ms;
     made->digest_at_ms = now_ms;
     made->deep_at_ms = now_ms + GV_DEEP_DIGEST_MS;

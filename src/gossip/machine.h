@@ -256,7 +256,8 @@ struct gv_gossip {
     uint64_t news_at_ms;   /* when what is new of members is passed on */
     uint32_t news_waiting; /* peers of whom something is */
     uint32_t news_riding;  /* peers with news_left, at least */
-    uint64_t dial_due_ms;  /* no attempt begins or ends before; see gv_dial_note() */
+    uint64_t dial_due_ms;  /* no attempt at a peer begins or ends before; see gv_dial_note() */
+    uint64_t seeds_due_ms; /* the same of seeds */
     bool roster_sums_known;
     bool is_quiet;   /* no log had moved between the last two digests */
     bool wants_said; /* some peer's loads or opinions are wanted */
