@@ -17,6 +17,7 @@
 #define CONVERGE_SETS_MS  130000 /* what only a comparison of live sets finds: two minutes */
 #define CLOCKS_SEEN_MS    4000   /* so long until digests have told who is right */
 #define AGREED_EVERY_MS   50
+#define AGREED_STILL_MS   500 /* a multiple of it */
 #define PAUSE_MS          2000
 #define PAUSE_REST_US     1000000 /* two pauses without a moment between them are a longer one */
 #define PAUSES_QUIET_MS   200     /* virtual time between operations in a weather of pauses */
@@ -394,12 +395,15 @@ static void calm_down(struct weather *weather)
 }
 
 /* So long until every clock has been found right again. Returns how long it took until all agreed
- * for good; CLOCKS_SEEN_MS: they do not yet. */
+ * for good; CLOCKS_SEEN_MS: they do not yet. Once they agree they are looked at less often. */
 static uint64_t settle_clocks(struct weather *weather)
 {
     uint64_t since_ms = 0;
+    bool agreed = false;
     for (uint32_t ms = 0; ms < CLOCKS_SEEN_MS;) {
-        bool agreed = world_agrees(weather->world);
+        if (!agreed || ms % AGREED_STILL_MS == 0) {
+            agreed = world_agrees(weather->world);
+        }
         world_run(weather->world, AGREED_EVERY_MS);
         ms += AGREED_EVERY_MS;
         since_ms = agreed ? since_ms : ms;
