@@ -3,6 +3,7 @@
  */
 #include "jobs.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -37,9 +38,29 @@ struct board {
     _Atomic uint64_t seed[JOBS_MAX]; /* what each is at; NO_SEED: nothing */
 };
 
+#define HEAP_BYTES ((size_t)8 << 30) /* address space; memory only where a world writes */
+
+/* A world of a thousand nodes is gigabytes, of which each event touches a little anywhere: it takes
+ * an eighth less time in large pages, and none for pages when it takes what the last one left. */
+static void prepare_heap(void)
+{
+    (void)mallopt(M_MMAP_MAX, 0);
+    (void)mallopt(M_TRIM_THRESHOLD, -1);
+    uint8_t *heap = malloc(HEAP_BYTES);
+    if (heap != NULL) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        uint8_t *first = heap + (page - (uintptr_t)heap % page);
+        (void)madvise(first, HEAP_BYTES - page, MADV_HUGEPAGE);
+    }
+    free(heap);
+}
+
 /* A child takes the next seed that nobody has, and writes its verdict into the pipe. */
 static void run_child(const struct arguments *arguments, struct board *board, uint32_t job, int fd)
 {
+    if (arguments->weather.node_count > WORLD_SMALL) {
+        prepare_heap();
+    }
     for (uint64_t seed = atomic_fetch_add(&board->next, 1); seed <= arguments->last;
          seed = atomic_fetch_add(&board->next, 1)) {
         struct weather_verdict verdict;
