@@ -40,8 +40,8 @@ struct board {
 
 #define HEAP_BYTES ((size_t)8 << 30) /* address space; memory only where a world writes */
 
-/* A world of a thousand nodes is gigabytes, of which each event touches a little anywhere: it takes
- * an eighth less time in large pages, and none for pages when it takes what the last one left. */
+/* A world of a thousand nodes is gigabytes, of which each event touches a little anywhere: large
+ * pages save time, and so does a heap that keeps what the last world left (docs/benchmarks.md). */
 static void prepare_heap(void)
 {
     (void)mallopt(M_MMAP_MAX, 0);
