@@ -55,6 +55,31 @@ bool gv_channel_any(const struct gv_gossip *gossip, const struct gv_peer *peer)
     return false;
 }
 
+static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
+           gv_channel_of(gossip, peer) == NULL && gv_ring_names(gossip, peer);
+}
+
+/*
+ * Something has changed about `peer` that may bring an attempt nearer. Thousands of changes that do
+ * not (a large cluster starts) must not make us look at thousands of peers each.
+ */
+static void note_peer(struct gv_gossip *gossip, const struct gv_peer *peer)
+{
+    uint64_t due_ms = peer->dialing ? peer->dialed_at_ms + DIAL_TIMEOUT_MS : peer->dial_at_ms;
+    if (due_ms < gossip->dial_due_ms && (peer->dialing || wants_dial(gossip, peer))) {
+        gossip->dial_due_ms = due_ms;
+    }
+}
+
+/** The next attempt to connect to `peer`, if one is wanted then, is at `at_ms`. */
+void gv_dial_plan(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t at_ms)
+{
+    peer->dial_at_ms = at_ms;
+    note_peer(gossip, peer);
+}
+
 static void drop(struct gv_gossip *gossip, struct gv_channel *session)
 {
     for (uint32_t i = 0; i < gossip->session_count; i++) {
@@ -83,8 +108,7 @@ static void drop(struct gv_gossip *gossip, struct gv_channel *session)
         } else {
             peer->redialed_at_ms = gossip->now.now_ms;
         }
-        peer->dial_at_ms = gossip->now.now_ms + wait_ms;
-        gv_dial_note(gossip, peer);
+        gv_dial_plan(gossip, peer, gossip->now.now_ms + wait_ms);
         gv_roster_changed(gossip, peer);
     }
 }
@@ -139,12 +163,6 @@ static uint64_t next_seed_attempt(struct gv_gossip *gossip, struct gv_seed *seed
     return gossip->now.now_ms + wait_ms + gv_prng_below(&gossip->prng, wait_ms / 4 + 1);
 }
 
-static bool wants_dial(const struct gv_gossip *gossip, const struct gv_peer *peer)
-{
-    return peer != gossip->self && peer->member.gossip_addr.family != 0 &&
-           gv_channel_of(gossip, peer) == NULL && gv_ring_names(gossip, peer);
-}
-
 /* A seed is tried unless whoever answered there, or a member at that address, is in session. */
 static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *seed)
 {
@@ -152,7 +170,7 @@ static bool wants_seed(const struct gv_gossip *gossip, const struct gv_seed *see
         return false;
     }
     const struct gv_peer *answered = gv_roster_find(gossip, seed->node);
-    if (answered != NULL && answered != gossip->self && gv_channel_of(gossip, answered) != NULL) {
+    if (answered != NULL && gv_channel_of(gossip, answered) != NULL) {
         return false;
     }
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
@@ -186,18 +204,6 @@ static void tick_seed(struct gv_gossip *gossip, struct gv_seed *seed)
     }
 }
 
-/**
- * Something has changed about `peer` that may bring an attempt nearer. Thousands of changes that do
- * not (a large cluster starts) must not make us look at thousands of peers each.
- */
-void gv_dial_note(struct gv_gossip *gossip, const struct gv_peer *peer)
-{
-    uint64_t due_ms = peer->dialing ? peer->dialed_at_ms + DIAL_TIMEOUT_MS : peer->dial_at_ms;
-    if (due_ms < gossip->dial_due_ms && (peer->dialing || wants_dial(gossip, peer))) {
-        gossip->dial_due_ms = due_ms;
-    }
-}
-
 static void note_seed(struct gv_gossip *gossip, const struct gv_seed *seed)
 {
     uint64_t due_ms = seed->dialing ? seed->dialed_at_ms + DIAL_TIMEOUT_MS : seed->dial_at_ms;
@@ -227,7 +233,7 @@ static void tick_peers(struct gv_gossip *gossip)
     gossip->dial_due_ms = GV_NEVER_MS;
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
         tick_peer(gossip, gossip->peers[i]);
-        gv_dial_note(gossip, gossip->peers[i]);
+        note_peer(gossip, gossip->peers[i]);
     }
 }
 
@@ -321,7 +327,7 @@ static void attempt_ended(struct gv_gossip *gossip, const struct gv_addr *addr, 
             if (!reached) {
                 peer->dial_failed_at_ms = gossip->now.now_ms;
             }
-            gv_dial_note(gossip, peer);
+            note_peer(gossip, peer);
             if (peer->member.status == GV_MEMBER_SUSPECT) {
                 gv_doubt_set_deadline(gossip, peer);
             }
@@ -539,7 +545,7 @@ void gv_gossip_opened(struct gv_gossip *gossip, uint64_t session_id, bool outgoi
     }
     struct gv_channel *session = make_session(gossip, session_id, outgoing, peer, hello->boot_id);
     gossip->dial_due_ms = dial_due_ms; /* what its record made us want, we mostly have now */
-    gv_dial_note(gossip, peer);
+    note_peer(gossip, peer);
     if (session == NULL) {
         send_close(gossip, session_id, hello->node, "out of memory");
         return;

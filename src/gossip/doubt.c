@@ -44,7 +44,7 @@ static bool is_lost(const struct gv_gossip *gossip, const struct gv_peer *peer)
 static double patience(const struct gv_gossip *gossip, uint32_t accusers)
 {
     const struct gv_gossip_detector *detector = &gossip->detector;
-    uint32_t active = gv_roster_active(gossip);
+    uint32_t active = gossip->counts.active;
     double factor =
         active > detector->grows_from ? decimal_log(active) / decimal_log(detector->grows_from) : 1;
     uint32_t others = active > 2 ? active - 2 : 0; /* without us and the accused */

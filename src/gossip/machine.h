@@ -256,7 +256,7 @@ struct gv_gossip {
     uint64_t news_at_ms;   /* when what is new of members is passed on */
     uint32_t news_waiting; /* peers of whom something is */
     uint32_t news_riding;  /* peers with news_left, at least */
-    uint64_t dial_due_ms;  /* no attempt at a peer begins or ends before; see gv_dial_note() */
+    uint64_t dial_due_ms;  /* no attempt at a peer begins or ends before; see gv_dial_plan() */
     uint64_t seeds_due_ms; /* the same of seeds */
     bool roster_sums_known;
     bool is_quiet;   /* no log had moved between the last two digests */
@@ -311,7 +311,6 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
 void gv_roster_raise_self(struct gv_gossip *gossip, uint64_t above);
 void gv_roster_sweep(struct gv_gossip *gossip);
 bool gv_incarnation_is_sane(const struct gv_gossip *gossip, uint64_t incarnation);
-uint32_t gv_roster_active(const struct gv_gossip *gossip);
 
 /* ---- past.c ---- */
 bool gv_past_has(const struct gv_gossip *gossip, const char *name, uint64_t boot_id,
@@ -392,7 +391,7 @@ struct gv_channel *gv_channel_of(const struct gv_gossip *gossip, const struct gv
 bool gv_channel_any(const struct gv_gossip *gossip, const struct gv_peer *peer);
 void gv_channel_choose(struct gv_gossip *gossip, struct gv_peer *peer);
 void gv_channel_close(struct gv_gossip *gossip, struct gv_channel *session, const char *reason);
-void gv_dial_note(struct gv_gossip *gossip, const struct gv_peer *peer);
+void gv_dial_plan(struct gv_gossip *gossip, struct gv_peer *peer, uint64_t at_ms);
 void gv_dial_tick(struct gv_gossip *gossip);
 uint64_t gv_dial_wake_at(const struct gv_gossip *gossip);
 void gv_dial_close_peer(struct gv_gossip *gossip, struct gv_peer *peer, const char *reason);

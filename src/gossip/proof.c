@@ -141,8 +141,7 @@ void gv_proof_refuse(struct gv_gossip *gossip, const char *name, struct gv_peer 
     if (holder != NULL && gv_channel_of(gossip, holder) == NULL &&
         gossip->now.now_ms - holder->checked_at_ms >= CHECK_GAP_MS) {
         holder->checked_at_ms = gossip->now.now_ms;
-        holder->dial_at_ms = gossip->now.now_ms;
         holder->is_tried = true;
-        gv_dial_note(gossip, holder);
+        gv_dial_plan(gossip, holder, gossip->now.now_ms);
     }
 }

@@ -232,7 +232,7 @@ void gv_records_send_own(struct gv_gossip *gossip, struct gv_channel *session)
  * every 250 ms. */
 static uint64_t load_interval(const struct gv_gossip *gossip)
 {
-    uint64_t active = gv_roster_active(gossip);
+    uint64_t active = gossip->counts.active;
     if (gossip->ring.relays && active > gossip->options.load_interval_ms * 4) {
         return active / 4;
     }
@@ -379,7 +379,7 @@ static void tell_health(struct gv_gossip *gossip, const struct gv_peer *peer,
  * many words leave an honest one without. */
 static uint32_t fair_share(struct gv_gossip *gossip)
 {
-    uint32_t share = gossip->options.sayings_max / gv_roster_active(gossip);
+    uint32_t share = gossip->options.sayings_max / gossip->counts.active;
     return share > GV_SAYINGS_FAIR ? share : GV_SAYINGS_FAIR;
 }
 

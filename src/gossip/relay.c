@@ -38,7 +38,7 @@
 /** Do we, or may others already, pass on what nodes say? Then it comes over any session. */
 bool gv_relay_is_near(const struct gv_gossip *gossip)
 {
-    return gossip->ring.relays || gv_roster_active(gossip) + NEAR_BORDER > GV_DIRECT_MEMBERS_MAX;
+    return gossip->ring.relays || gossip->counts.active + NEAR_BORDER > GV_DIRECT_MEMBERS_MAX;
 }
 
 static bool is_source(const struct gv_origin *origin, const struct gv_channel *session)

@@ -106,7 +106,7 @@ static void change_shape(struct gv_gossip *gossip, bool relays)
 static void look_at_shape(struct gv_gossip *gossip)
 {
     struct gv_ring *ring = &gossip->ring;
-    bool many = gv_roster_active(gossip) > GV_DIRECT_MEMBERS_MAX;
+    bool many = gossip->counts.active > GV_DIRECT_MEMBERS_MAX;
     if (!ring->relays) {
         if (many) {
             change_shape(gossip, true);
@@ -189,9 +189,8 @@ static void try_the_gone(struct gv_gossip *gossip)
         bool is_gone =
             peer->member.status == GV_MEMBER_DEAD || peer->member.status == GV_MEMBER_LEFT;
         if (is_gone && left-- == 0) {
-            peer->dial_at_ms = gossip->now.now_ms;
             peer->is_tried = true;
-            gv_dial_note(gossip, peer);
+            gv_dial_plan(gossip, peer, gossip->now.now_ms);
             return;
         }
     }

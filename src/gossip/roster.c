@@ -199,15 +199,9 @@ struct gv_peer *gv_roster_find_boot(const struct gv_gossip *gossip, uint64_t boo
     return gv_map_find(&gossip->peers_by_boot, gv_slice_of(&boot_id, sizeof boot_id));
 }
 
-/** Members that are alive or doubted, this node included. */
-uint32_t gv_roster_active(const struct gv_gossip *gossip)
-{
-    return gossip->counts.active;
-}
-
 uint32_t gv_gossip_active(const struct gv_gossip *gossip)
 {
-    return gv_roster_active(gossip);
+    return gossip->counts.active;
 }
 
 /** Tell the store. */
@@ -254,8 +248,7 @@ void gv_roster_set_status(struct gv_gossip *gossip, struct gv_peer *peer,
     }
     if (status == GV_MEMBER_DEAD) {
         gv_dial_close_peer(gossip, peer, "member dead");
-        peer->dial_at_ms = gossip->now.now_ms + gossip->options.reconnect_ms;
-        gv_dial_note(gossip, peer);
+        gv_dial_plan(gossip, peer, gossip->now.now_ms + gossip->options.reconnect_ms);
     }
     if (status == GV_MEMBER_ALIVE) {
         peer->accuser_count = 0;
@@ -317,7 +310,6 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
     if (is_another) {
         gv_records_vanish(gossip, peer);
         member->rtt_us = 0;
-        peer->dial_at_ms = gossip->now.now_ms;
     }
     gv_roster_set_boot(gossip, peer, news->boot_id);
     gv_channel_choose(gossip, peer);
@@ -331,7 +323,7 @@ static void adopt_record(struct gv_gossip *gossip, struct gv_peer *peer,
     member->ready = news->ready;
     memcpy(member->identity, news->identity, sizeof member->identity);
     memcpy(member->signature, news->signature, sizeof member->signature);
-    gv_dial_note(gossip, peer);
+    gv_dial_plan(gossip, peer, is_another ? gossip->now.now_ms : peer->dial_at_ms);
 }
 
 /* News of another member that replaces what is known. */
@@ -348,8 +340,7 @@ static void take_news(struct gv_gossip *gossip, struct gv_peer *peer, const stru
         gv_roster_write_status(gossip, peer, before);
         gv_roster_set_status(gossip, peer, GV_MEMBER_ALIVE);
         if (before != GV_MEMBER_SUSPECT) {
-            peer->dial_at_ms = gossip->now.now_ms;
-            gv_dial_note(gossip, peer);
+            gv_dial_plan(gossip, peer, gossip->now.now_ms);
         }
         break;
     case GV_MEMBER_SUSPECT:

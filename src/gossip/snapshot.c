@@ -256,7 +256,7 @@ void gv_snapshot_join(struct gv_gossip *gossip)
     struct gv_taking *taking = &gossip->taking;
     bool idle = !gv_snapshot_is_taking(gossip) && gossip->now.now_ms >= taking->not_before_ms;
     if (idle && find_donor(gossip) != NULL) {
-        uint32_t others = gv_roster_active(gossip) - 1;
+        uint32_t others = gossip->counts.active - 1;
         taking->joining = true;
         taking->since_stamp = 0;
         taking->heard_at_ms = gossip->now.now_ms;
