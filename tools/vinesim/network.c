@@ -45,6 +45,12 @@ static void damage(struct world *world, struct world_message *message)
  * -----------------------------------------------------------------------------------
  */
 
+static void push_packet(struct world *world, uint32_t to, struct world_message *message)
+{
+    *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
+        .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
+}
+
 static void send_packet(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
     uint32_t to = index_at(&effect->addr);
@@ -62,8 +68,7 @@ static void send_packet(struct world *world, uint32_t from, const struct gv_effe
         damage(world, message);
         message->from = from;
         message->boot_id = effect->boot_id;
-        *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
-            .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
+        push_packet(world, to, message);
     }
 }
 
@@ -72,13 +77,21 @@ void world_hostile_packet(struct world *world, uint32_t to, struct gv_slice byte
 {
     struct world_message *message = message_new(&world->shelf, bytes);
     message->is_hostile = true;
-    *queue_push(&world->queue, world->now_us + delay_us(world)) = (struct world_event){
-        .kind = WORLD_PACKET, .node = to, .life = world->nodes[to].life, .bytes = message};
+    push_packet(world, to, message);
 }
 
 /* ---- connections
  * ---------------------------------------------------------------------------------
  */
+
+/* What concerns the pipe of this number, and the life that holds it. */
+static void push_pipe(struct world *world, uint64_t at_us, enum world_event_kind kind,
+                      uint64_t number)
+{
+    const struct world_pipe *pipe = &world->connections[number / 2].end[number % 2];
+    *queue_push(&world->queue, at_us) = (struct world_event){
+        .kind = kind, .node = pipe->node, .life = pipe->life, .number = number};
+}
 
 static void enqueue(struct world *world, uint64_t number, struct world_message *message)
 {
@@ -92,8 +105,7 @@ static void enqueue(struct world *world, uint64_t number, struct world_message *
         pipe->tail->next = message;
     }
     pipe->tail = message;
-    *queue_push(&world->queue, at_us) = (struct world_event){
-        .kind = WORLD_ARRIVE, .node = pipe->node, .life = pipe->life, .number = number};
+    push_pipe(world, at_us, WORLD_ARRIVE, number);
 }
 
 static void drop_pipe(struct world *world, struct world_pipe *pipe)
@@ -173,8 +185,7 @@ static void tell_queue(struct world *world, uint64_t number)
     pipe->queued = queued;
     gv_gossip_queued(node->engine, number / 2 + 1, queued);
     if (queued >= QUEUE_TOLD) {
-        *queue_push(&world->queue, world->now_us + left_us / 2 + 10) = (struct world_event){
-            .kind = WORLD_DRAIN, .node = pipe->node, .life = pipe->life, .number = number};
+        push_pipe(world, world->now_us + left_us / 2 + 10, WORLD_DRAIN, number);
     }
 }
 
@@ -206,13 +217,18 @@ static void send_message(struct world *world, uint32_t from, const struct gv_eff
     tell_queue(world, connection * 2 + end);
 }
 
+static void push_dial(struct world *world, uint32_t from, uint32_t to, uint64_t at_us)
+{
+    *queue_push(&world->queue, at_us) = (struct world_event){
+        .kind = WORLD_DIAL, .node = from, .life = world->nodes[from].life, .number = to};
+}
+
 static void dial(struct world *world, uint32_t from, const struct gv_effect *effect)
 {
     uint32_t to = index_at(&effect->addr);
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     uint64_t wait_us = lost ? DIAL_TIMEOUT_US : 2 * delay_us(world) + delay_us(world);
-    *queue_push(&world->queue, world->now_us + wait_us) = (struct world_event){
-        .kind = WORLD_DIAL, .node = from, .life = world->nodes[from].life, .number = to};
+    push_dial(world, from, to, world->now_us + wait_us);
 }
 
 /** Carry out what the engine of node `i` wants, until it wants nothing more. */
@@ -289,8 +305,7 @@ static void dialed(struct world *world, uint32_t from, uint32_t to)
     bool lost = world->blocked[from][to] || world->blocked[to][from];
     bool waits = !lost && callee->engine != NULL && callee->paused_until_us > world->now_us;
     if (waits) { /* its kernel accepts; it answers when it goes on */
-        *queue_push(&world->queue, callee->paused_until_us) = (struct world_event){
-            .kind = WORLD_DIAL, .node = from, .life = caller->life, .number = to};
+        push_dial(world, from, to, callee->paused_until_us);
         return;
     }
     if (lost || callee->engine == NULL) {
@@ -491,8 +506,7 @@ static void retime(struct world *world, uint64_t number)
         at_us += wire_us(world, number / 2, at->len);
         at->at_us = at_us;
         pipe->last_at_us = at_us;
-        *queue_push(&world->queue, at_us) = (struct world_event){
-            .kind = WORLD_ARRIVE, .node = pipe->node, .life = pipe->life, .number = number};
+        push_pipe(world, at_us, WORLD_ARRIVE, number);
     }
     sender->busy_until_us = at_us;
 }
