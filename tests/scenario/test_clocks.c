@@ -112,7 +112,7 @@ static void all_of_forty_have_it_soon_after_the_clock_is_right(void)
     world_set_clock(world, 0, 0);
     world_run(world, 1000);
     world_look_at_clock(world, 0);
-    expect_agreement(world, 20000); /* 6 to 11 s; by the comparison of each minute 50 s and more */
+    expect_agreement(world, 12000); /* 6 to 11 s; by the comparison of each minute 50 s and more */
     end(world);
 }
 

@@ -134,6 +134,21 @@ static inline Mesh__Message *next_sent(uint64_t session, Mesh__Message__BodyCase
     return NULL;
 }
 
+/* The member of this session tells of another one, whose key this is. */
+static inline void tell_of(uint64_t session, const struct gv_member *other, uint8_t key)
+{
+    struct gv_member member = *other;
+    Mesh__Message message = MESH__MESSAGE__INIT;
+    Mesh__Member record;
+    Mesh__Address addr;
+    memset(member.identity, key, sizeof member.identity);
+    memset(member.signature, key, sizeof member.signature);
+    gv_codec_member_out(&member, "teller", &addr, &record);
+    message.body_case = MESH__MESSAGE__BODY_MEMBER;
+    message.member = &record;
+    send(session, &message);
+}
+
 /* The member greets: it is in step, and `here` may ask it for what there is. */
 static inline void greet(uint64_t session, bool synced)
 {

@@ -296,27 +296,13 @@ static void who_came_back_is_asked_over_the_session_that_stays(void)
     end();
 }
 
-/* The member of session 2 tells that node a, of this key, runs under this boot. */
 static void tell_of_a(uint64_t boot_id, uint64_t incarnation)
 {
-    char name[] = "a", none[] = "";
-    uint8_t ip[4] = {10, 0, 0, 1}, key[64];
-    Mesh__Message message = MESH__MESSAGE__INIT;
-    Mesh__Member member = MESH__MEMBER__INIT;
-    Mesh__Address addr = MESH__ADDRESS__INIT;
-    memset(key, 2, sizeof key);
-    addr.ip = (ProtobufCBinaryData){.len = sizeof ip, .data = ip};
-    addr.port = 2002;
-    member.node = name;
-    member.accuser = none;
-    member.boot_id = boot_id;
-    member.incarnation = incarnation;
-    member.gossip = &addr;
-    member.identity = (ProtobufCBinaryData){.len = GV_GOSSIP_IDENTITY_BYTES, .data = key};
-    member.signature = (ProtobufCBinaryData){.len = GV_GOSSIP_SIGNATURE_BYTES, .data = key};
-    message.body_case = MESH__MESSAGE__BODY_MEMBER;
-    message.member = &member;
-    send(2, &message);
+    struct gv_member a = {.name = "a",
+                          .boot_id = boot_id,
+                          .incarnation = incarnation,
+                          .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = 2002}};
+    tell_of(2, &a, 2);
 }
 
 /* A twin of node a is heard of and gives way. What a said before, or meanwhile, was dropped, and it

@@ -44,28 +44,15 @@ static void check_dials(void)
 /* One tells something of any of them: another status, life, key or address, each with luck. */
 static void say_something(struct gv_prng *prng)
 {
-    Mesh__Message message = MESH__MESSAGE__INIT;
-    Mesh__Member member = MESH__MEMBER__INIT;
-    Mesh__Address addr = MESH__ADDRESS__INIT;
-    char name[8];
-    uint8_t ip[4] = {10, 0, 0, 1}, key[64];
     uint32_t which = (uint32_t)gv_prng_below(prng, MEMBERS);
-    (void)snprintf(name, sizeof name, "m%02u", (unsigned)which);
-    memset(key, (int)(3 + gv_prng_below(prng, 8) / 7), sizeof key);
-    addr.ip = (ProtobufCBinaryData){.len = sizeof ip, .data = ip};
-    addr.port = 3000 + which;
-    member.node = name;
-    member.boot_id = 100 + which + 100 * gv_prng_below(prng, 2);
-    member.incarnation = WALL_MS + gv_prng_below(prng, 50);
-    member.status = (Mesh__Status)gv_prng_below(prng, GV_MEMBER_STATUS_COUNT);
-    member.gossip = &addr;
-    member.identity = (ProtobufCBinaryData){.len = GV_GOSSIP_IDENTITY_BYTES, .data = key};
-    member.signature = (ProtobufCBinaryData){.len = GV_GOSSIP_SIGNATURE_BYTES, .data = key};
-    char teller[] = "teller";
-    member.accuser = teller;
-    message.body_case = MESH__MESSAGE__BODY_MEMBER;
-    message.member = &member;
-    send(1, &message);
+    uint8_t key = (uint8_t)(3 + gv_prng_below(prng, 8) / 7);
+    struct gv_member member = {
+        .boot_id = 100 + which + 100 * gv_prng_below(prng, 2),
+        .incarnation = WALL_MS + gv_prng_below(prng, 50),
+        .status = (enum gv_member_status)gv_prng_below(prng, GV_MEMBER_STATUS_COUNT),
+        .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = (uint16_t)(3000 + which)}};
+    (void)snprintf(member.name, sizeof member.name, "m%02u", (unsigned)which);
+    tell_of(1, &member, key);
 }
 
 static void run(uint64_t seed, uint32_t member_max)
