@@ -72,7 +72,8 @@ static size_t next_room(const struct gv_arena_chunk *chunk, size_t size)
     return size > room ? size : room;
 }
 
-void *gv_arena_take(struct gv_arena *arena, size_t bytes)
+/* A piece of so many bytes, rounded up; `stale` of them may not be zero. NULL: no room. */
+static uint8_t *cut(struct gv_arena *arena, size_t bytes, size_t *stale)
 {
     GV_ASSERT(arena->used_bytes <= arena->max_bytes);
     if (bytes > arena->max_bytes - arena->used_bytes) {
@@ -94,14 +95,28 @@ void *gv_arena_take(struct gv_arena *arena, size_t bytes)
         chunk->older = arena->chunks;
         arena->chunks = chunk;
     }
+    size_t old = chunk->used < chunk->touched ? chunk->touched - chunk->used : 0;
+    *stale = old < size ? old : size;
     uint8_t *piece = chunk->pieces + chunk->used;
-    if (chunk->used < chunk->touched) {
-        size_t stale = chunk->touched - chunk->used;
-        memset(piece, 0, stale < size ? stale : size);
-    }
     chunk->used += size;
     arena->used_bytes += size;
     return piece;
+}
+
+void *gv_arena_take(struct gv_arena *arena, size_t bytes)
+{
+    size_t stale;
+    uint8_t *piece = cut(arena, bytes, &stale);
+    if (piece != NULL && stale > 0) {
+        memset(piece, 0, stale);
+    }
+    return piece;
+}
+
+void *gv_arena_take_raw(struct gv_arena *arena, size_t bytes)
+{
+    size_t stale;
+    return cut(arena, bytes, &stale);
 }
 
 char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice)
@@ -109,9 +124,13 @@ char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice)
     if (slice.len == SIZE_MAX) {
         return NULL;
     }
-    char *copy = gv_arena_take(arena, slice.len + 1);
-    if (copy != NULL && slice.len > 0) {
+    char *copy = gv_arena_take_raw(arena, slice.len + 1);
+    if (copy == NULL) {
+        return NULL;
+    }
+    if (slice.len > 0) {
         memcpy(copy, slice.data, slice.len);
     }
+    copy[slice.len] = '\0';
     return copy;
 }

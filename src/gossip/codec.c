@@ -12,7 +12,7 @@ _Static_assert((int)MESH__STATUS__LEFT == (int)GV_MEMBER_LEFT, "status numbers t
 /* protobuf-c sees the arena as an allocator; what it frees stays until the arena is reset. */
 static void *take(void *arena, size_t bytes)
 {
-    return gv_arena_take(arena, bytes == 0 ? 1 : bytes);
+    return gv_arena_take_raw(arena, bytes);
 }
 
 static void leave(void *arena, void *memory)

@@ -31,7 +31,7 @@ void gv_outbox_begin(struct gv_outbox *outbox)
 
 uint8_t *gv_outbox_bytes(struct gv_outbox *outbox, size_t bytes)
 {
-    return gv_arena_take(&outbox->bytes, bytes);
+    return gv_arena_take_raw(&outbox->bytes, bytes);
 }
 
 bool gv_outbox_add(struct gv_outbox *outbox, const struct gv_effect *effect)

@@ -48,7 +48,7 @@ static bool add(struct gv_gossip *gossip, struct gv_pack *pack,
 {
     size_t bytes = (size_t)operation->count * 8;
     if (bytes > 0) {
-        uint64_t *prints = gv_arena_take(&gossip->scratch, bytes);
+        uint64_t *prints = gv_arena_take_raw(&gossip->scratch, bytes);
         if (prints == NULL) {
             return false;
         }

@@ -32,6 +32,9 @@ void gv_arena_reset(struct gv_arena *arena);
 /** `bytes` zeroed bytes, aligned for any type; NULL over the cap or out of memory. */
 GV_MUST_USE void *gv_arena_take(struct gv_arena *arena, size_t bytes);
 
+/** The same, not zeroed: for what is written whole. */
+GV_MUST_USE void *gv_arena_take_raw(struct gv_arena *arena, size_t bytes);
+
 /** A NUL-terminated copy of `slice`; NULL as gv_arena_take(). */
 GV_MUST_USE char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice);
 

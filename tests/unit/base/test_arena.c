@@ -80,6 +80,24 @@ static void chunks_double_up_to_what_is_kept(void)
     CU_ASSERT_EQUAL(gv_mem_used(GV_MEM_EXCHANGE), before);
 }
 
+/* What is left of before stays in a raw piece, and is not seen in a zeroed one behind it. */
+static void a_raw_piece_is_not_zeroed_and_the_next_one_is(void)
+{
+    struct gv_arena arena;
+    gv_arena_init(&arena, GV_MEM_EXCHANGE, 1000);
+    memset(gv_arena_take_raw(&arena, 200), 0xff, 200);
+    gv_arena_reset(&arena);
+    const uint8_t *raw = gv_arena_take_raw(&arena, 96);
+    const uint8_t *zeroed = gv_arena_take(&arena, 96);
+    CU_ASSERT_PTR_EQUAL(zeroed, raw + 96);
+    for (size_t i = 0; i < 96; i++) {
+        CU_ASSERT_EQUAL(raw[i], 0xff);
+        CU_ASSERT_EQUAL(zeroed[i], 0);
+    }
+    CU_ASSERT_PTR_NULL(gv_arena_take_raw(&arena, 1000 - 192 + 1));
+    gv_arena_deinit(&arena);
+}
+
 static void a_copy_ends_with_a_nul(void)
 {
     struct gv_arena arena;
@@ -106,5 +124,6 @@ static void a_piece_that_runs_out_of_memory_changes_nothing(void)
 
 GV_SUITE("base/arena", GV_CASE(pieces_are_zeroed_aligned_and_apart), GV_CASE(the_cap_is_exact),
          GV_CASE(a_reset_keeps_the_largest_usual_chunk_and_zeroes_again),
-         GV_CASE(chunks_double_up_to_what_is_kept), GV_CASE(a_copy_ends_with_a_nul),
+         GV_CASE(chunks_double_up_to_what_is_kept),
+         GV_CASE(a_raw_piece_is_not_zeroed_and_the_next_one_is), GV_CASE(a_copy_ends_with_a_nul),
          GV_CASE(a_piece_that_runs_out_of_memory_changes_nothing))
