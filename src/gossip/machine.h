@@ -118,7 +118,7 @@ struct gv_channel {
     /* relaying */
     uint64_t surplus_at_ms; /* since when neither end has a use for it; 0: it has one */
     uint64_t told_round;    /* moves of logs told up to this round of the vector */
-    uint64_t announced_at_ms, hurry_until_ms; /* of these moves */
+    uint64_t announced_at_ms, hurried_at_ms; /* of these moves */
     uint64_t told_said_round;
     uint64_t tree_root; /* the peer's; 0: it does not relay */
     uint64_t told_root; /* ours, as told */

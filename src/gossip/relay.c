@@ -5,7 +5,7 @@
  *     push:     what is new here goes on along the tree, as the bytes it came in, once
  *
  *     announce: which logs have moved here goes to all sessions: five times a second, and more
- *               often where that was of use lately (to who had to ask, and while the tree changes)
+ *               often at first where that was of use (to who had to ask, and as the tree changes)
  *
  *     pull:     who hears of more than it has waits a moment for the tree, then asks for the range
  *
@@ -20,7 +20,6 @@
 #define ANNOUNCE_MS      200  /* between announcements to one session ... */
 #define ANNOUNCE_FAST_MS 40   /* ... to which the tree may not bring everything ... */
 #define ANNOUNCE_US      100  /* ... and so much more for each log in the last one */
-#define HURRY_MS         1000 /* so long after it has shown that it does not */
 #define SAID_MS          1000 /* between announcements of loads and opinions */
 #define SAID_PATIENCE_MS 300
 #define SAID_AGAIN_MS    2000 /* what did not come is asked for again, */
@@ -105,8 +104,8 @@ static size_t announce_logs(struct gv_gossip *gossip, struct gv_channel *session
     size_t count = 0, room = gossip->vector.count;
     gv_arena_reset(&gossip->scratch);
     room = room < GV_VECTOR_MAX ? room : GV_VECTOR_MAX;
-    announce.logs = gv_arena_take(&gossip->scratch, (room + 1) * sizeof *announce.logs);
-    announce.applied = gv_arena_take(&gossip->scratch, (room + 1) * sizeof *announce.applied);
+    announce.logs = gv_arena_take_raw(&gossip->scratch, (room + 1) * sizeof *announce.logs);
+    announce.applied = gv_arena_take_raw(&gossip->scratch, (room + 1) * sizeof *announce.applied);
     if (announce.logs == NULL || announce.applied == NULL) {
         return 0;
     }
@@ -131,8 +130,9 @@ static void announce_said(struct gv_gossip *gossip, struct gv_channel *session)
     Mesh__Announce announce = MESH__ANNOUNCE__INIT;
     size_t count = 0;
     gv_arena_reset(&gossip->scratch);
-    announce.sayers = gv_arena_take(&gossip->scratch, gossip->peer_count * sizeof *announce.sayers);
-    announce.said = gv_arena_take(&gossip->scratch, gossip->peer_count * sizeof *announce.said);
+    announce.sayers =
+        gv_arena_take_raw(&gossip->scratch, gossip->peer_count * sizeof *announce.sayers);
+    announce.said = gv_arena_take_raw(&gossip->scratch, gossip->peer_count * sizeof *announce.said);
     if (announce.sayers == NULL || announce.said == NULL) {
         return;
     }
@@ -157,21 +157,26 @@ static bool may_announce(const struct gv_gossip *gossip, const struct gv_channel
            gv_channel_backlog(session) < gossip->options.session_queue_bytes;
 }
 
-/** The tree may not bring this peer everything: for a while it is told at once what has moved. */
+/** The tree may not bring this peer everything: it is told soon what has moved, and then less and
+ * less often. */
 void gv_relay_hurry(struct gv_gossip *gossip, struct gv_channel *session)
 {
     uint64_t soon_ms = gossip->now.now_ms + ANNOUNCE_FAST_MS;
-    session->hurry_until_ms = gossip->now.now_ms + HURRY_MS;
+    session->hurried_at_ms = gossip->now.now_ms;
     gossip->announce_at_ms = gossip->announce_at_ms < soon_ms ? gossip->announce_at_ms : soon_ms;
 }
 
-/* When may this session hear again which logs have moved? */
+/* When may this session hear again which logs have moved? After as long as the last announcement
+ * came after the last hurry. */
 static uint64_t announce_due_ms(const struct gv_gossip *gossip, const struct gv_channel *session)
 {
-    uint64_t now_ms = gossip->now.now_ms;
-    bool is_fast = now_ms < session->hurry_until_ms || gossip->tree.distance == GV_TREE_FAR;
-    uint64_t due_ms = session->announced_at_ms + (is_fast ? ANNOUNCE_FAST_MS : ANNOUNCE_MS);
-    return session->announced_at_ms == 0 ? now_ms : due_ms;
+    uint64_t told_ms = session->announced_at_ms, pause_ms = ANNOUNCE_FAST_MS;
+    if (told_ms > session->hurried_at_ms && gossip->tree.distance != GV_TREE_FAR) {
+        pause_ms = told_ms - session->hurried_at_ms;
+        pause_ms = pause_ms > ANNOUNCE_FAST_MS ? pause_ms : ANNOUNCE_FAST_MS;
+        pause_ms = pause_ms < ANNOUNCE_MS ? pause_ms : ANNOUNCE_MS;
+    }
+    return told_ms == 0 ? gossip->now.now_ms : told_ms + pause_ms;
 }
 
 static void announce_moves(struct gv_gossip *gossip)
