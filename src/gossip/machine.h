@@ -126,6 +126,7 @@ struct gv_channel {
     uint32_t roster_misses;    /* digests with another roster in a row */
     bool is_child, told_child; /* the peer has us for its parent; it for ours, as told */
     bool sent_roster;          /* our State had sums instead of members */
+    bool brought_news;         /* some of what waits to be passed on came over it */
 };
 
 struct gv_probe {
@@ -276,10 +277,12 @@ struct gv_gossip {
     bool leaving, stopped;
 };
 
+/* Is this session one of those that are meant? */
+typedef bool (*gv_channel_filter)(const struct gv_gossip *gossip, const struct gv_channel *session);
+
 /* ---- wire.c ---- */
 void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Message *message);
-void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                       const struct gv_channel *except);
+void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message, gv_channel_filter takes);
 void gv_wire_broadcast_eager(struct gv_gossip *gossip, Mesh__Message *message,
                              const struct gv_channel *except);
 void gv_wire_pass_on(struct gv_gossip *gossip, struct gv_slice bytes,

@@ -99,6 +99,14 @@ struct bundle {
     size_t count, bytes;
 };
 
+/* Does the session get all that waits: none of it came over it, or is about its own peer? */
+static bool takes_all(const struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    return session->knows_state && gv_tree_is_eager(gossip, session) && !session->brought_news &&
+           !session->peer->news_waits;
+}
+
+/* To one session; NULL: to those that get all. */
 static void send_bundle(struct gv_gossip *gossip, struct gv_channel *session, struct bundle *bundle)
 {
     Mesh__Message message = MESH__MESSAGE__INIT;
@@ -110,9 +118,25 @@ static void send_bundle(struct gv_gossip *gossip, struct gv_channel *session, st
     members.n_members = bundle->count;
     message.body_case = MESH__MESSAGE__BODY_MEMBERS;
     message.members = &members;
-    gv_wire_send(gossip, session, &message);
+    if (session == NULL) {
+        gv_wire_broadcast(gossip, &message, takes_all);
+    } else {
+        gv_wire_send(gossip, session, &message);
+    }
     bundle->count = 0;
     bundle->bytes = 0;
+}
+
+/* An empty one, until the scratch is reset. NULL: no room. */
+static struct bundle *open_bundle(struct gv_gossip *gossip)
+{
+    gv_arena_reset(&gossip->scratch);
+    struct bundle *bundle = gv_arena_take_raw(&gossip->scratch, sizeof *bundle);
+    if (bundle != NULL) {
+        bundle->count = 0;
+        bundle->bytes = 0;
+    }
+    return bundle;
 }
 
 static void put(struct gv_gossip *gossip, struct gv_channel *session, struct bundle *bundle,
@@ -128,21 +152,36 @@ static void put(struct gv_gossip *gossip, struct gv_channel *session, struct bun
     }
 }
 
+/* What waits goes to one session, but for what it has itself; NULL: to those that get all. */
 static void pass_on(struct gv_gossip *gossip, struct gv_channel *session)
 {
-    struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
-    if (bundle == NULL) {
-        return; /* the rosters are compared later */
-    }
-    bundle->count = 0;
-    bundle->bytes = 0;
-    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+    struct bundle *bundle = open_bundle(gossip);
+    for (uint32_t i = 0; i < gossip->peer_count && bundle != NULL; i++) {
         const struct gv_peer *peer = gossip->peers[i];
-        if (peer->news_waits && peer->news_session != session->id && peer != session->peer) {
+        bool has_it =
+            session != NULL && (peer->news_session == session->id || peer == session->peer);
+        if (peer->news_waits && !has_it) {
             put(gossip, session, bundle, peer);
         }
     }
-    send_bundle(gossip, session, bundle);
+    if (bundle != NULL) { /* else the rosters are compared later */
+        send_bundle(gossip, session, bundle);
+    }
+}
+
+static void mark_bringers(struct gv_gossip *gossip)
+{
+    for (uint32_t i = 0; i < gossip->session_count; i++) {
+        gossip->sessions[i]->brought_news = false;
+    }
+    for (uint32_t i = 0; i < gossip->peer_count; i++) {
+        const struct gv_peer *peer = gossip->peers[i];
+        struct gv_channel *session =
+            peer->news_waits ? gv_channel_find(gossip, peer->news_session) : NULL;
+        if (session != NULL) {
+            session->brought_news = true;
+        }
+    }
 }
 
 void gv_news_tick(struct gv_gossip *gossip)
@@ -150,10 +189,12 @@ void gv_news_tick(struct gv_gossip *gossip)
     if (gossip->news_waiting == 0 || gossip->now.now_ms < gossip->news_at_ms) {
         return;
     }
+    mark_bringers(gossip);
+    pass_on(gossip, NULL);
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         struct gv_channel *session = gossip->sessions[i];
-        if (session->knows_state && gv_tree_is_eager(gossip, session)) {
-            gv_arena_reset(&gossip->scratch);
+        if (session->knows_state && gv_tree_is_eager(gossip, session) &&
+            !takes_all(gossip, session)) {
             pass_on(gossip, session);
         }
     }
@@ -229,13 +270,10 @@ void gv_news_take_sums(struct gv_gossip *gossip, struct gv_channel *session, con
     if (memcmp(ours, theirs, sizeof gossip->roster_sums) == 0) {
         return;
     }
-    gv_arena_reset(&gossip->scratch);
-    struct bundle *bundle = gv_arena_take(&gossip->scratch, sizeof *bundle);
+    struct bundle *bundle = open_bundle(gossip);
     if (bundle == NULL) {
         return;
     }
-    bundle->count = 0;
-    bundle->bytes = 0;
     for (uint32_t i = 0; i < gossip->peer_count; i++) {
         const struct gv_peer *peer = gossip->peers[i];
         uint64_t share = peer->hash % GV_ROSTER_SUMS;

@@ -78,36 +78,33 @@ void gv_wire_send(struct gv_gossip *gossip, struct gv_channel *session, Mesh__Me
 }
 
 static void broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                      const struct gv_channel *except, bool only_eager)
+                      const struct gv_channel *except, gv_channel_filter takes)
 {
-    struct gv_slice bytes;
-    if (gossip->stopped || gossip->session_count == 0) {
-        return;
-    }
-    if (!pack(gossip, &message->base, &bytes)) {
-        gossip->counters.queue_overflows += 1;
-        return;
-    }
-    for (uint32_t i = 0; i < gossip->session_count; i++) {
+    struct gv_slice bytes = {0};
+    for (uint32_t i = 0; i < gossip->session_count && !gossip->stopped; i++) {
         struct gv_channel *session = gossip->sessions[i];
-        if (session != except && (!only_eager || gv_tree_is_eager(gossip, session))) {
-            put(gossip, session, bytes);
+        if (session == except || (takes != NULL && !takes(gossip, session))) {
+            continue;
         }
+        if (bytes.data == NULL && !pack(gossip, &message->base, &bytes)) {
+            gossip->counters.queue_overflows += 1;
+            return;
+        }
+        put(gossip, session, bytes);
     }
 }
 
-/** To every session. */
-void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message,
-                       const struct gv_channel *except)
+/** To every session that takes it; NULL: to every one. */
+void gv_wire_broadcast(struct gv_gossip *gossip, Mesh__Message *message, gv_channel_filter takes)
 {
-    broadcast(gossip, message, except, false);
+    broadcast(gossip, message, NULL, takes);
 }
 
 /** Along the tree; to every session when there is none. */
 void gv_wire_broadcast_eager(struct gv_gossip *gossip, Mesh__Message *message,
                              const struct gv_channel *except)
 {
-    broadcast(gossip, message, except, true);
+    broadcast(gossip, message, except, gv_tree_is_eager);
 }
 
 /** Bytes that came from one session go on along the tree. */
