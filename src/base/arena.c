@@ -13,6 +13,12 @@
 #define KEPT_BYTES  (64 * 1024) /* in the largest that is usual, and stays */
 #define ALIGNMENT   alignof(max_align_t)
 
+#if defined(GV_SANITIZED)
+#define SPOILS true /* who reads of a raw piece what it did not write shall be found */
+#else
+#define SPOILS false
+#endif
+
 struct gv_arena_chunk {
     struct gv_arena_chunk *older; /* owned */
     size_t used;                  /* bytes handed out of `pieces` */
@@ -116,7 +122,11 @@ void *gv_arena_take(struct gv_arena *arena, size_t bytes)
 void *gv_arena_take_raw(struct gv_arena *arena, size_t bytes)
 {
     size_t stale;
-    return cut(arena, bytes, &stale);
+    uint8_t *piece = cut(arena, bytes, &stale);
+    if (SPOILS && piece != NULL) {
+        memset(piece, 0xa5, bytes);
+    }
+    return piece;
 }
 
 char *gv_arena_copy(struct gv_arena *arena, struct gv_slice slice)
