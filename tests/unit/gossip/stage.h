@@ -16,6 +16,7 @@
 
 #define WALL_MS   UINT64_C(1790000000000)
 #define STAMP_NOW ((uint32_t)(WALL_MS / 1000 - GV_LOG_EPOCH_S))
+#define CROWD     (GV_DIRECT_MEMBERS_MAX + 8)
 
 static struct gv_gossip *here;
 static struct gv_now now;
@@ -147,6 +148,24 @@ static inline void tell_of(uint64_t session, const struct gv_member *other, uint
     message.body_case = MESH__MESSAGE__BODY_MEMBER;
     message.member = &record;
     send(session, &message);
+}
+
+/* The member of this session tells of so many more that nodes relay: m00 of boot 100, and so on. */
+static inline void tell_of_a_crowd(uint64_t session)
+{
+    for (uint64_t i = 0; i < CROWD; i++) {
+        struct gv_member member = {.boot_id = 100 + i,
+                                   .incarnation = WALL_MS,
+                                   .gossip_addr = {.family = 4, .ip = {10, 0, 0, 1}, .port = 3000}};
+        (void)snprintf(member.name, sizeof member.name, "m%02u", (unsigned)i);
+        tell_of(session, &member, 3);
+    }
+    for (int i = 0; i < 10; i++) { /* what is new of them is passed on */
+        pass(50);
+        drain();
+    }
+    CU_ASSERT_FATAL(here->ring.relays);
+    CU_ASSERT_EQUAL_FATAL(here->news_waiting, 0);
 }
 
 /* The member greets: it is in step, and `here` may ask it for what there is. */
