@@ -78,8 +78,7 @@ static size_t next_room(const struct gv_arena_chunk *chunk, size_t size)
     return size > room ? size : room;
 }
 
-/* A piece of so many bytes, rounded up; `stale` of them may not be zero. NULL: no room. */
-static uint8_t *cut(struct gv_arena *arena, size_t bytes, size_t *stale)
+static void *cut(struct gv_arena *arena, size_t bytes, bool is_zeroed)
 {
     GV_ASSERT(arena->used_bytes <= arena->max_bytes);
     if (bytes > arena->max_bytes - arena->used_bytes) {
@@ -101,9 +100,11 @@ static uint8_t *cut(struct gv_arena *arena, size_t bytes, size_t *stale)
         chunk->older = arena->chunks;
         arena->chunks = chunk;
     }
-    size_t old = chunk->used < chunk->touched ? chunk->touched - chunk->used : 0;
-    *stale = old < size ? old : size;
     uint8_t *piece = chunk->pieces + chunk->used;
+    if (is_zeroed && chunk->used < chunk->touched) {
+        size_t stale = chunk->touched - chunk->used;
+        memset(piece, 0, stale < size ? stale : size);
+    }
     chunk->used += size;
     arena->used_bytes += size;
     return piece;
@@ -111,18 +112,12 @@ static uint8_t *cut(struct gv_arena *arena, size_t bytes, size_t *stale)
 
 void *gv_arena_take(struct gv_arena *arena, size_t bytes)
 {
-    size_t stale;
-    uint8_t *piece = cut(arena, bytes, &stale);
-    if (piece != NULL && stale > 0) {
-        memset(piece, 0, stale);
-    }
-    return piece;
+    return cut(arena, bytes, true);
 }
 
 void *gv_arena_take_raw(struct gv_arena *arena, size_t bytes)
 {
-    size_t stale;
-    uint8_t *piece = cut(arena, bytes, &stale);
+    void *piece = cut(arena, bytes, false);
     if (SPOILS && piece != NULL) {
         memset(piece, 0xa5, bytes);
     }
