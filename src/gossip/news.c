@@ -99,11 +99,15 @@ struct bundle {
     size_t count, bytes;
 };
 
+static bool takes_news(const struct gv_gossip *gossip, const struct gv_channel *session)
+{
+    return session->knows_state && gv_tree_is_eager(gossip, session);
+}
+
 /* Does the session get all that waits: none of it came over it, or is about its own peer? */
 static bool takes_all(const struct gv_gossip *gossip, const struct gv_channel *session)
 {
-    return session->knows_state && gv_tree_is_eager(gossip, session) && !session->brought_news &&
-           !session->peer->news_waits;
+    return takes_news(gossip, session) && !session->brought_news && !session->peer->news_waits;
 }
 
 /* To one session; NULL: to those that get all. */
@@ -193,8 +197,7 @@ void gv_news_tick(struct gv_gossip *gossip)
     pass_on(gossip, NULL);
     for (uint32_t i = 0; i < gossip->session_count; i++) {
         struct gv_channel *session = gossip->sessions[i];
-        if (session->knows_state && gv_tree_is_eager(gossip, session) &&
-            !takes_all(gossip, session)) {
+        if (takes_news(gossip, session) && !takes_all(gossip, session)) {
             pass_on(gossip, session);
         }
     }
